@@ -1,0 +1,19 @@
+# make test: create .venv, install into it, check the style and run the tests.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: test clean
+
+test: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pytest --quiet --numprocesses 2 --dist loadfile
+
+.venv/installed: requirements.txt requirements-dev.txt
+	$(PYTHON) -m venv .venv || { echo 'On Debian or Ubuntu: apt-get install python3-venv'; exit 1; }
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache

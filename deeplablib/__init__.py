@@ -1,0 +1,1 @@
+"""What the two networks share: reading, labels, checkpoints, inference and metrics."""

@@ -1,0 +1,40 @@
+"""TensorFlow and Keras, set up once. Import both from here.
+
+TensorFlow prints a dozen lines when it is imported on a machine without a GPU, before any of its
+own log settings take effect; they would stand above every message of ours.
+"""
+
+import contextlib
+import os
+import sys
+
+
+@contextlib.contextmanager
+def _standard_error_closed():
+    """Send what native code writes to standard error to nowhere (Python exceptions still rise)."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+os.environ['KERAS_BACKEND'] = 'tensorflow'  # a user's keras.json may name another one
+
+with _standard_error_closed():
+    import keras
+    import tensorflow as tf
+
+    # Take GPU memory as it is needed, not all of it at the start.
+    for gpu in tf.config.list_physical_devices('GPU'):
+        tf.config.experimental.set_memory_growth(gpu, True)
+
+keras.config.set_image_data_format('channels_last')
+
+__all__ = ['keras', 'tf']

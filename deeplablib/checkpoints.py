@@ -1,0 +1,107 @@
+"""TensorFlow 1 checkpoints: read (V1 and V2) and written (V2) under the original variable names."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from deeplablib.backend import tf
+from deeplablib.errors import InputError, raise_all
+
+_PARTS = ('.index', '.data-00000-of-00001', '.meta')
+
+
+def find(path):
+    """The prefix of a checkpoint, whatever of it a user names.
+
+    path: the prefix, one of its files (PREFIX.index, PREFIX.data-*, PREFIX.meta), a folder (its
+    newest checkpoint), or a single-file V1 checkpoint.
+    Returns the prefix as str. Raises InputError when there is no whole checkpoint.
+    """
+    path = Path(path)
+    if path.is_dir():
+        newest = tf.train.latest_checkpoint(str(path)) or _newest_index(path)
+        if newest is None:
+            raise InputError(f'{path}: no checkpoint in this folder (no .index file)')
+        return newest
+    prefix = str(path)
+    for part in _PARTS:
+        prefix = prefix.removesuffix(part)
+    has_index = os.path.isfile(f'{prefix}.index')
+    has_data = any(Path(prefix).parent.glob(f'{Path(prefix).name}.data-*'))
+    if has_index and has_data or path.is_file() and prefix == str(path):
+        return prefix
+    if has_index or has_data:
+        found, lost = ('.index', '.data-*') if has_index else ('.data-*', '.index')
+        raise InputError(f'{prefix}{found} is there but {prefix}{lost} is not; both are needed')
+    raise InputError(f'{prefix}: no such checkpoint (neither {prefix}.index nor a file {prefix})')
+
+
+def read(path):
+    """Read every variable of a checkpoint.
+
+    path: as for find. Returns a dict from variable name to NumPy array.
+    Raises InputError when it is not a checkpoint or is damaged.
+    """
+    prefix = find(path)
+    try:
+        reader = tf.train.load_checkpoint(prefix)
+        return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        reason = str(error).split('\n')[0]
+        raise InputError(f'{prefix}: not a readable checkpoint ({reason})') from None
+
+
+def write(prefix, values):
+    """Write a V2 checkpoint, whole or not at all, and make it its folder's newest.
+
+    prefix: path without extension; its folder must exist. values: dict from name to array.
+    """
+    prefix = Path(prefix)
+    names = sorted(values)
+    with tempfile.TemporaryDirectory(prefix=f'.{prefix.name}.', dir=prefix.parent) as folder:
+        temporary = os.path.join(folder, prefix.name)
+        tf.raw_ops.SaveV2(
+            prefix=temporary,
+            tensor_names=names,
+            shape_and_slices=[''] * len(names),
+            tensors=[tf.convert_to_tensor(values[name]) for name in names],
+        )
+        # The index is what makes a checkpoint: it goes first where one is replaced, and comes last.
+        Path(f'{prefix}.index').unlink(missing_ok=True)
+        for part in ('.data-00000-of-00001', '.index'):
+            os.replace(f'{temporary}{part}', f'{prefix}{part}')
+    tf.compat.v1.train.update_checkpoint_state(str(prefix.parent), prefix.name)
+
+
+def assign(values, variables, source):
+    """Put checkpoint values into a model's variables; all of them must fit, in name and shape.
+
+    values: dict from name to array. Scalars and '<variable>/<slot>' (a step counter, momentum) are
+    the bookkeeping of a trainer and are passed over. variables: dict from name to Keras variable.
+    source: what the values come from, for the message.
+    Raises InputError listing every missing, extra and wrongly shaped variable.
+    """
+    faults = []
+    for name, variable in variables.items():
+        if name not in values:
+            faults.append(f'missing: {name} {list(variable.shape)}')
+        elif tuple(values[name].shape) != tuple(variable.shape):
+            faults.append(
+                f'wrong shape: {name} is {list(values[name].shape)}, '
+                f'expected {list(variable.shape)}'
+            )
+    for name in sorted(set(values) - set(variables)):
+        if np.ndim(values[name]) and name.rpartition('/')[0] not in variables:
+            faults.append(f'extra: {name} {list(values[name].shape)}')
+    if faults:
+        faults[0] = f'{source} does not fit the network; {faults[0]}'
+    raise_all(faults)
+    for name, variable in variables.items():
+        variable.assign(values[name])
+
+
+def _newest_index(folder):
+    indices = sorted(folder.glob('*.index'), key=lambda path: path.stat().st_mtime)
+    return str(indices[-1]).removesuffix('.index') if indices else None

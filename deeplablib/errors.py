@@ -1,0 +1,45 @@
+"""Errors that a user can mend, and how the scripts report them."""
+
+import sys
+
+MOST_SHOWN = 20
+
+
+class InputError(Exception):
+    """Something the user gave is wrong; the message names it and the remedy, on one line."""
+
+
+def raise_all(faults):
+    """Report every fault at once, so that a list of samples is mended in one go.
+
+    faults: list of str, one line each. Nothing happens when it is empty.
+    Raises InputError with the first twenty.
+    """
+    if not faults:
+        return
+    shown = faults[:MOST_SHOWN]
+    if len(faults) > len(shown):
+        shown.append(f'and {len(faults) - MOST_SHOWN} more')
+    raise InputError('\n  '.join([f'{len(faults)} faults:', *shown]) if faults[1:] else faults[0])
+
+
+def run(main, *args):
+    """Run a script's main function and leave the process with its exit code.
+
+    0: success. 2: the input is wrong (InputError). 1: anything else; a failing disk is reported in
+    one line, a defect of the program with its traceback.
+    main: called with args; its return value is not used.
+    """
+    try:
+        main(*args)
+    except InputError as error:
+        sys.exit(_report(error, 2))
+    except KeyboardInterrupt:
+        sys.exit(_report('interrupted', 1))
+    except OSError as error:
+        sys.exit(_report(error, 1))
+
+
+def _report(error, code):
+    print(f'error: {error}', file=sys.stderr)
+    return code

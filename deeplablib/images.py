@@ -1,0 +1,64 @@
+"""Reading images and masks, and writing predictions, in the formats that the lists name."""
+
+import numpy as np
+from PIL import Image
+
+from deeplablib.errors import InputError
+from deeplablib.files import replacing
+from deeplablib.voc import IGNORE_LABEL, NUM_CLASSES, colour_map
+
+# Blue, green, red: the mean colour that the released weights were trained with.
+IMG_MEAN = (104.00698793, 116.66876762, 122.67891434)
+
+_PALETTE = colour_map().tobytes()
+
+
+def read_mask(path, num_classes=NUM_CLASSES, size=None):
+    """Read a label map by its indices, whether the PNG is grey or has a palette.
+
+    path: an 8-bit PNG with values 0 .. num_classes - 1 and 255 (ignore).
+    size: expected (height, width), or None for any.
+    Returns a uint8 array [height, width].
+    Raises InputError when the file cannot be read, is no label map, has another size, or holds
+    another value; the message names the file and the value.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode not in ('L', 'P'):
+                raise InputError(
+                    f'{path}: a mask must be an 8-bit grey or palette PNG, this is {image.mode}'
+                )
+            mask = np.array(image)
+    except OSError as error:
+        raise InputError(f'{path}: cannot read the mask ({_reason(error)})') from None
+    if size is not None and mask.shape != tuple(size):
+        raise InputError(
+            f'{path}: the mask is {_size(mask.shape)}, its image or prediction is {_size(size)}'
+        )
+    counts = np.bincount(mask.reshape(-1), minlength=256)
+    wrong = [v for v in np.flatnonzero(counts) if num_classes <= v != IGNORE_LABEL]
+    if wrong:
+        raise InputError(
+            f'{path}: value {wrong[0]} is no class (0 to {num_classes - 1}) and not '
+            f'{IGNORE_LABEL} (ignore)'
+        )
+    return mask
+
+
+def write_mask(path, labels):
+    """Write a label map as an 8-bit palette PNG with the VOC colours, whole or not at all.
+
+    path: where it goes. labels: uint8 array [height, width].
+    """
+    image = Image.fromarray(labels)
+    image.putpalette(_PALETTE)
+    with replacing(path) as temporary:
+        image.save(temporary, format='PNG')
+
+
+def _reason(error):
+    return error.strerror or str(error)
+
+
+def _size(shape):
+    return f'{shape[1]}x{shape[0]}'

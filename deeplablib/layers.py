@@ -1,0 +1,37 @@
+"""The layers that the networks are made of."""
+
+from deeplablib.backend import keras, tf
+
+BATCH_NORM_EPSILON = 1e-3  # tf.contrib.slim's default, which the originals leave in place
+
+
+class Conv2D(keras.layers.Conv2D):
+    """A convolution with padding SAME whose dilation is done by the convolution kernel itself.
+
+    Keras' own layer rearranges a dilated convolution into space-to-batch, a plain convolution and
+    batch-to-space on a CPU, as TensorFlow 1 does: the same values, about a fifth slower.
+    """
+
+    def __init__(self, filters, kernel_size, **kwargs):
+        super().__init__(filters, kernel_size, **{'padding': 'same', **kwargs})
+
+    def call(self, inputs):
+        """Convolve [batch, height, width, in] and add the bias, if any."""
+        outputs = tf.nn.conv2d(
+            inputs, self.kernel, self.strides, padding='SAME', dilations=self.dilation_rate
+        )
+        return tf.nn.bias_add(outputs, self.bias) if self.use_bias else outputs
+
+
+def batch_norm(name, train):
+    """A batch normalisation with scale and offset.
+
+    train: whether it learns and gathers statistics; the originals never let it: they normalise by
+    the stored statistics in training too, and leave scale and offset as they are.
+    """
+    return keras.layers.BatchNormalization(epsilon=BATCH_NORM_EPSILON, trainable=train, name=name)
+
+
+def scaled(filters, width):
+    """The number of channels of a layer in a network of another width: at least one."""
+    return max(1, round(filters * width))

@@ -1,0 +1,85 @@
+"""List files: which images, and which masks, a script works on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from deeplablib.errors import InputError, raise_all
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One line of a list.
+
+    image: path of the image. mask: path of its mask, or None. origin: 'LIST, line N', for messages.
+    """
+
+    image: Path
+    mask: Path | None
+    origin: str
+
+    @property
+    def name(self):
+        """The image's file name without its extension; predictions are saved under it."""
+        return self.image.stem
+
+
+def read_list(data_list, data_dir):
+    """Read a list file.
+
+    A line is '/JPEGImages/NAME.jpg /SegmentationClassAug/NAME.png', or an image alone, or a bare
+    NAME for '/JPEGImages/NAME.jpg'. Blank lines do not count.
+
+    data_list: path of the list. data_dir: folder that its paths start from.
+    Returns a list of Sample, in the order of the file.
+    Raises InputError when the list cannot be read, is empty, or a line has more than two fields.
+    """
+    data_list, data_dir = Path(data_list), Path(data_dir)
+    try:
+        lines = data_list.read_text(encoding='utf-8-sig').splitlines()
+    except OSError as error:
+        raise InputError(f'{data_list}: cannot read the list ({error.strerror})') from None
+    except UnicodeDecodeError:
+        raise InputError(f'{data_list}: not a text file') from None
+    samples, faults = [], []
+    for number, line in enumerate(lines, 1):
+        fields = line.split()
+        origin = f'{data_list}, line {number}'
+        if len(fields) > 2:
+            faults.append(f'{origin}: {len(fields)} fields, expected "IMAGE MASK" or "IMAGE"')
+        elif fields:
+            if fields[0] == Path(fields[0]).stem:
+                fields[0] = f'JPEGImages/{fields[0]}.jpg'
+            samples.append(Sample(*_join(data_dir, fields), origin))
+    raise_all(faults)
+    if not samples:
+        raise InputError(f'{data_list}: the list is empty')
+    return samples
+
+
+def check_files(samples, data_dir, need_masks=False):
+    """Check, before anything starts, that every file of a list is there.
+
+    samples: list of Sample. data_dir: the folder they are in, named when it is missing itself.
+    need_masks: whether a sample without a mask is a fault.
+    Raises InputError with every fault (the first twenty), each with its list, line and file.
+    """
+    if not Path(data_dir).is_dir():
+        raise InputError(f'{data_dir}: no such data directory; set DATA_DIRECTORY or its flag')
+    faults, images = [], {}
+    for sample in samples:
+        for kind, path in (('image', sample.image), ('mask', sample.mask)):
+            if path is not None and not path.is_file():
+                faults.append(f'{sample.origin}: no {kind} at {path}')
+        if need_masks and sample.mask is None:
+            faults.append(f'{sample.origin}: no mask is named beside {sample.image}')
+        if images.setdefault(sample.name, sample.image) != sample.image:
+            faults.append(
+                f'{sample.origin}: {sample.image} and {images[sample.name]} would be saved under '
+                f'one name, {sample.name}.png'
+            )
+    raise_all(faults)
+
+
+def _join(data_dir, fields):
+    paths = [data_dir / field.lstrip('/') for field in fields]
+    return paths if len(paths) == 2 else [*paths, None]

@@ -1,0 +1,50 @@
+"""Reference results of the original programs, and networks that hold their weights."""
+
+import functools
+import json
+from pathlib import Path
+
+import numpy as np
+
+import deeplab_resnet
+import deeplab_vgg
+from tests.deterministic import weight
+
+FOLDER = Path(__file__).parent / 'golden'
+NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS
+# Our name of a network: its name in the reference files.
+REFERENCE = {
+    'deeplab': 'resnet',
+    'res101': 'res101',
+    'res50': 'res50',
+    'vgg': 'vgg',
+    'vgg_aspp': 'aspp',
+}
+
+
+def layout(encoder_name):
+    """Names and shapes of the original checkpoint of a network, in creation order."""
+    layouts = json.loads((FOLDER / 'checkpoint_layout.json').read_text())
+    return {name: tuple(shape) for name, shape in layouts[REFERENCE[encoder_name]].items()}
+
+
+@functools.cache
+def checkpoint_values(encoder_name):
+    """The deterministic weights behind the reference results, by variable name."""
+    return {name: weight(name, shape) for name, shape in layout(encoder_name).items()}
+
+
+@functools.cache
+def model(encoder_name):
+    """A full-size network with the deterministic weights; not to be changed by a test."""
+    network = NETWORKS[encoder_name]
+    model = network.build()
+    for name, variable in network.variables(model).items():
+        variable.assign(checkpoint_values(encoder_name)[name])
+    return model
+
+
+def arrays(name):
+    """The arrays of one reference file."""
+    with np.load(FOLDER / name) as file:
+        return dict(file)
