@@ -13,11 +13,12 @@ IMG_MEAN = (104.00698793, 116.66876762, 122.67891434)
 _PALETTE = colour_map().tobytes()
 
 
-def read_mask(path, num_classes=NUM_CLASSES, size=None):
+def read_mask(path, num_classes=NUM_CLASSES, size=None, ignore_label=IGNORE_LABEL):
     """Read a label map by its indices, whether the PNG is grey or has a palette.
 
-    path: an 8-bit PNG with values 0 .. num_classes - 1 and 255 (ignore).
+    path: an 8-bit PNG with values 0 .. num_classes - 1 and ignore_label.
     size: expected (height, width), or None for any.
+    ignore_label: value of pixels that belong to no class; None when there must be none.
     Returns a uint8 array [height, width].
     Raises InputError when the file cannot be read, is no label map, has another size, or holds
     another value; the message names the file and the value.
@@ -35,13 +36,11 @@ def read_mask(path, num_classes=NUM_CLASSES, size=None):
         raise InputError(
             f'{path}: the mask is {_size(mask.shape)}, its image or prediction is {_size(size)}'
         )
-    counts = np.bincount(mask.reshape(-1), minlength=256)
-    wrong = [v for v in np.flatnonzero(counts) if num_classes <= v != IGNORE_LABEL]
+    values = np.flatnonzero(np.bincount(mask.reshape(-1), minlength=256))
+    wrong = [value for value in values if value >= num_classes and value != ignore_label]
     if wrong:
-        raise InputError(
-            f'{path}: value {wrong[0]} is no class (0 to {num_classes - 1}) and not '
-            f'{IGNORE_LABEL} (ignore)'
-        )
+        legal = f'0 to {num_classes - 1}' + (f' or {ignore_label}' if ignore_label else '')
+        raise InputError(f'{path}: value {wrong[0]} is no class (legal: {legal})')
     return mask
 
 

@@ -1,0 +1,38 @@
+"""Progress of a long run: how far, how fast, how long to go."""
+
+import sys
+import time
+
+from tqdm import tqdm
+
+SECONDS_BETWEEN_LINES = 30
+
+
+def progress(items, total, label, unit='image'):
+    """Pass items on and report on standard error: a bar on a terminal, plain lines otherwise.
+
+    items: iterable. total: how many it has. label: what is being done. unit: what an item is.
+    """
+    if sys.stderr.isatty():
+        yield from tqdm(items, desc=label, total=total, unit=f' {unit}s', dynamic_ncols=True)
+        return
+    start = last = time.monotonic()
+    done = 0
+    for done, item in enumerate(items, 1):  # noqa: B007 (the last number is used below)
+        yield item
+        now = time.monotonic()
+        if now - last >= SECONDS_BETWEEN_LINES and done < total:
+            last = now
+            _report(label, done, total, now - start, unit)
+    _report(label, done, total, time.monotonic() - start, unit)
+
+
+def _report(label, done, total, seconds, unit):
+    rate = done / max(seconds, 1e-9)
+    left = tqdm.format_interval((total - done) / rate) if done else '?'
+    print(
+        f'{label}: {done}/{total} {unit}s, {rate:.2f} {unit}s/s, '
+        f'{tqdm.format_interval(seconds)} gone, {left} left',
+        file=sys.stderr,
+        flush=True,
+    )

@@ -1,0 +1,47 @@
+"""Score files: what a multi-scale test saves of an image for the CRF.
+
+NAME.npz holds `scores`, float16 [height / 8, width / 8, classes]: the fused scores at network
+resolution; `size`, the image's (height, width); and `kind`, 'logits' or 'probabilities'. To bring
+them back to the image: resize bilinearly (deeplablib.resize) to `size`, then take the softmax of
+logits; renormalise probabilities.
+"""
+
+import zipfile
+
+import numpy as np
+
+from deeplablib.errors import InputError
+from deeplablib.files import replacing
+
+KINDS = ('logits', 'probabilities')
+
+
+def write_scores(path, scores, size, kind):
+    """Write one score file, whole or not at all.
+
+    path: NAME.npz. scores: float array [height / 8, width / 8, classes]. size: (height, width) of
+    the image. kind: one of KINDS.
+    """
+    limits = np.finfo(np.float16)
+    scores = np.clip(scores, limits.min, limits.max).astype(np.float16)
+    with replacing(path) as temporary, temporary.open('wb') as file:
+        np.savez_compressed(file, scores=scores, size=np.array(size, np.int32), kind=np.array(kind))
+
+
+def read_scores(path):
+    """Read one score file.
+
+    Returns (scores as float32 [height / 8, width / 8, classes], (height, width), kind).
+    Raises InputError when it cannot be read or is no score file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            scores, size, kind = file['scores'], file['size'], str(file['kind'])
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f'{path}: cannot read the scores ({reason})') from None
+    except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f'{path}: not a score file ({error})') from None
+    if scores.ndim != 3 or size.shape != (2,) or kind not in KINDS:
+        raise InputError(f'{path}: not a score file (shape {scores.shape}, kind {kind})')
+    return scores.astype(np.float32), tuple(int(n) for n in size), kind

@@ -1,0 +1,54 @@
+"""IoU of a folder of predictions: each class, their mean, and the pixel accuracy.
+
+python eval_iou.py --pred ./result --gt ./VOC2012/SegmentationClassAug --list ./dataset/val.txt
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from deeplablib import errors
+from deeplablib.errors import InputError
+from deeplablib.files import replacing
+from deeplablib.metrics import evaluate, iou_summary, iou_table
+from deeplablib.samples import read_list
+
+
+def get_arguments():
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--pred', type=Path, required=True, help='folder of predictions, NAME.png')
+    parser.add_argument('--gt', type=Path, required=True, help='folder of masks, NAME.png')
+    parser.add_argument(
+        '--list', help='list of images to evaluate; without it, every prediction in the folder'
+    )
+    parser.add_argument('--json', type=Path, help='also write the numbers to this file')
+    return parser.parse_args()
+
+
+def main():
+    """Evaluate and print the table."""
+    args = get_arguments()
+    for folder in (args.pred, args.gt):
+        if not folder.is_dir():
+            raise InputError(f'{folder}: no such folder')
+    if args.list:
+        names = [sample.name for sample in read_list(args.list, args.gt)]
+    else:
+        names = sorted(path.stem for path in args.pred.glob('*.png'))
+    if not names:
+        raise InputError(f'{args.pred}: no predictions (*.png) in this folder')
+    pairs = [(args.gt / f'{name}.png', args.pred / f'{name}.png') for name in names]
+    errors.raise_all([f'no file {path}' for pair in pairs for path in pair if not path.is_file()])
+    confusion = evaluate(pairs)
+    print(iou_table(confusion))
+    if args.json:
+        summary = iou_summary(confusion) | {'images': len(pairs)}
+        with replacing(args.json) as temporary:
+            temporary.write_text(json.dumps(summary, indent=2) + '\n')
+
+
+if __name__ == '__main__':
+    errors.run(main)

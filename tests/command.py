@@ -1,0 +1,41 @@
+"""Run a script as a user would, without a new process: TensorFlow takes seconds to import."""
+
+import contextlib
+import importlib
+import io
+import sys
+from dataclasses import dataclass
+from unittest import mock
+
+from deeplablib import errors
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command left: its exit code and what it printed."""
+
+    code: int
+    out: str
+    error: str
+
+
+def run_command(module, *arguments):
+    """Run the main function of a module through errors.run.
+
+    module: 'eval_iou', 'deeplab_resnet.convert', ... arguments: its command line.
+    Returns a Result. An error that is not the user's is raised.
+    """
+    main = importlib.import_module(module).main
+    out, error = io.StringIO(), io.StringIO()
+    argv = [module, *map(str, arguments)]
+    code = 0
+    with (
+        mock.patch.object(sys, 'argv', argv),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(error),
+    ):
+        try:
+            errors.run(main)
+        except SystemExit as stop:
+            code = stop.code or 0
+    return Result(code, out.getvalue(), error.getvalue())

@@ -1,0 +1,126 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deeplablib.metrics import confusion_matrix, iou_per_class, mean_iou, pixel_accuracy
+from tests.command import run_command
+from tests.golden import FOLDER
+
+
+def write(path, labels):
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(np.asarray(labels, np.uint8)).save(path)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two predictions and masks that give a known table."""
+    write(tmp_path / 'gt' / 'a.png', [[0, 0, 1, 255]])
+    write(tmp_path / 'pred' / 'a.png', [[0, 1, 1, 5]])
+    write(tmp_path / 'gt' / 'b.png', [[2], [2]])
+    write(tmp_path / 'pred' / 'b.png', [[2], [0]])
+    return tmp_path
+
+
+def evaluate(folders, *options):
+    return run_command('eval_iou', '--pred', folders / 'pred', '--gt', folders / 'gt', *options)
+
+
+def test_table_equals_the_matlab_evaluation_of_twelve_real_masks(tmp_path):
+    # The masks are not ours to give; any pixels with the same confusion matrix stand in for them.
+    confusion = np.load(FOLDER / 'confusion.npy')
+    truth, prediction = (
+        axis.repeat(confusion.ravel()) for axis in np.indices((21, 21)).reshape(2, -1)
+    )
+    padding = -len(truth) % 1000
+    truth = np.pad(truth, (0, padding), constant_values=255).reshape(-1, 1000)
+    prediction = np.pad(prediction, (0, padding)).reshape(-1, 1000)
+    for name, rows in (('x', slice(0, 700)), ('y', slice(700, None))):
+        write(tmp_path / 'gt' / f'{name}.png', truth[rows])
+        write(tmp_path / 'pred' / f'{name}.png', prediction[rows])
+    result = evaluate(tmp_path, '--json', tmp_path / 'iou.json')
+    assert result.code == 0
+    summary = json.loads((tmp_path / 'iou.json').read_text())
+    assert summary['mean_iou'] == pytest.approx(0.6609665425, abs=1e-10)
+    assert summary['pixel_accuracy'] == pytest.approx(0.9040192015, abs=1e-10)
+    assert 'mean IoU           66.10' in result.out
+
+
+def test_ignored_pixels_and_absent_classes_do_not_count(folders):
+    result = evaluate(folders, '--json', folders / 'iou.json')
+    summary = json.loads((folders / 'iou.json').read_text())
+    assert summary['iou']['background'] == pytest.approx(1 / 3)
+    assert summary['iou']['aeroplane'] == pytest.approx(1 / 2)
+    assert summary['iou']['bicycle'] == pytest.approx(1 / 2)
+    assert summary['iou']['bottle'] is None, 'predicted on ignored pixels only'
+    assert summary['mean_iou'] == pytest.approx((1 / 3 + 1 / 2 + 1 / 2) / 3)
+    assert summary['images'] == 2
+    assert 'bottle            absent' in result.out
+
+
+def test_a_class_predicted_but_absent_from_the_truth_lowers_others_only():
+    confusion = confusion_matrix(np.array([0, 0]), np.array([0, 7]))
+    assert np.isnan(iou_per_class(confusion)[7])
+    assert mean_iou(confusion) == 0.5
+
+
+def test_no_labelled_pixel_gives_nan_not_an_error():
+    confusion = confusion_matrix(np.array([255]), np.array([3]))
+    assert np.isnan(mean_iou(confusion)) and np.isnan(pixel_accuracy(confusion))
+
+
+def test_a_list_restricts_the_images(folders):
+    (folders / 'list.txt').write_text('/JPEGImages/b.jpg /SegmentationClassAug/b.png\n')
+    result = evaluate(folders, '--list', folders / 'list.txt', '--json', folders / 'iou.json')
+    assert result.code == 0
+    assert json.loads((folders / 'iou.json').read_text())['images'] == 1
+
+
+def test_palette_masks_are_read_by_index(folders):
+    image = Image.open(folders / 'gt' / 'a.png')
+    image.putpalette(np.arange(768, dtype=np.uint8).tobytes()[::-1])
+    image.save(folders / 'gt' / 'a.png')
+    assert Image.open(folders / 'gt' / 'a.png').mode == 'P'
+    assert 'mean IoU           44.44' in evaluate(folders).out
+
+
+@pytest.mark.parametrize(
+    'name, labels, message',
+    [
+        ('pred/a.png', [[0, 1]], 'a.png: the mask is 2x1, its image or prediction is 4x1'),
+        ('pred/a.png', [[0, 1, 1, 77]], 'a.png: value 77 is no class (legal: 0 to 20)'),
+        ('pred/a.png', [[0, 1, 1, 255]], 'a.png: value 255 is no class (legal: 0 to 20)'),
+        ('gt/a.png', [[0, 0, 1, 21]], 'a.png: value 21 is no class (legal: 0 to 20 or 255)'),
+        ('gt/a.png', np.zeros((1, 4, 3)), 'a.png: a mask must be an 8-bit grey or palette PNG'),
+    ],
+)
+def test_a_bad_file_is_named(folders, name, labels, message):
+    write(folders / name, labels)
+    result = evaluate(folders)
+    assert result.code == 2
+    assert message in result.error
+    assert 'Traceback' not in result.error
+
+
+def test_missing_files_and_folders_are_named(folders):
+    assert (
+        'nowhere: no such folder'
+        in run_command('eval_iou', '--pred', 'nowhere', '--gt', folders / 'gt').error
+    )
+    (folders / 'gt' / 'b.png').unlink()
+    result = evaluate(folders)
+    assert result.code == 2
+    assert f'no file {folders / "gt" / "b.png"}' in result.error
+    for path in (folders / 'pred').glob('*'):
+        path.unlink()
+    assert 'no predictions' in evaluate(folders).error
+
+
+def test_a_truncated_mask_is_named(folders):
+    data = (folders / 'gt' / 'a.png').read_bytes()
+    (folders / 'gt' / 'a.png').write_bytes(data[: len(data) // 2])
+    result = evaluate(folders)
+    assert result.code == 2
+    assert 'a.png: cannot read the mask' in result.error
