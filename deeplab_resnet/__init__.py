@@ -15,7 +15,7 @@ def _logits(logits):
 
 
 NETWORKS = {
-    'deeplab': Network(deeplab_resnet101, variable_name, _logits, classifier='fc'),
-    'res101': Network(slim_resnet101, variable_name, _logits, classifier='decoder'),
-    'res50': Network(slim_resnet50, variable_name, _logits, classifier='decoder'),
+    'deeplab': Network(deeplab_resnet101, variable_name, _logits, 'logits', classifier='fc'),
+    'res101': Network(slim_resnet101, variable_name, _logits, 'logits', classifier='decoder'),
+    'res50': Network(slim_resnet50, variable_name, _logits, 'logits', classifier='decoder'),
 }

@@ -5,7 +5,7 @@ Output stride 8: stages 4 and 5 keep the resolution of stage 3 and dilate their 
 """
 
 from deeplablib.backend import keras
-from deeplablib.layers import Conv2D, batch_norm, scaled
+from deeplablib.layers import STEM_FILTERS, Conv2D, batch_norm, scaled
 from deeplablib.voc import NUM_CLASSES
 
 # Stage number: channels of its output, stride of its first unit, dilation of its 3x3 convolutions.
@@ -17,7 +17,8 @@ ASPP_DILATIONS = (6, 12, 18, 24)
 def deeplab_resnet101(num_classes=NUM_CLASSES, width=1.0, train_batch_norm=False):
     """The network of SPSM, named as the Caffe model that deeplab_resnet_init.ckpt was made from.
 
-    num_classes: channels of the logits. width: multiplies the channels of every other layer.
+    num_classes: channels of the logits. width: multiplies the channels of every other layer, a
+    multiple of 1/64.
     train_batch_norm: let batch norm learn, for training from scratch (see layers.batch_norm).
     Returns a Keras model: float32 BGR minus mean [batch, height, width, 3] -> float32 logits
     [batch, ceil(height / 8), ceil(width / 8), num_classes].
@@ -92,7 +93,9 @@ def _encoder(image, units, names, width, train_batch_norm):
         net = keras.layers.Add()([shortcut, net])
         return keras.layers.ReLU(name=names(stage, unit, 'relu')[0])(net)
 
-    net = keras.layers.ReLU(name='conv1_relu')(conv_norm(image, 64, 7, stage=1, strides=2))
+    net = keras.layers.ReLU(name='conv1_relu')(
+        conv_norm(image, STEM_FILTERS, 7, stage=1, strides=2)
+    )
     net = keras.layers.MaxPooling2D(3, 2, padding='same', name='pool1')(net)
     for (stage, (filters, stride, dilation)), count in zip(STAGES.items(), units, strict=True):
         for unit in range(count):

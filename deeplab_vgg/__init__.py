@@ -4,6 +4,6 @@ from deeplab_vgg.network import deeplab_aspp, deeplab_largefov, probabilities, v
 from deeplablib.network import Network
 
 NETWORKS = {
-    'vgg': Network(deeplab_largefov, variable_name, probabilities, classifier='fc'),
-    'vgg_aspp': Network(deeplab_aspp, variable_name, probabilities, classifier='fc'),
+    name: Network(build, variable_name, probabilities, 'probabilities', classifier='fc')
+    for name, build in (('vgg', deeplab_largefov), ('vgg_aspp', deeplab_aspp))
 }

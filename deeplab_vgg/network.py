@@ -24,7 +24,8 @@ MIN_PROBABILITY = 1e-4
 def deeplab_largefov(num_classes=NUM_CLASSES, width=1.0, dropout_rate=0.5):
     """VGG16 LargeFOV, the VGG network of SPSM.
 
-    num_classes: channels of the logits. width: multiplies the channels of every other layer.
+    num_classes: channels of the logits. width: multiplies the channels of every other layer, a
+    multiple of 1/64.
     dropout_rate: fraction of fc6 and fc7 left out in training (training=True), and only there.
     Returns a Keras model: float32 BGR minus mean [batch, height, width, 3] -> float32 logits
     [batch, ceil(height / 8), ceil(width / 8), num_classes].

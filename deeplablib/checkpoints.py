@@ -8,6 +8,7 @@ import numpy as np
 
 from deeplablib.backend import tf
 from deeplablib.errors import InputError, raise_all
+from deeplablib.files import replacing
 
 _PARTS = ('.index', '.data-00000-of-00001', '.meta')
 
@@ -72,7 +73,8 @@ def write(prefix, values):
         Path(f'{prefix}.index').unlink(missing_ok=True)
         for part in ('.data-00000-of-00001', '.index'):
             os.replace(f'{temporary}{part}', f'{prefix}{part}')
-    tf.compat.v1.train.update_checkpoint_state(str(prefix.parent), prefix.name)
+    with replacing(prefix.parent / 'checkpoint') as temporary:
+        temporary.write_text(f'model_checkpoint_path: "{prefix.name}"\n')
 
 
 def assign(values, variables, source):

@@ -3,6 +3,7 @@
 from deeplablib.backend import keras, tf
 
 BATCH_NORM_EPSILON = 1e-3  # tf.contrib.slim's default, which the originals leave in place
+STEM_FILTERS = 64  # channels of the first convolution, of ResNet and VGG16 alike
 
 
 class Conv2D(keras.layers.Conv2D):
@@ -33,5 +34,12 @@ def batch_norm(name, train):
 
 
 def scaled(filters, width):
-    """The number of channels of a layer in a network of another width: at least one."""
+    """The number of channels of a layer in a narrower or wider network.
+
+    filters: channels at width 1. width: a multiple of 1/64, so that the first convolution, which
+    has 64 channels at width 1, tells the width of a checkpoint.
+    Raises ValueError for another width.
+    """
+    if width <= 0 or STEM_FILTERS * width % 1:
+        raise ValueError(f'width {width} is not a positive multiple of 1/{STEM_FILTERS}')
     return max(1, round(filters * width))

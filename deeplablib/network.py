@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from deeplablib import checkpoints
 from deeplablib.backend import keras
+from deeplablib.layers import STEM_FILTERS
+from deeplablib.voc import NUM_CLASSES
 
 
 @dataclass(frozen=True)
@@ -14,12 +17,14 @@ class Network:
     variable_name: turns a Keras variable path ('conv1/kernel') into the name that TensorFlow 1
         checkpoints use ('conv1/weights').
     scores: turns logits into what the scales of a multi-scale test are fused in.
+    score_kind: what those are, 'logits' or 'probabilities'.
     classifier: a variable belongs to the classifier when this stands in its checkpoint name.
     """
 
     build: Callable[..., keras.Model]
     variable_name: Callable[[str], str]
     scores: Callable
+    score_kind: str
     classifier: str
 
     def variables(self, model):
@@ -28,3 +33,26 @@ class Network:
         model: made by build. Returns a dict from name to Keras variable, in creation order.
         """
         return {self.variable_name(v.path): v for v in model.weights}
+
+
+def load_model(network, path):
+    """Build a network of the size that a checkpoint has, with its weights.
+
+    network: a Network. path: as for checkpoints.find.
+    Returns the Keras model. Raises InputError when the checkpoint cannot be read or does not fit.
+    """
+    values = checkpoints.read(path)
+    model = network.build(**_dimensions(network, values))
+    checkpoints.assign(values, network.variables(model), path)
+    return model
+
+
+def _dimensions(network, values):
+    """Width and classes of the network that a checkpoint holds; the paper's where it shows none."""
+    stems = [v.shape[-1] for v in values.values() if v.ndim == 4 and v.shape[2] == 3]
+    biases = [n for n, v in values.items() if network.classifier in n and v.ndim == 1]
+    return {
+        'width': stems[0] / STEM_FILTERS if stems else 1.0,
+        # The last in the alphabet: fc6 and fc7 are classifiers too, but only fc8 ends in classes.
+        'num_classes': values[max(biases)].shape[0] if biases else NUM_CLASSES,
+    }

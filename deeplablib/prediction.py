@@ -1,0 +1,61 @@
+"""Label every image of a list and save the predictions."""
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from deeplablib.backend import tf
+from deeplablib.errors import InputError
+from deeplablib.images import write_mask
+from deeplablib.inputs import decode_image
+from deeplablib.progress import progress
+from deeplablib.scores import write_scores
+
+WRITES_IN_FLIGHT = 8
+
+
+def predict_samples(predict, samples, save_dir, allowed=None, save_scores=None):
+    """Save the label map of each image as SAVE_DIR/NAME.png, and its scores if asked.
+
+    Decoding runs ahead of the network and writing behind it, both on other threads.
+    predict: from inference.make_predictor. samples: list of Sample. save_dir: an existing folder.
+    allowed: dict from image name to the bool array [classes] of those that may occur; None: all.
+    save_scores: None, or (folder, kind) for score files (deeplablib.scores).
+    Raises InputError for an image that cannot be decoded; what came before it is saved.
+    """
+    every_class = np.ones(predict.input_signature[1].shape[0], bool)
+
+    def save(name, size, labels, scores):
+        # The scores first: the label map is what tells a resumed run that an image is done.
+        if save_scores is not None:
+            folder, kind = save_scores
+            write_scores(folder / f'{name}.npz', scores.numpy(), size, kind)
+        write_mask(save_dir / f'{name}.png', labels.numpy())
+
+    with ThreadPoolExecutor() as pool:
+        writes = deque()
+        try:
+            for sample, image in progress(_images(samples), len(samples), 'predicting'):
+                classes = every_class if allowed is None else allowed[sample.name]
+                outputs = predict(image, classes)
+                writes.append(pool.submit(save, sample.name, image.shape[:2], *outputs))
+                if len(writes) > WRITES_IN_FLIGHT:
+                    writes.popleft().result()
+        finally:
+            for write in writes:
+                write.result()
+
+
+def _images(samples):
+    paths = [str(sample.image) for sample in samples]
+    dataset = tf.data.Dataset.from_tensor_slices(paths).map(decode_image, tf.data.AUTOTUNE)
+    images = iter(dataset.prefetch(tf.data.AUTOTUNE))
+    for sample in samples:
+        try:
+            yield sample, next(images)
+        except tf.errors.OpError as error:
+            reason = error.message.split('\n')[0]
+            raise InputError(
+                f'{sample.origin}: cannot read the image {sample.image} ({reason})'
+            ) from None

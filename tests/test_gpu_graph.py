@@ -1,0 +1,37 @@
+import pytest
+
+from deeplablib.backend import tf
+from deeplablib.inference import make_predictor
+from deeplablib.inputs import decode_image
+from deeplablib.resize import resize_bilinear
+from tests import golden
+from tests.gpu_kernels import without_gpu_kernel
+
+
+@pytest.mark.parametrize('precision', ['float32', 'bfloat16'])
+@pytest.mark.parametrize('encoder_name', golden.NETWORKS)
+def test_every_operation_of_a_prediction_has_a_gpu_kernel(encoder_name, precision):
+    network = golden.NETWORKS[encoder_name]
+    predict = make_predictor(network.build(width=1 / 16), network.scores, precision=precision)
+    assert without_gpu_kernel(predict.get_concrete_function()) == []
+
+
+def test_only_decoding_must_stay_on_the_cpu():
+    decode = tf.function(decode_image, input_signature=[tf.TensorSpec([], tf.string)])
+    operations = without_gpu_kernel(decode.get_concrete_function())
+    assert [operation.split('(')[0] for operation in operations] == ['DecodeJpeg', 'ReadFile']
+
+
+def test_the_check_finds_an_operation_or_a_type_without_a_kernel():
+    def graph(function, dtype):
+        traced = tf.function(function, input_signature=[tf.TensorSpec([4], dtype)])
+        return traced.get_concrete_function()
+
+    assert without_gpu_kernel(graph(tf.unique, tf.float32)) == []
+    assert without_gpu_kernel(graph(tf.strings.upper, tf.string)) == ['StringUpper()']
+
+    def resize(pixels):
+        return resize_bilinear(pixels[None, :, None, None], (2, 2))
+
+    assert without_gpu_kernel(graph(resize, tf.float32)) == []
+    assert without_gpu_kernel(graph(resize, tf.uint8)) == ['ResizeBilinear(T=4)']
