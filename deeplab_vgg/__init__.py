@@ -4,6 +4,17 @@ from deeplab_vgg.network import deeplab_aspp, deeplab_largefov, probabilities, v
 from deeplablib.network import Network
 
 NETWORKS = {
-    name: Network(build, variable_name, probabilities, 'probabilities', classifier='fc')
-    for name, build in (('vgg', deeplab_largefov), ('vgg_aspp', deeplab_aspp))
+    name: Network(
+        build=build,
+        variable_name=variable_name,
+        scores=probabilities,
+        score_kind='probabilities',
+        classifier='fc',
+        first_kernel='conv1_1_weights',
+        last_bias=last_bias,
+    )
+    for name, build, last_bias in (
+        ('vgg', deeplab_largefov, 'fc8_bias'),
+        ('vgg_aspp', deeplab_aspp, 'fc8_4_bias'),
+    )
 }

@@ -19,6 +19,7 @@ class Network:
     scores: turns logits into what the scales of a multi-scale test are fused in.
     score_kind: what those are, 'logits' or 'probabilities'.
     classifier: a variable belongs to the classifier when this stands in its checkpoint name.
+    first_kernel, last_bias: checkpoint names of variables whose shapes tell width and classes.
     """
 
     build: Callable[..., keras.Model]
@@ -26,6 +27,8 @@ class Network:
     scores: Callable
     score_kind: str
     classifier: str
+    first_kernel: str
+    last_bias: str
 
     def variables(self, model):
         """The variables of a model under their checkpoint names.
@@ -49,10 +52,8 @@ def load_model(network, path):
 
 def _dimensions(network, values):
     """Width and classes of the network that a checkpoint holds; the paper's where it shows none."""
-    stems = [v.shape[-1] for v in values.values() if v.ndim == 4 and v.shape[2] == 3]
-    biases = [n for n, v in values.items() if network.classifier in n and v.ndim == 1]
+    kernel, bias = values.get(network.first_kernel), values.get(network.last_bias)
     return {
-        'width': stems[0] / STEM_FILTERS if stems else 1.0,
-        # The last in the alphabet: fc6 and fc7 are classifiers too, but only fc8 ends in classes.
-        'num_classes': values[max(biases)].shape[0] if biases else NUM_CLASSES,
+        'width': 1.0 if kernel is None else kernel.shape[-1] / STEM_FILTERS,
+        'num_classes': NUM_CLASSES if bias is None else bias.shape[-1],
     }

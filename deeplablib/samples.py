@@ -56,30 +56,6 @@ def read_list(data_list, data_dir):
     return samples
 
 
-def check_files(samples, data_dir, need_masks=False):
-    """Check, before anything starts, that every file of a list is there.
-
-    samples: list of Sample. data_dir: the folder they are in, named when it is missing itself.
-    need_masks: whether a sample without a mask is a fault.
-    Raises InputError with every fault (the first twenty), each with its list, line and file.
-    """
-    if not Path(data_dir).is_dir():
-        raise InputError(f'{data_dir}: no such data directory; set DATA_DIRECTORY or its flag')
-    faults, images = [], {}
-    for sample in samples:
-        for kind, path in (('image', sample.image), ('mask', sample.mask)):
-            if path is not None and not path.is_file():
-                faults.append(f'{sample.origin}: no {kind} at {path}')
-        if need_masks and sample.mask is None:
-            faults.append(f'{sample.origin}: no mask is named beside {sample.image}')
-        if images.setdefault(sample.name, sample.image) != sample.image:
-            faults.append(
-                f'{sample.origin}: {sample.image} and {images[sample.name]} would be saved under '
-                f'one name, {sample.name}.png'
-            )
-    raise_all(faults)
-
-
 def _join(data_dir, fields):
     paths = [data_dir / field.lstrip('/') for field in fields]
     return paths if len(paths) == 2 else [*paths, None]

@@ -8,7 +8,8 @@ from deeplablib.inference import SCALES, SINGLE_SCALE, make_predictor
 from deeplablib.metrics import evaluate, iou_table
 from deeplablib.network import load_model
 from deeplablib.prediction import predict_samples
-from deeplablib.samples import check_files, read_list
+from deeplablib.sample_check import check_samples
+from deeplablib.samples import read_list
 
 
 def get_arguments(description, defaults):
@@ -57,7 +58,7 @@ def predict_and_evaluate(network, description, **defaults):
     if args.num_steps is not None and args.num_steps < 1:
         raise InputError(f'--num-steps {args.num_steps}: at least one image is needed')
     samples = read_list(args.data_list, args.data_dir)[: args.num_steps]
-    check_files(samples, args.data_dir)
+    check_samples(samples, args.data_dir)
     save_dir = make_output_folder(args.save_dir)
     save_scores = args.save_scores and (make_output_folder(args.save_scores), network.score_kind)
 
@@ -70,7 +71,8 @@ def predict_and_evaluate(network, description, **defaults):
     if args.resume:
         waiting = [s for s in samples if not _is_done(s, save_dir, save_scores)]
         print(f'{len(samples) - len(waiting)} of {len(samples)} images are done already')
-    predict_samples(predict, waiting, save_dir, save_scores=save_scores)
+    if waiting:
+        predict_samples(predict, waiting, save_dir, save_scores=save_scores)
     print(f'The segmentation masks have been saved to {save_dir}')
 
     if all(sample.mask for sample in samples):

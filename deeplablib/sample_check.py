@@ -1,0 +1,82 @@
+"""Check every sample of a list before anything is computed from it."""
+
+import os
+from pathlib import Path
+
+import joblib
+from PIL import Image
+
+from deeplablib.errors import InputError, raise_all
+from deeplablib.images import read_mask
+from deeplablib.progress import progress
+from deeplablib.voc import IGNORE_LABEL, NUM_CLASSES
+
+_JPEG_END = b'\xff\xd9'
+_TAIL = 4096  # some cameras pad a JPEG behind its end
+
+
+def check_samples(samples, data_dir, num_classes=NUM_CLASSES, need_masks=False):
+    """Check that each sample's files are there, can be read and fit each other, on all cores.
+
+    Images are read as far as their headers, and JPEGs must have an end; masks are read whole.
+    samples: list of Sample. data_dir: the folder they are in, named when it is missing itself.
+    num_classes: masks hold 0 .. num_classes - 1 and 255. need_masks: for training, where every
+    sample needs a mask and some pixel of the list must be labelled.
+    Raises InputError with every fault (the first twenty), each with its list, line and file.
+    """
+    if not Path(data_dir).is_dir():
+        raise InputError(f'{data_dir}: no such data directory; set DATA_DIRECTORY or its flag')
+    _check_files(samples, need_masks)
+    # Threads: decoding, where the time goes, runs outside Python's lock.
+    parallel = joblib.Parallel(n_jobs=-1, prefer='threads', return_as='generator')
+    checks = parallel(joblib.delayed(_check_contents)(s, num_classes) for s in samples)
+    faults, labelled = zip(*progress(checks, len(samples), 'checking', 'sample'), strict=True)
+    raise_all([fault for fault in faults if fault])
+    if need_masks and not any(labelled):
+        raise InputError(f'{samples[0].origin} and on: no mask has a labelled pixel')
+
+
+def _check_files(samples, need_masks):
+    faults, images = [], {}
+    for sample in samples:
+        for kind, path in (('image', sample.image), ('mask', sample.mask)):
+            if path is not None and not path.is_file():
+                faults.append(f'{sample.origin}: no {kind} at {path}')
+        if need_masks and sample.mask is None:
+            faults.append(f'{sample.origin}: no mask is named beside {sample.image}')
+        if images.setdefault(sample.name, sample.image) != sample.image:
+            faults.append(
+                f'{sample.origin}: {sample.image} and {images[sample.name]} would be saved under '
+                f'one name, {sample.name}.png'
+            )
+    raise_all(faults)
+
+
+def _check_contents(sample, num_classes):
+    """Return the fault of one sample, or None, and whether its mask has a labelled pixel."""
+    try:
+        size = _image_size(sample.image)
+        if sample.mask is None:
+            return None, False
+        mask = read_mask(sample.mask, num_classes, size)
+        return None, bool((mask != IGNORE_LABEL).any())
+    except InputError as error:
+        return f'{sample.origin}: {error}', False
+
+
+def _image_size(path):
+    """Height and width of an image that looks whole."""
+    try:
+        with Image.open(path) as image:
+            kind, (width, height) = image.format, image.size
+        if kind == 'JPEG':
+            with open(path, 'rb') as file:
+                file.seek(-min(_TAIL, os.path.getsize(path)), os.SEEK_END)
+                if _JPEG_END not in file.read():
+                    raise InputError(f'cannot read the image {path} (it is cut off)')
+    except OSError as error:
+        reason = error.strerror or 'not a JPEG or PNG'
+        raise InputError(f'cannot read the image {path} ({reason})') from None
+    if kind not in ('JPEG', 'PNG'):
+        raise InputError(f'cannot read the image {path} ({kind}, expected JPEG or PNG)')
+    return height, width

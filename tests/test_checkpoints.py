@@ -1,0 +1,173 @@
+import json
+import os
+
+import numpy as np
+import pytest
+
+from deeplablib import checkpoints
+from deeplablib.backend import tf
+from deeplablib.errors import InputError
+from deeplablib.network import load_model
+from tests import golden
+
+VALUES = {
+    'conv1/weights': np.arange(6, dtype=np.float32).reshape(1, 2, 3),
+    'conv1/weights/Momentum': np.ones((1, 2, 3), np.float32),
+    'global_step': np.int64(7),
+}
+NARROW = 1 / 16
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    checkpoints.write(tmp_path / 'model.ckpt-7', VALUES)
+    return tmp_path / 'model.ckpt-7'
+
+
+def narrow_values(encoder_name):
+    network = golden.NETWORKS[encoder_name]
+    return {
+        name: variable.numpy()
+        for name, variable in network.variables(network.build(width=NARROW)).items()
+    }
+
+
+def assert_same(values, expected):
+    assert set(values) == set(expected)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(values[name], value)
+        assert values[name].dtype == value.dtype
+
+
+@pytest.mark.parametrize(
+    'named', ['', '.index', '.data-00000-of-00001', '.meta', 'folder', 'folder without state']
+)
+def test_any_part_of_a_checkpoint_names_it(checkpoint, named):
+    path = checkpoint.parent if 'folder' in named else f'{checkpoint}{named}'
+    if named == 'folder without state':
+        (checkpoint.parent / 'checkpoint').unlink()
+    assert_same(checkpoints.read(path), VALUES)
+
+
+def test_the_newest_checkpoint_of_a_folder_is_read(checkpoint):
+    checkpoints.write(checkpoint.parent / 'model.ckpt-8', {'v': np.float32(8)})
+    assert set(checkpoints.read(checkpoint.parent)) == {'v'}
+
+
+def test_a_version_1_file_is_read_value_for_value(tmp_path):
+    values = golden.checkpoint_values('deeplab')
+    path = tmp_path / 'deeplab_resnet_init.ckpt'
+    tf.raw_ops.Save(filename=str(path), tensor_names=list(values), data=list(values.values()))
+    assert not list(tmp_path.glob('*.index')), 'not a version 1 file'
+    assert_same(checkpoints.read(path), values)
+
+
+@pytest.mark.parametrize('encoder_name', ['deeplab', 'vgg'])
+def test_tensorflow_1_restores_what_is_written_and_back(tmp_path, encoder_name):
+    values = golden.checkpoint_values(encoder_name)
+    checkpoints.write(tmp_path / 'ours', values)
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        variables = {
+            name: tf.compat.v1.get_variable(name, shape, use_resource=False)
+            for name, shape in golden.layout(encoder_name).items()
+        }
+        saver = tf.compat.v1.train.Saver(list(variables.values()))
+        saver.restore(session, str(tmp_path / 'ours'))
+        assert_same(session.run(variables), values)
+        saver.save(session, str(tmp_path / 'theirs'), write_meta_graph=False)
+    assert_same(checkpoints.read(tmp_path / 'theirs'), values)
+
+
+@pytest.mark.parametrize('encoder_name', golden.NETWORKS)
+def test_a_network_is_built_as_wide_as_its_checkpoint(tmp_path, encoder_name):
+    network = golden.NETWORKS[encoder_name]
+    model = network.build(num_classes=5, width=3 / 64)
+    values = {name: v.numpy() for name, v in network.variables(model).items()}
+    checkpoints.write(tmp_path / 'narrow', values)
+    loaded = load_model(network, tmp_path / 'narrow')
+    assert_same({n: v.numpy() for n, v in network.variables(loaded).items()}, values)
+
+
+def test_bookkeeping_of_a_trainer_is_passed_over(tmp_path):
+    values = narrow_values('vgg')
+    extra = {f'{name}/Momentum': value for name, value in values.items()}
+    checkpoints.write(tmp_path / 'm', values | extra | {'global_step': np.int64(3)})
+    load_model(golden.NETWORKS['vgg'], tmp_path / 'm')
+
+
+def test_missing_extra_and_misshapen_variables_are_listed_together(tmp_path):
+    values = narrow_values('vgg')
+    del values['fc7_bias']
+    values['conv2_1_weights'] = np.zeros((3, 3, 4, 9), np.float32)
+    values['fc9_weights'] = np.zeros((1, 1), np.float32)
+    checkpoints.write(tmp_path / 'm', values)
+    with pytest.raises(InputError) as error:
+        load_model(golden.NETWORKS['vgg'], tmp_path / 'm')
+    message = str(error.value)
+    assert f'3 faults:\n  {tmp_path}/m does not fit the network; ' in message
+    assert 'missing: fc7_bias [64]' in message
+    assert 'wrong shape: conv2_1_weights is [3, 3, 4, 9], expected [3, 3, 4, 8]' in message
+    assert 'extra: fc9_weights [1, 1]' in message
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    checkpoints.write(tmp_path / 'm', narrow_values('vgg'))
+    with pytest.raises(InputError, match='does not fit the network; missing: conv1/weights') as e:
+        load_model(golden.NETWORKS['deeplab'], tmp_path / 'm')
+    assert len(str(e.value).splitlines()) == 22, 'the first twenty, a heading and a count'
+
+
+@pytest.mark.parametrize(
+    'lost, message',
+    [
+        (['.index'], 'data-* is there but'),
+        (['.data-00000-of-00001'], 'index is there but'),
+        (['.index', '.data-00000-of-00001'], 'no such checkpoint'),
+    ],
+)
+def test_an_incomplete_checkpoint_is_named(checkpoint, lost, message):
+    for part in lost:
+        os.unlink(f'{checkpoint}{part}')
+    for path in (checkpoint, f'{checkpoint}.index', f'{checkpoint}.data-00000-of-00001'):
+        with pytest.raises(InputError, match='model.ckpt-7') as error:
+            checkpoints.read(path)
+        assert message in str(error.value)
+
+
+def test_a_folder_without_checkpoints_is_named(tmp_path):
+    with pytest.raises(InputError, match='no checkpoint in this folder'):
+        checkpoints.read(tmp_path)
+
+
+@pytest.mark.parametrize('part', ['.index', '.data-00000-of-00001'])
+def test_a_damaged_checkpoint_is_one_clear_line(checkpoint, part):
+    path = f'{checkpoint}{part}'
+    with open(path, 'r+b') as file:
+        file.write(b'\xff' * 30)
+    with pytest.raises(InputError, match='not a readable checkpoint') as error:
+        checkpoints.read(checkpoint)
+    assert '\n' not in str(error.value)
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
+    (tmp_path / 'a.ckpt').write_bytes(b'not a checkpoint at all' * 10)
+    with pytest.raises(InputError, match='not a readable checkpoint'):
+        checkpoints.read(tmp_path / 'a.ckpt')
+
+
+def test_a_failed_write_leaves_the_old_checkpoint_and_no_rest(checkpoint):
+    class Full:
+        def __array__(self, *_, **__):
+            raise OSError(28, 'No space left on device')
+
+    before = sorted(os.listdir(checkpoint.parent))
+    with pytest.raises((OSError, ValueError)):
+        checkpoints.write(checkpoint, VALUES | {'x': Full()})
+    assert sorted(os.listdir(checkpoint.parent)) == before
+    assert_same(checkpoints.read(checkpoint), VALUES)
+
+
+def test_layout_of_the_reference_is_the_one_expected():
+    layouts = json.loads((golden.FOLDER / 'checkpoint_layout.json').read_text())
+    sizes = {name: sum(int(np.prod(s)) for s in layouts[name].values()) for name in layouts}
+    assert (len(layouts['resnet']), sizes['resnet']) == (528, 44_153_876)
