@@ -10,6 +10,7 @@ from deeplablib.network import load_model
 from deeplablib.prediction import predict_samples
 from deeplablib.sample_check import check_samples
 from deeplablib.samples import read_list
+from deeplablib.tags import allowed_classes, read_tags
 
 
 def get_arguments(description, defaults):
@@ -33,6 +34,12 @@ def get_arguments(description, defaults):
     parser.set_defaults(**defaults)
     parser.add_argument(
         '--save-scores', metavar='DIR', help='also save the fused scores, for crf_vocspsm.py'
+    )
+    parser.add_argument(
+        '--tags',
+        metavar='FILE',
+        help='keep only the tags of each image and background: a folder of NAME.txt with a class id '
+        'a line, or a file of lines "NAME id id ..."',
     )
     parser.add_argument(
         '--single-scale', action='store_true', help='the image at its own size only'
@@ -59,6 +66,8 @@ def predict_and_evaluate(network, description, **defaults):
         raise InputError(f'--num-steps {args.num_steps}: at least one image is needed')
     samples = read_list(args.data_list, args.data_dir)[: args.num_steps]
     check_samples(samples, args.data_dir)
+    tags = args.tags and read_tags(args.tags)
+    allowed = tags and allowed_classes(tags, samples)
     save_dir = make_output_folder(args.save_dir)
     save_scores = args.save_scores and (make_output_folder(args.save_scores), network.score_kind)
 
@@ -72,7 +81,7 @@ def predict_and_evaluate(network, description, **defaults):
         waiting = [s for s in samples if not _is_done(s, save_dir, save_scores)]
         print(f'{len(samples) - len(waiting)} of {len(samples)} images are done already')
     if waiting:
-        predict_samples(predict, waiting, save_dir, save_scores=save_scores)
+        predict_samples(predict, waiting, save_dir, allowed, save_scores)
     print(f'The segmentation masks have been saved to {save_dir}')
 
     if all(sample.mask for sample in samples):

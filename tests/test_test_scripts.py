@@ -123,6 +123,21 @@ def test_resume_predicts_only_what_is_missing(narrow, data):
     assert run_vgg(narrow, data, '--resume').code == 0, 'nothing left to do'
 
 
+@pytest.mark.parametrize('form', ['file', 'folder'])
+def test_tags_restrict_the_classes(narrow, data, form):
+    tags = {'gold_000001': (3, 20), 'gold_000002': (7,), 'gold_000003': ()}
+    path = data / 'tags'
+    if form == 'file':
+        path.write_text(''.join(f'{n} {" ".join(map(str, ids))}\n' for n, ids in tags.items()))
+    else:
+        path.mkdir()
+        for name, ids in tags.items():
+            (path / f'{name}.txt').write_text(''.join(f'{i}\n' for i in ids))
+    assert run_vgg(narrow, data, '--tags', path).code == 0
+    for name, ids in tags.items():
+        assert set(np.unique(labels_of(data / 'result' / f'{name}.png'))) <= {0, *ids}
+
+
 def test_num_steps_takes_the_first_images(narrow, data):
     result = run_vgg(narrow, data, '--num-steps', '2')
     assert result.code == 0
@@ -281,6 +296,21 @@ def test_a_bad_checkpoint_is_named(narrow, released, data, damage):
     if damage == 'other network':
         path, message = released / 'deeplab', 'does not fit the network; missing: conv1_1_weights'
     bad_input(run_vgg(narrow, data, '--restore-from', path), message)
+
+
+@pytest.mark.parametrize(
+    'text, message',
+    [
+        ('gold_000001 1\ngold_000002 21 0 cat\n', 'tags.txt, line 2: 21 is no class (1 to 20)'),
+        ('gold_000001 1\ngold_000002 2\n', 'line 3: no tags for gold_000003'),
+        ('', 'tags.txt: no tags here'),
+        (None, 'tags.txt: cannot read the tags'),
+    ],
+)
+def test_bad_tags_are_named(narrow, data, text, message):
+    if text is not None:
+        (data / 'tags.txt').write_text(text)
+    bad_input(run_vgg(narrow, data, '--tags', data / 'tags.txt'), message)
 
 
 def test_an_unwritable_save_directory_is_named(narrow, data):

@@ -1,0 +1,59 @@
+"""Image-level tags: which classes are in an image."""
+
+from pathlib import Path
+
+import numpy as np
+
+from deeplablib.errors import InputError, raise_all
+from deeplablib.voc import NUM_CLASSES
+
+
+def read_tags(path, num_classes=NUM_CLASSES):
+    """Read the tags of many images.
+
+    path: a folder with NAME.txt files, one class id a line; or a text file, 'NAME id id ...' a line.
+    num_classes: ids run from 1 to num_classes - 1.
+    Returns a dict from image name to a sorted tuple of ids.
+    Raises InputError when it cannot be read, or for an id that is no class (all of them at once).
+    """
+    path = Path(path)
+    faults = []
+
+    def ids(words, origin):
+        wrong = [word for word in words if not (word.isdecimal() and 0 < int(word) < num_classes)]
+        faults.extend(f'{origin}: {word} is no class (1 to {num_classes - 1})' for word in wrong)
+        return tuple(sorted({int(word) for word in words} if not wrong else ()))
+
+    try:
+        if path.is_dir():
+            tags = {
+                file.stem: ids(file.read_text().split(), file)
+                for file in sorted(path.glob('*.txt'))
+            }
+        else:
+            lines = [line.split() for line in path.read_text().splitlines()]
+            tags = {
+                words[0]: ids(words[1:], f'{path}, line {number}')
+                for number, words in enumerate(lines, 1)
+                if words
+            }
+    except OSError as error:
+        raise InputError(f'{path}: cannot read the tags ({error.strerror})') from None
+    except UnicodeDecodeError:
+        raise InputError(f'{path}: not a text file') from None
+    raise_all(faults)
+    if not tags:
+        raise InputError(f'{path}: no tags here')
+    return tags
+
+
+def allowed_classes(tags, samples, num_classes=NUM_CLASSES):
+    """The classes that may occur in each image: its tags and background.
+
+    tags: from read_tags. samples: list of Sample.
+    Returns a dict from image name to a bool array [num_classes].
+    Raises InputError naming every sample without tags.
+    """
+    raise_all([f'{s.origin}: no tags for {s.name}' for s in samples if s.name not in tags])
+    classes = np.arange(num_classes)
+    return {s.name: np.isin(classes, (0, *tags[s.name])) for s in samples}
