@@ -11,7 +11,7 @@ from deeplablib.voc import NUM_CLASSES
 def read_tags(path, num_classes=NUM_CLASSES):
     """Read the tags of many images.
 
-    path: a folder with NAME.txt files, one class id a line; or a text file, 'NAME id id ...' a line.
+    path: a folder of NAME.txt files, one class id a line; or a text file, 'NAME id id ...' a line.
     num_classes: ids run from 1 to num_classes - 1.
     Returns a dict from image name to a sorted tuple of ids.
     Raises InputError when it cannot be read, or for an id that is no class (all of them at once).
@@ -26,10 +26,8 @@ def read_tags(path, num_classes=NUM_CLASSES):
 
     try:
         if path.is_dir():
-            tags = {
-                file.stem: ids(file.read_text().split(), file)
-                for file in sorted(path.glob('*.txt'))
-            }
+            files = sorted(path.glob('*.txt'))
+            tags = {file.stem: ids(file.read_text().split(), file) for file in files}
         else:
             lines = [line.split() for line in path.read_text().splitlines()]
             tags = {

@@ -38,8 +38,8 @@ def get_arguments(description, defaults):
     parser.add_argument(
         '--tags',
         metavar='FILE',
-        help='keep only the tags of each image and background: a folder of NAME.txt with a class id '
-        'a line, or a file of lines "NAME id id ..."',
+        help="keep only each image's own classes and background; lines 'NAME id id ...', or a "
+        'folder of NAME.txt with an id a line',
     )
     parser.add_argument(
         '--single-scale', action='store_true', help='the image at its own size only'
@@ -65,14 +65,14 @@ def predict_and_evaluate(network, description, **defaults):
     if args.num_steps is not None and args.num_steps < 1:
         raise InputError(f'--num-steps {args.num_steps}: at least one image is needed')
     samples = read_list(args.data_list, args.data_dir)[: args.num_steps]
-    check_samples(samples, args.data_dir)
-    tags = args.tags and read_tags(args.tags)
-    allowed = tags and allowed_classes(tags, samples)
+    model = load_model(network, args.restore_from)
+    num_classes = model.output.shape[-1]
+    print(f'Restored model parameters from {args.restore_from}')
+    check_samples(samples, args.data_dir, num_classes)
+    allowed = args.tags and allowed_classes(read_tags(args.tags, num_classes), samples, num_classes)
     save_dir = make_output_folder(args.save_dir)
     save_scores = args.save_scores and (make_output_folder(args.save_scores), network.score_kind)
 
-    model = load_model(network, args.restore_from)
-    print(f'Restored model parameters from {args.restore_from}')
     scales = SINGLE_SCALE if args.single_scale else SCALES
     predict = make_predictor(model, network.scores, scales, args.img_mean, args.precision)
 
@@ -86,7 +86,7 @@ def predict_and_evaluate(network, description, **defaults):
 
     if all(sample.mask for sample in samples):
         pairs = [(sample.mask, save_dir / f'{sample.name}.png') for sample in samples]
-        print(iou_table(evaluate(pairs, model.output.shape[-1])))
+        print(iou_table(evaluate(pairs, num_classes)))
 
 
 def _is_done(sample, save_dir, save_scores):
