@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from deeplablib import checkpoints
 from deeplablib.backend import keras
+from deeplablib.errors import InputError
 from deeplablib.layers import STEM_FILTERS
 from deeplablib.voc import NUM_CLASSES
 
@@ -44,9 +45,25 @@ def load_model(network, path):
     network: a Network. path: as for checkpoints.find.
     Returns the Keras model. Raises InputError when the checkpoint cannot be read or does not fit.
     """
+    return _from_values(network, checkpoints.read(path), path)
+
+
+def load_any(networks, path):
+    """Load a checkpoint of one of several networks, whichever it belongs to.
+
+    networks: a NETWORKS table. path: as for checkpoints.find.
+    Returns (name of the network, Keras model). Raises InputError when it belongs to none.
+    """
     values = checkpoints.read(path)
+    for name, network in networks.items():
+        if network.first_kernel in values and network.last_bias in values:
+            return name, _from_values(network, values, path)
+    raise InputError(f'{path}: not a checkpoint of any of the networks {", ".join(networks)}')
+
+
+def _from_values(network, values, source):
     model = network.build(**_dimensions(network, values))
-    checkpoints.assign(values, network.variables(model), path)
+    checkpoints.assign(values, network.variables(model), source)
     return model
 
 

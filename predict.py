@@ -1,0 +1,116 @@
+"""Segment photographs: python predict.py photo.jpg, a folder, or a pattern such as 'photos/*.png'.
+
+Writes, for each, NAME.png (label map), NAME_colour.png (in the VOC colours) and NAME_overlay.png
+(over the photograph, with a legend of the classes found).
+"""
+
+import argparse
+import glob
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+import deeplab_resnet
+import deeplab_vgg
+from deeplablib import errors
+from deeplablib.errors import InputError
+from deeplablib.files import make_output_folder, replacing
+from deeplablib.inference import make_predictor
+from deeplablib.network import load_any
+from deeplablib.prediction import predict_samples
+from deeplablib.sample_check import check_samples
+from deeplablib.samples import Sample
+from deeplablib.voc import CLASSES, colour_map
+
+RESTORE_FROM = './model/resnet/model.resnet'
+SAVE_DIR = './result/'
+IMG_MEAN = (104.00698793, 116.66876762, 122.67891434)  # blue, green, red
+
+NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS
+OPACITY = 0.55  # of the colours over the photograph
+LINE = 20  # height of a line of the legend, pixels
+
+
+def get_arguments():
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('images', nargs='+', help='image files, folders or patterns')
+    parser.add_argument(
+        '--restore-from',
+        default=RESTORE_FROM,
+        help='checkpoint of any of the networks, recognised by itself (default: %(default)s)',
+    )
+    parser.add_argument('--save-dir', default=SAVE_DIR, help='default: %(default)s')
+    parser.add_argument(
+        '--precision', choices=('float32', 'bfloat16'), default='float32', help='default: float32'
+    )
+    return parser.parse_args()
+
+
+def find_images(patterns):
+    """The images that files, folders and patterns name, as samples without masks."""
+    samples = []
+    for pattern in patterns:
+        path = Path(pattern)
+        if path.is_dir():
+            found = [p for p in path.iterdir() if p.suffix.lower() in ('.jpg', '.jpeg', '.png')]
+        else:
+            found = [path] if path.is_file() else map(Path, glob.glob(pattern, recursive=True))
+        found = sorted(found)
+        if not found:
+            raise InputError(f'{pattern}: no image of this name')
+        samples += [Sample(file, None, str(file)) for file in found]
+    return samples
+
+
+def overlay(image, labels):
+    """Lay the colours of a label map over its photograph, with a legend below.
+
+    image: uint8 RGB [height, width, 3]. labels: uint8 [height, width]. Returns a PIL image.
+    """
+    colours = colour_map()
+    mixed = np.where(
+        labels[..., None] > 0, (1 - OPACITY) * image + OPACITY * colours[labels], image
+    )
+    found, counts = np.unique(labels, return_counts=True)
+    height, width = labels.shape
+    picture = Image.new('RGB', (max(width, 180), height + LINE * len(found)), 'white')
+    picture.paste(Image.fromarray(np.uint8(mixed)))
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(13)
+    for row, (label, count) in enumerate(zip(found, counts, strict=True)):
+        top = height + LINE * row
+        draw.rectangle((4, top + 4, 16, top + 16), fill=tuple(colours[label]), outline='black')
+        text = f'{CLASSES[label]}, {100 * count / labels.size:.1f} %'
+        draw.text((24, top + 2), text, 'black', font)
+    return picture
+
+
+def main():
+    """Predict and save the three pictures of each image."""
+    args = get_arguments()
+    samples = find_images(args.images)
+    check_samples(samples, '.')
+    name, model = load_any(NETWORKS, args.restore_from)
+    print(f'Restored {name} from {args.restore_from}')
+    save_dir = make_output_folder(args.save_dir)
+    predict = make_predictor(
+        model, NETWORKS[name].scores, img_mean=IMG_MEAN, precision=args.precision
+    )
+    predict_samples(predict, samples, save_dir)
+    for sample in samples:
+        labels = np.array(Image.open(save_dir / f'{sample.name}.png'))
+        pictures = {
+            'colour': Image.fromarray(colour_map()[labels]),
+            'overlay': overlay(np.array(Image.open(sample.image).convert('RGB')), labels),
+        }
+        for kind, picture in pictures.items():
+            with replacing(save_dir / f'{sample.name}_{kind}.png') as temporary:
+                picture.save(temporary, format='PNG')
+    print(f'The label maps, colour maps and overlays have been saved to {save_dir}')
+
+
+if __name__ == '__main__':
+    errors.run(main)
