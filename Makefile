@@ -11,6 +11,9 @@ test: .venv/installed
 	$(BIN)/pytest --quiet --numprocesses 2 --dist loadfile
 
 .venv/installed: requirements.txt requirements-dev.txt
+	@command -v $(CXX) >/dev/null || { \
+	  echo 'No C++ compiler ($(CXX)); pydensecrf2 needs one.' \
+	    'On Debian or Ubuntu: apt-get install build-essential python3-dev'; exit 1; }
 	$(PYTHON) -m venv .venv || { echo 'On Debian or Ubuntu: apt-get install python3-venv'; exit 1; }
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all."""
 
 import contextlib
+import fcntl
 import os
 import tempfile
 from pathlib import Path
@@ -41,6 +42,26 @@ def make_output_folder(path):
     except OSError as error:
         raise InputError(f'{path}: cannot write here ({error.strerror})') from None
     return path
+
+
+@contextlib.contextmanager
+def locked(folder):
+    """Keep other processes from writing to a folder while the block runs.
+
+    folder: an existing folder; a file `.lock` is left in it. The lock itself goes with the process
+    that holds it, so a killed run leaves nothing to clear away.
+    Raises InputError at once when another process holds it.
+    """
+    path = Path(folder) / '.lock'
+    with path.open('w') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f'{folder}: another process is writing to this folder; wait for it or choose '
+                'another folder'
+            ) from None
+        yield
 
 
 def _umask():

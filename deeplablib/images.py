@@ -13,6 +13,34 @@ IMG_MEAN = (104.00698793, 116.66876762, 122.67891434)
 _PALETTE = colour_map().tobytes()
 
 
+def read_image(path):
+    """Read an image where TensorFlow is not at hand; JPEGs differ by a level or two from inputs'.
+
+    path: a JPEG or PNG; grey is repeated, alpha left out.
+    Returns a uint8 array [height, width, 3], RGB. Raises InputError when it cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.array(image.convert('RGB'))
+    except OSError as error:
+        raise InputError(f'{path}: cannot read the image ({_reason(error)})') from None
+
+
+def read_grey(path):
+    """Read a localization cue or a saliency map.
+
+    path: an 8-bit grey PNG. Returns a uint8 array [height, width].
+    Raises InputError when it cannot be read or is of another kind.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode != 'L':
+                raise InputError(f'{path}: expected an 8-bit grey PNG, this is {image.mode}')
+            return np.array(image)
+    except OSError as error:
+        raise InputError(f'{path}: cannot read the map ({_reason(error)})') from None
+
+
 def read_mask(path, num_classes=NUM_CLASSES, size=None, ignore_label=IGNORE_LABEL):
     """Read a label map by its indices, whether the PNG is grey or has a palette.
 

@@ -1,9 +1,7 @@
 """Score files: what a multi-scale test saves of an image for the CRF.
 
 NAME.npz holds `scores`, float16 [height / 8, width / 8, classes]: the fused scores at network
-resolution; `size`, the image's (height, width); and `kind`, 'logits' or 'probabilities'. To bring
-them back to the image: resize bilinearly (deeplablib.resize) to `size`, then take the softmax of
-logits; renormalise probabilities.
+resolution; `size`, the image's (height, width); and `kind`, 'logits' or 'probabilities'.
 """
 
 import zipfile
@@ -12,6 +10,7 @@ import numpy as np
 
 from deeplablib.errors import InputError
 from deeplablib.files import replacing
+from deeplablib.numpy_resize import resize_bilinear
 
 KINDS = ('logits', 'probabilities')
 
@@ -45,3 +44,25 @@ def read_scores(path):
     if scores.ndim != 3 or size.shape != (2,) or kind not in KINDS:
         raise InputError(f'{path}: not a score file (shape {scores.shape}, kind {kind})')
     return scores.astype(np.float32), tuple(int(n) for n in size), kind
+
+
+def image_probabilities(scores, size, kind, allowed=None):
+    """Bring scores back to the image: resized, then as probabilities that sum to 1.
+
+    scores: float32 [height / 8, width / 8, classes]. size: (height, width) of the image.
+    kind: 'logits', of which the softmax is taken, or 'probabilities', which are renormalised.
+    allowed: bool [classes], the classes that may occur; the others get 0. None: all.
+    Returns float32 [height, width, classes].
+    """
+    chosen = slice(None) if allowed is None else np.flatnonzero(allowed)
+    resized = resize_bilinear(scores[..., chosen], size)
+    if kind == 'logits':
+        resized = np.exp(resized - resized.max(-1, keepdims=True))
+    else:
+        resized = np.maximum(resized, np.finfo(np.float32).tiny)
+    resized /= resized.sum(-1, keepdims=True)
+    if allowed is None:
+        return resized
+    probabilities = np.zeros((*size, scores.shape[-1]), np.float32)
+    probabilities[..., chosen] = resized
+    return probabilities

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from deeplablib.errors import InputError, raise_all
+from deeplablib.files import make_output_folder, replacing
 from deeplablib.voc import NUM_CLASSES
 
 
@@ -43,6 +44,24 @@ def read_tags(path, num_classes=NUM_CLASSES):
     if not tags:
         raise InputError(f'{path}: no tags here')
     return tags
+
+
+def write_tags(path, tags):
+    """Write tags in either format: a text file when the path ends in .txt, otherwise a folder.
+
+    path: where they go. tags: as read_tags returns them. Each file appears whole or not at all.
+    """
+    path = Path(path)
+    if path.suffix == '.txt':
+        lines = [' '.join(map(str, (name, *ids))) for name, ids in sorted(tags.items())]
+        files = {path: lines}
+        make_output_folder(path.parent)
+    else:
+        folder = make_output_folder(path)
+        files = {folder / f'{name}.txt': map(str, ids) for name, ids in tags.items()}
+    for file, lines in files.items():
+        with replacing(file) as temporary:
+            temporary.write_text(''.join(f'{line}\n' for line in lines))
 
 
 def allowed_classes(tags, samples, num_classes=NUM_CLASSES):

@@ -1,0 +1,74 @@
+"""Dense-CRF post-processing of the scores that a test script saved with --save-scores.
+
+python test_vocspsm_resnet.py --save-scores ./scores
+python crf_vocspsm.py --scores ./scores --save-dir ./result_crf
+"""
+
+import argparse
+from pathlib import Path
+
+from deeplablib import crf, errors, parallel
+from deeplablib.crf_samples import crf_samples
+from deeplablib.errors import InputError
+from deeplablib.files import make_output_folder
+from deeplablib.metrics import evaluate, iou_table
+from deeplablib.sample_check import check_samples
+from deeplablib.samples import read_list
+from deeplablib.tags import allowed_classes, read_tags
+
+# Change these to your own paths; each is the default of a flag (--help).
+DATA_DIRECTORY = './VOC2012/'
+DATA_LIST_PATH = './dataset/val.txt'
+SCORES_DIR = './scores/'
+SAVE_DIR = './result_crf/'
+
+
+def get_arguments():
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+    def add(flag, default, help):
+        parser.add_argument(flag, default=default, help=f'{help} (default: %(default)s)')
+
+    add('--scores', SCORES_DIR, 'folder of score files, NAME.npz')
+    add('--data-dir', DATA_DIRECTORY, 'folder that the paths of the list start from')
+    add('--data-list', DATA_LIST_PATH, 'list of images, "IMAGE", "IMAGE MASK" or "NAME" a line')
+    add('--save-dir', SAVE_DIR, 'where label maps go, NAME.png')
+    parser.add_argument(
+        '--tags', help="keep only each image's own classes and background: file or folder of tags"
+    )
+    parallel.add_arguments(parser)
+    crf.add_arguments(parser)
+    return parser.parse_args()
+
+
+def main():
+    """Label the list and, when it names masks, print the IoU table."""
+    args = get_arguments()
+    parameters = crf.parameters_from(args)
+    samples = read_list(args.data_list, args.data_dir)
+    check_samples(samples, args.data_dir)
+    allowed = args.tags and allowed_classes(read_tags(args.tags), samples)
+    save_dir = make_output_folder(args.save_dir)
+    paths = [save_dir / f'{sample.name}.png' for sample in samples]
+    if not Path(args.scores).is_dir():
+        raise InputError(f'{args.scores}: no such folder of scores')
+
+    waiting = samples
+    if args.resume:
+        waiting = [s for s, path in zip(samples, paths, strict=True) if not path.is_file()]
+        print(f'{len(samples) - len(waiting)} of {len(samples)} images are done already')
+    crf_samples(
+        waiting, Path(args.scores), save_dir, parameters, args.prune, allowed or None, args.jobs
+    )
+    print(f'The segmentation masks have been saved to {save_dir}')
+
+    if all(sample.mask for sample in samples):
+        masks = [sample.mask for sample in samples]
+        print(iou_table(evaluate(list(zip(masks, paths, strict=True)))))
+
+
+if __name__ == '__main__':
+    errors.run(main)

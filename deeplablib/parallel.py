@@ -1,0 +1,37 @@
+"""The same work for every image of a list, on all cores."""
+
+import argparse
+
+import joblib
+
+from deeplablib.progress import progress
+
+
+def for_each(work, items, label, jobs=-1):
+    """Call a function with each item, in processes, and report progress.
+
+    Processes, because the CRF holds Python's lock; memory does not grow with the list, as items are
+    handed out a few at a time and results taken in as they come.
+
+    work: a function of one argument. items: list. label: what is being done.
+    jobs: processes; -1: as many as there are cores; 1: none beside this one.
+    Yields the results in the order of the items. What work raises is raised here.
+    """
+    parallel = joblib.Parallel(n_jobs=jobs, return_as='generator')
+    results = parallel(joblib.delayed(work)(item) for item in items)
+    yield from progress(results, len(items), label)
+
+
+def add_arguments(parser):
+    """Add the flags of a command that works through a list: --jobs and --resume."""
+    parser.add_argument(
+        '--jobs', type=_jobs, default=-1, metavar='N', help='processes (default: one per core)'
+    )
+    parser.add_argument('--resume', action='store_true', help='keep the files that are there')
+
+
+def _jobs(text):
+    number = int(text)
+    if number == 0:
+        raise argparse.ArgumentTypeError('value 0 of --jobs: at least one process is needed')
+    return number
