@@ -39,7 +39,8 @@ def get_arguments():
     parser.add_argument(
         '--tags', help="keep only each image's own classes and background: file or folder of tags"
     )
-    parallel.add_arguments(parser)
+    parallel.add_jobs(parser)
+    parallel.add_resume(parser)
     crf.add_arguments(parser)
     return parser.parse_args()
 

@@ -26,6 +26,15 @@ def read_image(path):
         raise InputError(f'{path}: cannot read the image ({_reason(error)})') from None
 
 
+def image_size(path):
+    """The (height, width) of an image, from its header. Raises InputError when it has none."""
+    try:
+        with Image.open(path) as image:
+            return image.size[::-1]
+    except OSError as error:
+        raise InputError(f'{path}: cannot read the image ({_reason(error)})') from None
+
+
 def read_grey(path):
     """Read a localization cue or a saliency map.
 

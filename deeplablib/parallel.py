@@ -22,11 +22,15 @@ def for_each(work, items, label, jobs=-1):
     yield from progress(results, len(items), label)
 
 
-def add_arguments(parser):
-    """Add the flags of a command that works through a list: --jobs and --resume."""
+def add_jobs(parser):
+    """Add the flag --jobs to a command line."""
     parser.add_argument(
         '--jobs', type=_jobs, default=-1, metavar='N', help='processes (default: one per core)'
     )
+
+
+def add_resume(parser):
+    """Add the flag --resume to a command line."""
     parser.add_argument('--resume', action='store_true', help='keep the files that are there')
 
 

@@ -1,9 +1,11 @@
 """List files: which images, and which masks, a script works on."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from deeplablib.errors import InputError, raise_all
+from deeplablib.files import replacing
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,29 @@ def read_list(data_list, data_dir):
     if not samples:
         raise InputError(f'{data_list}: the list is empty')
     return samples
+
+
+def write_list(path, pairs, data_dir):
+    """Write a list file that read_list reads back, whole or not at all.
+
+    path: where it goes. pairs: list of (image, mask) paths. data_dir: the folder that the list's
+    paths will start from; a file outside it is named by way of '..'.
+    Raises InputError for a path with white space in it: a line is cut there.
+    """
+    lines = [' '.join(_from(data_dir, file) for file in pair) for pair in pairs]
+    with replacing(path) as temporary:
+        temporary.write_text(''.join(f'{line}\n' for line in lines))
+
+
+def _from(data_dir, file):
+    try:
+        relative = file.relative_to(data_dir)
+    except ValueError:
+        # '..' leads out of where a link points to, so links are followed first.
+        relative = os.path.relpath(file.resolve(), Path(data_dir).resolve())
+    if any(character.isspace() for character in str(relative)):
+        raise InputError(f'{file}: a list cannot hold a path with white space')
+    return f'/{Path(relative).as_posix()}'
 
 
 def _join(data_dir, fields):

@@ -1,0 +1,110 @@
+"""Pixel selection in masks: pixels that the network is not sure of become 255.
+
+python -m selection.pixels --masks ./result/refined --scores ./result/scores --threshold 0.7 \
+    --out ./result/pixels
+
+Reconstructed. Not part of the default rounds: it makes labels better and the trained network
+worse, as it takes away object boundaries and the very pixels that the CRF mended.
+"""
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from deeplablib import errors
+from deeplablib.crf_samples import check_scores, read_probabilities
+from deeplablib.errors import InputError
+from deeplablib.files import locked, make_output_folder
+from deeplablib.images import read_mask, write_mask
+from deeplablib.parallel import for_each
+from deeplablib.voc import IGNORE_LABEL, NUM_CLASSES
+from selection.arguments import add_work_flags, read_samples, step_parser
+
+
+def confident_pixels(mask, probabilities, thresholds):
+    """Ignore the pixels whose label has too low a probability.
+
+    mask: uint8 [height, width] of class ids and 255. probabilities: float [height, width, classes].
+    thresholds: float [classes]; a pixel of class c stays when its probability is at least
+    thresholds[c].
+    Returns a new uint8 [height, width].
+    """
+    known = mask != IGNORE_LABEL
+    index = np.where(known, mask, 0)
+    probability = np.take_along_axis(probabilities, index[..., None], -1)[..., 0]
+    kept = known & (probability >= np.asarray(thresholds, np.float32)[index])
+    return np.where(kept, mask, np.uint8(IGNORE_LABEL))
+
+
+def select_pixels(samples, allowed, masks, scores, out, thresholds, jobs=-1):
+    """Save each mask with the unsure pixels ignored as OUT/NAME.png.
+
+    samples: list of Sample. allowed: dict from image name to bool [classes]. masks: folder of
+    NAME.png. scores: folder of score files. out: an existing folder, not masks.
+    thresholds: as for confident_pixels. jobs: as for parallel.for_each.
+    Raises InputError for every missing or unfitting file.
+    """
+    masks, scores, out = Path(masks), Path(scores), Path(out)
+    if out.resolve() == masks.resolve():
+        raise InputError(f'{out}: the result would overwrite the masks it is made from')
+    check_scores(samples, scores)
+    paths = [masks / f'{sample.name}.png' for sample in samples]
+    errors.raise_all([f'no mask at {path}' for path in paths if not path.is_file()])
+    items = [(sample.name, allowed[sample.name]) for sample in samples]
+    with locked(out):
+        for _ in for_each(partial(_select, masks, scores, out, thresholds), items, 'pixels', jobs):
+            pass
+
+
+def _select(masks, scores, out, thresholds, item):
+    name, allowed = item
+    mask = read_mask(masks / f'{name}.png')
+    probabilities = read_probabilities(scores / f'{name}.npz', mask.shape, allowed)
+    write_mask(out / f'{name}.png', confident_pixels(mask, probabilities, thresholds))
+
+
+def _class_threshold(text):
+    index, equals, value = text.partition('=')
+    if not (equals and index.isdecimal() and int(index) < NUM_CLASSES):
+        raise argparse.ArgumentTypeError(f'{text!r} is not CLASS=VALUE with a class from 0 to 20')
+    return int(index), float(value)
+
+
+def get_arguments():
+    """Parse the command line."""
+    parser = step_parser(__doc__, './result/pixels', 'where masks go, NAME.png')
+    parser.add_argument('--masks', required=True, help='folder of masks, NAME.png')
+    parser.add_argument('--scores', required=True, help='folder of score files, NAME.npz')
+    parser.add_argument('--threshold', type=float, required=True, help='of every class, 0 to 1')
+    parser.add_argument(
+        '--class-threshold',
+        type=_class_threshold,
+        action='append',
+        default=[],
+        metavar='CLASS=VALUE',
+        help='of one class (background: 0), instead; may be repeated',
+    )
+    add_work_flags(parser)
+    return parser.parse_args()
+
+
+def main():
+    """Select the pixels."""
+    args = get_arguments()
+    thresholds = np.full(NUM_CLASSES, args.threshold)
+    for index, value in args.class_threshold:
+        thresholds[index] = value
+    if not ((thresholds >= 0) & (thresholds <= 1)).all():
+        raise InputError('a threshold must be from 0 to 1')
+    samples, allowed = read_samples(args)
+    out = make_output_folder(args.out)
+    if args.resume:
+        samples = [s for s in samples if not (out / f'{s.name}.png').is_file()]
+    select_pixels(samples, allowed, args.masks, args.scores, out, thresholds, args.jobs)
+    print(f'The masks have been saved to {out}')
+
+
+if __name__ == '__main__':
+    errors.run(main)

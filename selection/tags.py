@@ -1,0 +1,98 @@
+"""Image-level tags from VOC annotations, or from masks.
+
+python -m selection.tags --annotations ./VOC2012/Annotations --out ./result/tags.txt
+python -m selection.tags --masks ./VOC2012/SegmentationClassAug --out ./result/ClassCategories
+"""
+
+import argparse
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from deeplablib import errors, parallel
+from deeplablib.errors import InputError
+from deeplablib.images import read_mask
+from deeplablib.samples import read_list
+from deeplablib.tags import write_tags
+from deeplablib.voc import CLASSES, NUM_CLASSES
+
+
+def tags_of_annotation(path):
+    """The classes of the objects in a VOC annotation, `difficult` ones too.
+
+    path: NAME.xml. Returns an ascending tuple of class ids.
+    Raises InputError when it is no annotation or names an unknown class.
+    """
+    try:
+        objects = ElementTree.parse(path).iter('object')
+        names = [shown.findtext('name', '').strip() for shown in objects]
+    except OSError as error:
+        raise InputError(f'{path}: cannot read the annotation ({error.strerror})') from None
+    except ElementTree.ParseError as error:
+        raise InputError(f'{path}: not an XML file ({error})') from None
+    wrong = [name for name in names if name not in CLASSES[1:]]
+    if wrong:
+        raise InputError(f'{path}: {wrong[0]!r} is no VOC class')
+    return tuple(sorted({CLASSES.index(name) for name in names}))
+
+
+def tags_of_mask(mask):
+    """The classes in a mask: uint8 array, background and ignored pixels left out; a tuple."""
+    return tuple(int(i) for i in np.unique(mask) if 0 < i < NUM_CLASSES)
+
+
+def make_tags(folder, pattern, names=None, jobs=-1):
+    """Read the tags of a folder.
+
+    folder: of annotations or masks. pattern: '*.xml' or '*.png'. names: images, or None for all.
+    Returns a dict from image name to a tuple of class ids.
+    Raises InputError for a missing folder or file.
+    """
+    folder = Path(folder)
+    if names is None:
+        names = sorted(path.stem for path in folder.glob(pattern))
+    if not names:
+        raise InputError(f'{folder}: no files {pattern} in this folder')
+    paths = [folder / pattern.replace('*', name) for name in names]
+    errors.raise_all([f'no file {path}' for path in paths if not path.is_file()])
+    return dict(zip(names, parallel.for_each(_tags, paths, 'reading tags', jobs), strict=True))
+
+
+def _tags(path):
+    return tags_of_annotation(path) if path.suffix == '.xml' else tags_of_mask(read_mask(path))
+
+
+def get_arguments():
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument('--annotations', help='folder of VOC annotations, NAME.xml')
+    source.add_argument('--masks', help='folder of masks, NAME.png')
+    parser.add_argument('--data-list', help='images to make tags of (default: all in the folder)')
+    parser.add_argument(
+        '--out',
+        type=Path,
+        default=Path('./result/tags.txt'),
+        help='a .txt file, or a folder for one file an image (default: %(default)s)',
+    )
+    parallel.add_jobs(parser)
+    return parser.parse_args()
+
+
+def main():
+    """Make the tags and write them."""
+    args = get_arguments()
+    names = args.data_list and [sample.name for sample in read_list(args.data_list, '.')]
+    if args.annotations:
+        tags = make_tags(args.annotations, '*.xml', names, args.jobs)
+    else:
+        tags = make_tags(args.masks, '*.png', names, args.jobs)
+    write_tags(args.out, tags)
+    print(f'The tags of {len(tags)} images have been saved to {args.out}')
+
+
+if __name__ == '__main__':
+    errors.run(main)

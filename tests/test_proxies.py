@@ -1,0 +1,155 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from deeplablib.files import locked
+from selection.proxies import proxy_annotation
+from tests.command import run_command
+
+
+def proxy(cues, saliency=None, **options):
+    """Cues as rows of 0..255, with a last pixel of 0 and one of 255 so that they span the range."""
+    arrays = {i: np.array([row], np.uint8) for i, row in cues.items()}
+    size = next(iter(arrays.values())).shape
+    saliency = None if saliency is None else np.array([saliency], np.uint8)
+    return proxy_annotation(arrays, size, saliency, **options)[0].tolist()
+
+
+def test_label_is_the_class_with_the_highest_score():
+    #          background, class 3, class 7, (range)
+    assert proxy({3: [20, 200, 90, 255, 0], 7: [20, 90, 200, 0, 255]}, late_fill_in=None) == [
+        0,
+        3,
+        7,
+        3,
+        7,
+    ]
+
+
+def test_saliency_gives_the_background_score():
+    # Background 1 - 153/255 = 0.4 loses to 0.5; 1 - 26/255 = 0.9 wins.
+    assert proxy({3: [128, 127, 255, 0]}, [153, 26, 255, 0]) == [3, 0, 3, 0]
+
+
+def test_a_score_below_a_fifth_counts_as_none():
+    # 0.196 of the class beats nothing, though background is 0; it is ignored as it is salient.
+    assert proxy({3: [50, 52, 255, 0]}, [255, 255, 255, 0], late_fill_in=None) == [255, 3, 3, 0]
+
+
+def test_two_sure_scores_contradict_each_other():
+    cues = {3: [255, 255, 0, 0], 7: [231, 229, 255, 0]}  # 0.906 and 0.898
+    assert proxy(cues, late_fill_in=None) == [255, 3, 7, 0]
+
+
+def test_a_sure_class_on_sure_background_contradicts_it_too():
+    assert proxy({3: [255, 200, 0]}, [10, 200, 0], late_fill_in=None) == [255, 3, 0]
+
+
+def test_background_that_is_salient_or_has_a_cue_is_unsure():
+    cues = {3: [0, 0, 129, 127, 255, 0]}  # 129/255 > 0.5 >= 127/255
+    saliency = [31, 32, 0, 0, 255, 0]
+    assert proxy(cues, saliency, late_fill_in=None) == [0, 255, 255, 0, 3, 0]
+
+
+def test_an_image_with_under_one_percent_of_foreground_is_ignored():
+    cue = np.zeros((10, 20), np.uint8)
+    cue[0, 0] = 255
+    assert (proxy_annotation({3: cue}, cue.shape, late_fill_in=None) == 255).all()
+    filled = proxy_annotation({3: cue}, cue.shape)
+    assert filled[0, 0] == 3 and (filled == 255).sum() == 199
+    cue[0, 1] = 255
+    assert (proxy_annotation({3: cue}, cue.shape) == 0).sum() == 198
+
+
+def test_late_fill_in_labels_ignored_pixels_only_and_the_lowest_class_first():
+    cues = {3: [255, 0, 206, 0], 7: [255, 255, 0, 0]}
+    assert proxy(cues) == [3, 7, 3, 0]
+    assert proxy({3: [209, 203, 255, 0]}, [0, 0, 255, 0]) == [3, 255, 3, 0]
+
+
+def test_a_cue_is_stretched_over_its_range():
+    assert proxy({3: [110, 100, 140]}) == [0, 0, 3]
+    assert proxy({3: [200, 200, 200]}) == [255, 255, 255], 'a flat cue says nothing'
+
+
+def test_an_image_without_tags_is_ignored():
+    assert (proxy_annotation({}, (2, 3)) == 255).all()
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Two images, one with two tags, and their cues and saliency maps."""
+    for folder in ('JPEGImages', 'cues', 'saliency'):
+        (tmp_path / folder).mkdir()
+    ramp = np.tile(np.arange(0, 256, 16, dtype=np.uint8), (12, 1))
+    for name in 'ab':
+        Image.fromarray(np.dstack([ramp] * 3)).save(tmp_path / f'JPEGImages/{name}.jpg')
+        Image.fromarray(ramp).save(tmp_path / f'saliency/{name}.png')
+    Image.fromarray(ramp).save(tmp_path / 'cues/a_0.png')
+    Image.fromarray(ramp[:, ::-1]).save(tmp_path / 'cues/a_14.png')
+    Image.fromarray(ramp).save(tmp_path / 'cues/b_19.png')
+    (tmp_path / 'list.txt').write_text('a\nb\n')
+    (tmp_path / 'tags.txt').write_text('a 1 15\nb 20\n')
+    return tmp_path
+
+
+def run(data, *options):
+    return run_command(
+        'selection.proxies',
+        *('--data-dir', data, '--data-list', data / 'list.txt', '--tags', data / 'tags.txt'),
+        *('--cues', data / 'cues', '--out', data / 'out', '--jobs', '1', *options),
+    )
+
+
+@pytest.mark.parametrize('jobs', ['1', '2'])
+def test_command_writes_what_the_function_gives(data, jobs):
+    assert run(data, '--saliency', data / 'saliency', '--jobs', jobs).code == 0
+    cue, saliency = (np.array(Image.open(data / p)) for p in ('cues/b_19.png', 'saliency/b.png'))
+    written = Image.open(data / 'out/b.png')
+    assert written.mode == 'P'
+    expected = proxy_annotation({20: cue}, cue.shape, saliency)
+    np.testing.assert_array_equal(np.array(written), expected)
+    assert set(np.unique(np.array(Image.open(data / 'out/a.png')))) >= {1, 15}
+
+
+def test_resume_makes_only_what_is_missing(data):
+    run(data)
+    before = (data / 'out/a.png').stat().st_mtime_ns
+    (data / 'out/b.png').unlink()
+    assert run(data, '--resume').code == 0
+    assert (data / 'out/a.png').stat().st_mtime_ns == before and (data / 'out/b.png').is_file()
+    assert run(data, '--resume').code == 0, 'nothing left to do'
+
+
+@pytest.mark.parametrize(
+    'damage, message',
+    [
+        ('cue size', 'a_14.png: the map is 5x4, its image 16x12'),
+        ('cue missing', 'list.txt, line 1: no cue for tag 15 at'),
+        ('cue kind', 'a_14.png: expected an 8-bit grey PNG, this is RGB'),
+        ('saliency missing', 'list.txt, line 2: no saliency map at'),
+        ('tag', 'tags.txt, line 2: 21 is no class (1 to 20)'),
+        ('locked', 'another process is writing to this folder'),
+    ],
+)
+def test_bad_input_is_named(data, damage, message):
+    cue = data / 'cues/a_14.png'
+    if damage == 'cue size':
+        Image.new('L', (5, 4)).save(cue)
+    elif damage == 'cue missing':
+        cue.unlink()
+    elif damage == 'cue kind':
+        Image.new('RGB', (16, 12)).save(cue)
+    elif damage == 'saliency missing':
+        (data / 'saliency/b.png').unlink()
+    elif damage == 'tag':
+        (data / 'tags.txt').write_text('a 1 15\nb 21\n')
+    (data / 'out').mkdir()
+    if damage == 'locked':
+        with locked(data / 'out'):
+            result = run(data, '--saliency', data / 'saliency')
+    else:
+        result = run(data, '--saliency', data / 'saliency')
+    assert result.code == 2
+    assert message in result.error and 'Traceback' not in result.error
+    assert not (data / 'out/a.png').exists()
