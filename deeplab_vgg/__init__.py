@@ -1,7 +1,15 @@
 """DeepLab v2 on VGG16: the networks by the names that --encoder_name takes."""
 
 from deeplab_vgg.network import deeplab_aspp, deeplab_largefov, probabilities, variable_name
-from deeplablib.network import Network
+from deeplablib.network import Network, Recipe
+
+RECIPES = {
+    # DeepLab v2's own, which SPSM names: fc6 and fc7 come from VGG16, only fc8 is new.
+    'caffe': Recipe('fc8', 2.0, lambda logits: logits),
+    # The TensorFlow trainer of SPSM's group: its softmax cross entropy takes the network's
+    # probabilities for logits, in effect a second softmax.
+    'authors': Recipe('fc', 1.0, probabilities),
+}
 
 NETWORKS = {
     name: Network(
@@ -9,9 +17,9 @@ NETWORKS = {
         variable_name=variable_name,
         scores=probabilities,
         score_kind='probabilities',
-        classifier='fc',
         first_kernel='conv1_1_weights',
         last_bias=last_bias,
+        recipes=RECIPES,
     )
     for name, build, last_bias in (
         ('vgg', deeplab_largefov, 'fc8_bias'),

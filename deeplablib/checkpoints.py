@@ -1,6 +1,7 @@
 """TensorFlow 1 checkpoints: read (V1 and V2) and written (V2) under the original variable names."""
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -57,24 +58,45 @@ def read(path):
 def write(prefix, values):
     """Write a V2 checkpoint, whole or not at all, and make it its folder's newest.
 
-    prefix: path without extension; its folder must exist. values: dict from name to array.
+    prefix: path without extension; its folder must exist. values: dict from name to array, tensor
+    or variable. Raises OSError when it cannot be written.
     """
     prefix = Path(prefix)
     names = sorted(values)
     with tempfile.TemporaryDirectory(prefix=f'.{prefix.name}.', dir=prefix.parent) as folder:
         temporary = os.path.join(folder, prefix.name)
-        tf.raw_ops.SaveV2(
-            prefix=temporary,
-            tensor_names=names,
-            shape_and_slices=[''] * len(names),
-            tensors=[tf.convert_to_tensor(values[name]) for name in names],
-        )
+        try:
+            tf.raw_ops.SaveV2(
+                prefix=temporary,
+                tensor_names=names,
+                shape_and_slices=[''] * len(names),
+                tensors=[tf.convert_to_tensor(values[name]) for name in names],
+            )
+        except tf.errors.OpError as error:
+            raise OSError(f'{prefix}: cannot write the checkpoint ({error.message})') from None
         # The index is what makes a checkpoint: it goes first where one is replaced, and comes last.
         Path(f'{prefix}.index').unlink(missing_ok=True)
         for part in ('.data-00000-of-00001', '.index'):
             os.replace(f'{temporary}{part}', f'{prefix}{part}')
     with replacing(prefix.parent / 'checkpoint') as temporary:
         temporary.write_text(f'model_checkpoint_path: "{prefix.name}"\n')
+
+
+def remove(prefix):
+    """Remove the files of a V2 checkpoint, first the one that makes it a checkpoint."""
+    prefix = Path(prefix)
+    for part in ('.index', '.data-*', '.meta'):
+        for path in prefix.parent.glob(prefix.name + part):
+            path.unlink()
+
+
+def remove_leftovers(folder, name):
+    """Remove what a process that was killed in write has left.
+
+    folder: of the checkpoints. name: what their names begin with.
+    """
+    for path in Path(folder).glob(f'.{name}*'):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def assign(values, variables, source):

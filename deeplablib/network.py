@@ -11,6 +11,21 @@ from deeplablib.voc import NUM_CLASSES
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """How a network is trained.
+
+    classifier: a variable with this in its checkpoint name starts anew, whatever the pretrained
+        file holds, and learns faster: a kernel ten times, a bias twenty.
+    bias_rate: how much faster than kernels the other biases learn.
+    outputs: turns logits into what goes into the softmax cross entropy.
+    """
+
+    classifier: str
+    bias_rate: float
+    outputs: Callable
+
+
+@dataclass(frozen=True)
 class Network:
     """One entry of a package's NETWORKS table.
 
@@ -19,17 +34,17 @@ class Network:
         checkpoints use ('conv1/weights').
     scores: turns logits into what the scales of a multi-scale test are fused in.
     score_kind: what those are, 'logits' or 'probabilities'.
-    classifier: a variable belongs to the classifier when this stands in its checkpoint name.
     first_kernel, last_bias: checkpoint names of variables whose shapes tell width and classes.
+    recipes: how it is trained, by the names that --recipe takes.
     """
 
     build: Callable[..., keras.Model]
     variable_name: Callable[[str], str]
     scores: Callable
     score_kind: str
-    classifier: str
     first_kernel: str
     last_bias: str
+    recipes: dict[str, Recipe]
 
     def variables(self, model):
         """The variables of a model under their checkpoint names.

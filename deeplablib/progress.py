@@ -8,13 +8,17 @@ from tqdm import tqdm
 SECONDS_BETWEEN_LINES = 30
 
 
-def progress(items, total, label, unit='image'):
+def progress(items, total, label, unit='image', note=str):
     """Pass items on and report on standard error: a bar on a terminal, plain lines otherwise.
 
     items: iterable. total: how many it has. label: what is being done. unit: what an item is.
+    note: called without arguments for a text to show beside, such as the loss.
     """
     if sys.stderr.isatty():
-        yield from tqdm(items, desc=label, total=total, unit=f' {unit}s', dynamic_ncols=True)
+        with tqdm(items, desc=label, total=total, unit=f' {unit}s', dynamic_ncols=True) as bar:
+            for item in bar:
+                yield item
+                bar.set_postfix_str(note(), refresh=False)
         return
     start = last = time.monotonic()
     done = 0
@@ -23,16 +27,16 @@ def progress(items, total, label, unit='image'):
         now = time.monotonic()
         if now - last >= SECONDS_BETWEEN_LINES and done < total:
             last = now
-            _report(label, done, total, now - start, unit)
-    _report(label, done, total, time.monotonic() - start, unit)
+            _report(label, done, total, now - start, unit, note())
+    _report(label, done, total, time.monotonic() - start, unit, note())
 
 
-def _report(label, done, total, seconds, unit):
+def _report(label, done, total, seconds, unit, note):
     rate = done / max(seconds, 1e-9)
     left = tqdm.format_interval((total - done) / rate) if done else '?'
     print(
         f'{label}: {done}/{total} {unit}s, {rate:.2f} {unit}s/s, '
-        f'{tqdm.format_interval(seconds)} gone, {left} left',
+        f'{tqdm.format_interval(seconds)} gone, {left} left' + (f', {note}' if note else ''),
         file=sys.stderr,
         flush=True,
     )

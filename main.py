@@ -1,0 +1,266 @@
+"""Train a network, test it, or predict with it.
+
+python main.py --option train
+python main.py --option test --valid_step 18000
+python main.py --option predict --test_step 18000
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from absl import flags
+
+import deeplab_resnet
+import deeplab_vgg
+from deeplablib import checkpoints, errors, images, run_log, samples, training, voc
+from deeplablib.backend import keras, tf
+from deeplablib.errors import InputError
+from deeplablib.files import make_output_folder
+from deeplablib.inference import SCALES, SINGLE_SCALE, make_predictor
+from deeplablib.metrics import evaluate, iou_table
+from deeplablib.network import load_model
+from deeplablib.precision import in_bfloat16
+from deeplablib.prediction import predict_samples
+from deeplablib.sample_check import check_samples
+from deeplablib.training_data import Batches
+
+# Change these to your own; each is the default of a flag (--help).
+DATA_DIRECTORY = './VOC2012'
+DATA_LIST_PATH = './dataset/train.txt'
+VALID_LIST_PATH = './dataset/val.txt'
+ENCODER_NAME = 'deeplab'
+RESTORE_FROM = './model/deeplab_resnet_init.ckpt'
+LEARNING_RATE = 4e-5  # ResNet-101; VGG16: 1e-4
+NUM_STEPS = 18000
+BATCH_SIZE = 10
+INPUT_SIZE = (321, 321)  # height, width
+MODEL_DIRECTORY = './model/train'
+IMG_MEAN = images.IMG_MEAN  # blue, green, red
+
+NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS
+FLAGS = flags.FLAGS
+
+flags.DEFINE_enum('option', 'train', ['train', 'test', 'predict'], 'what to do')
+
+# training
+flags.DEFINE_integer('num_steps', NUM_STEPS, 'maximum number of iterations', lower_bound=1)
+flags.DEFINE_integer(
+    'save_interval', 1000, 'number of iterations for saving and visualization', lower_bound=1
+)
+flags.DEFINE_integer('max_to_keep', 0, 'newest checkpoints to keep, 0: all', lower_bound=0)
+flags.DEFINE_integer('random_seed', 1234, 'random seed', lower_bound=0)
+flags.DEFINE_float('weight_decay', 0.0005, 'weight decay rate', lower_bound=0)
+flags.DEFINE_float('learning_rate', LEARNING_RATE, 'learning rate', lower_bound=0)
+flags.DEFINE_float('power', 0.9, 'hyperparameter for poly learning rate', lower_bound=0)
+flags.DEFINE_float('momentum', 0.9, 'momentum', lower_bound=0, upper_bound=1)
+flags.DEFINE_enum('encoder_name', ENCODER_NAME, list(NETWORKS), 'name of the network')
+flags.DEFINE_string(
+    'pretrain_file',
+    RESTORE_FROM,
+    'pre-trained model filename corresponding to encoder_name; empty: from scratch',
+)
+flags.DEFINE_boolean('restore_last', False, 'also load the classifier from pretrain_file')
+flags.DEFINE_boolean('resume', True, 'go on from the newest checkpoint in modeldir')
+flags.DEFINE_enum(
+    'recipe', 'caffe', ['caffe', 'authors'], 'objective and learning rates of the VGG networks'
+)
+flags.DEFINE_float(
+    'dropout_rate', 0.5, 'dropout after fc6 and fc7 of VGG', lower_bound=0, upper_bound=0.999
+)
+flags.DEFINE_boolean('msc', False, 'multi-scale training, testing and prediction')
+flags.DEFINE_integer(
+    'grad_update_every', 1, 'gradient accumulation step: batches of one update', lower_bound=1
+)
+flags.DEFINE_enum('precision', 'float32', ['float32', 'bfloat16'], 'type to compute in')
+flags.DEFINE_enum(
+    'strategy',
+    'one',
+    ['one', 'mirrored', 'multiworker'],
+    'devices: one, all of this machine, or those of all machines in TF_CONFIG',
+)
+flags.DEFINE_float('width', 1.0, "multiplies the channels; 1 is the paper's network")
+flags.DEFINE_boolean('train_batch_norm', False, 'let batch norm learn: ResNet from scratch')
+flags.DEFINE_string('data_list', DATA_LIST_PATH, 'training data list filename')
+flags.DEFINE_boolean('skip_check', False, 'do not check every sample of data_list first')
+
+# validation
+flags.DEFINE_integer('valid_step', NUM_STEPS, 'checkpoint number for validation')
+flags.DEFINE_integer('valid_num_steps', 1449, 'number of validation samples', lower_bound=1)
+flags.DEFINE_string('valid_data_list', VALID_LIST_PATH, 'validation data list filename')
+
+# prediction / saving outputs for testing or validation
+flags.DEFINE_string('out_dir', 'output', 'directory for saving outputs')
+flags.DEFINE_integer('test_step', NUM_STEPS, 'checkpoint number for prediction')
+flags.DEFINE_integer('test_num_steps', 1449, 'number of samples to predict', lower_bound=1)
+flags.DEFINE_string('test_data_list', VALID_LIST_PATH, 'list of samples to predict')
+flags.DEFINE_boolean('visual', True, 'whether to save predictions for visualization')
+
+# data
+flags.DEFINE_string('data_dir', DATA_DIRECTORY, 'data directory')
+flags.DEFINE_integer('batch_size', BATCH_SIZE, 'training batch size', lower_bound=1)
+flags.DEFINE_integer('input_height', INPUT_SIZE[0], 'input image height', lower_bound=1)
+flags.DEFINE_integer('input_width', INPUT_SIZE[1], 'input image width', lower_bound=1)
+flags.DEFINE_integer(
+    'num_classes', voc.NUM_CLASSES, 'number of classes', lower_bound=1, upper_bound=255
+)
+flags.DEFINE_integer(
+    'ignore_label',
+    voc.IGNORE_LABEL,
+    'label pixel value that should be ignored',
+    lower_bound=0,
+    upper_bound=255,
+)
+flags.DEFINE_boolean('shuffle', True, 'whether to go through the list in another order each epoch')
+flags.DEFINE_boolean('random_scale', True, 'whether to perform random scaling data-augmentation')
+flags.DEFINE_boolean(
+    'random_mirror', True, 'whether to perform random left-right flipping data-augmentation'
+)
+
+# log
+flags.DEFINE_string('modeldir', MODEL_DIRECTORY, 'model directory')
+flags.DEFINE_string('logfile', 'log.txt', 'training log filename')
+flags.DEFINE_string('logdir', 'log', 'training log directory')
+
+
+def train(network):
+    """Train from pretrain_file, or go on where an earlier run with this modeldir stopped."""
+    modeldir = make_output_folder(FLAGS.modeldir)
+    if not FLAGS.resume and training.saved_steps(modeldir):
+        raise InputError(f'{modeldir}: holds checkpoints already; empty it, or resume from them')
+    train_list = samples.read_list(FLAGS.data_list, FLAGS.data_dir)
+    if not FLAGS.skip_check:
+        check_samples(train_list, FLAGS.data_dir, FLAGS.num_classes, need_masks=True)
+
+    strategy = make_strategy()
+    leads = strategy.cluster_resolver is None or strategy.cluster_resolver.task_id == 0
+    keras.utils.set_random_seed(FLAGS.random_seed)
+    if not tf.config.list_physical_devices('GPU'):
+        tf.config.experimental.enable_op_determinism()  # costs nothing on a CPU
+    recipe = network.recipes[FLAGS.recipe]
+    with strategy.scope():
+        model = network.build(**network_options())
+        if FLAGS.precision == 'bfloat16':
+            model = in_bfloat16(model)
+        trainer = training.Trainer(model, network, recipe, settings(), batches())
+
+    if leads:
+        checkpoints.remove_leftovers(modeldir, training.CHECKPOINT)
+    first_step = training.resume(trainer, modeldir)
+    if first_step > FLAGS.num_steps:
+        print(f'{modeldir}: step {first_step - 1} is there already, nothing is left to do')
+        return
+    if first_step == 0 and FLAGS.pretrain_file:
+        training.restore_pretrained(
+            network.variables(model), FLAGS.pretrain_file, recipe.classifier, FLAGS.restore_last
+        )
+        print(f'Restored model parameters from {FLAGS.pretrain_file}')
+    log = run_log.RunLog(FLAGS.logfile, FLAGS.logdir, first_step) if leads else None
+    training.train(
+        trainer, train_list, first_step, modeldir, log, FLAGS.save_interval, FLAGS.max_to_keep
+    )
+
+
+def test(network):
+    """Print IoU per class, mean IoU and pixel accuracy of the checkpoint of valid_step."""
+    valid_list = read_list(FLAGS.valid_data_list, FLAGS.valid_num_steps, need_masks=True)
+    save_dir = make_output_folder(Path(FLAGS.out_dir) / 'validation')
+    predict_samples(make_predict(network, FLAGS.valid_step), valid_list, save_dir)
+    pairs = [(sample.mask, save_dir / f'{sample.name}.png') for sample in valid_list]
+    print(iou_table(evaluate(pairs, FLAGS.num_classes)))
+
+
+def predict(network):
+    """Save the predictions of the checkpoint of test_step under out_dir."""
+    test_list = read_list(FLAGS.test_data_list, FLAGS.test_num_steps)
+    predict_samples(make_predict(network, FLAGS.test_step), test_list, FLAGS.out_dir)
+    print(f'The output files have been saved to {FLAGS.out_dir}')
+
+
+def read_list(data_list, num_steps, need_masks=False):
+    """The first samples of a list, checked."""
+    found = samples.read_list(data_list, FLAGS.data_dir)[:num_steps]
+    check_samples(found, FLAGS.data_dir, FLAGS.num_classes, need_masks)
+    return found
+
+
+def make_predict(network, step):
+    """The function that labels an image with the checkpoint of a step."""
+    prefix = os.path.join(FLAGS.modeldir, f'{training.CHECKPOINT}-{step}')
+    model = load_model(network, prefix)
+    print(f'Restored model parameters from {prefix}')
+    scales = SCALES if FLAGS.msc else SINGLE_SCALE
+    return make_predictor(model, network.scores, scales, IMG_MEAN, FLAGS.precision)
+
+
+def make_strategy():
+    """The tf.distribute strategy of --strategy."""
+    if FLAGS.strategy == 'one':
+        return tf.distribute.get_strategy()
+    if FLAGS.strategy == 'multiworker':
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    else:
+        kind = 'GPU' if tf.config.list_physical_devices('GPU') else 'CPU'
+        devices = tf.config.list_logical_devices(kind)
+        strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
+    if FLAGS.batch_size % strategy.num_replicas_in_sync:
+        raise InputError(
+            f'--batch_size {FLAGS.batch_size} cannot be shared evenly by '
+            f'{strategy.num_replicas_in_sync} devices'
+        )
+    return strategy
+
+
+def network_options():
+    """What the flags say of the network itself."""
+    options = {'num_classes': FLAGS.num_classes, 'width': FLAGS.width}
+    if FLAGS.encoder_name in deeplab_vgg.NETWORKS:
+        return options | {'dropout_rate': FLAGS.dropout_rate}
+    return options | {'train_batch_norm': FLAGS.train_batch_norm}
+
+
+def settings():
+    """What the flags say of the objective and the steps."""
+    return training.Settings(
+        num_steps=FLAGS.num_steps,
+        learning_rate=FLAGS.learning_rate,
+        power=FLAGS.power,
+        momentum=FLAGS.momentum,
+        weight_decay=FLAGS.weight_decay,
+        random_seed=FLAGS.random_seed,
+        multi_scale=FLAGS.msc,
+    )
+
+
+def batches():
+    """What the flags say of the input."""
+    return Batches(
+        size=(FLAGS.input_height, FLAGS.input_width),
+        batch_size=FLAGS.batch_size,
+        grad_update_every=FLAGS.grad_update_every,
+        random_seed=FLAGS.random_seed,
+        shuffle=FLAGS.shuffle,
+        random_scale=FLAGS.random_scale,
+        random_mirror=FLAGS.random_mirror,
+        ignore_label=FLAGS.ignore_label,
+        img_mean=IMG_MEAN,
+    )
+
+
+def main():
+    """Read the flags and do what --option says."""
+    if '--help' in sys.argv[1:] or '-h' in sys.argv[1:]:
+        print(f'{__doc__}\n{FLAGS.module_help(FLAGS.find_module_defining_flag("option"))}')
+        return
+    try:
+        unknown = FLAGS(sys.argv)[1:]
+    except flags.Error as error:
+        raise InputError(f'{error} (see --help)') from None
+    if unknown:
+        raise InputError(f'{unknown[0]}: not a flag (see --help)')
+    network = NETWORKS[FLAGS.encoder_name]
+    {'train': train, 'test': test, 'predict': predict}[FLAGS.option](network)
+
+
+if __name__ == '__main__':
+    errors.run(main)

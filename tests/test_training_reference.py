@@ -1,0 +1,73 @@
+"""main.py against the original trainers: three steps on one batch, full-size networks."""
+
+import json
+
+import numpy as np
+import pytest
+from absl.testing import flagsaver
+
+from deeplablib import checkpoints, training
+from deeplablib.run_log import read_log
+from tests import golden
+from tests.command import run_command
+
+# The original's flags, and what is added to reproduce a run without any chance in it.
+FLAGS = {
+    'data_dir': golden.FOLDER / 'train_65x65',
+    'data_list': golden.FOLDER / 'train_65x65/list.txt',
+    'batch_size': 2,
+    'input_height': 65,
+    'input_width': 65,
+    'random_scale': False,
+    'random_mirror': False,
+    'shuffle': False,
+    'dropout_rate': 0,
+    'restore_last': True,
+}
+
+
+@pytest.mark.parametrize('encoder_name, recipe', [('deeplab', 'caffe'), ('vgg', 'authors')])
+def test_losses_and_updates_equal_those_of_the_original(
+    encoder_name, recipe, tmp_path, monkeypatch
+):
+    name = golden.REFERENCE[encoder_name]
+    reference = json.loads((golden.FOLDER / f'train_{name}_65x65.json').read_text())
+    last_step = reference['steps'] - 1
+    initial = golden.checkpoint_values(encoder_name)
+    checkpoints.write(tmp_path / 'initial', initial)
+
+    def save_then_interrupt(trainer, modeldir, step, max_to_keep):
+        save(trainer, modeldir, step, max_to_keep)
+        if step == last_step:
+            raise KeyboardInterrupt
+
+    save = training.save
+    monkeypatch.setattr(training, 'save', save_then_interrupt)
+    flags = FLAGS | {
+        'encoder_name': encoder_name,
+        'recipe': recipe,
+        'learning_rate': reference['lr'],
+        'num_steps': reference['num_steps'],
+        'save_interval': last_step,
+        'pretrain_file': tmp_path / 'initial',
+        'modeldir': tmp_path / 'model',
+        'logfile': tmp_path / 'log.txt',
+        'logdir': tmp_path / 'log',
+    }
+    with flagsaver.flagsaver():
+        result = run_command('main', *(f'--{flag}={value}' for flag, value in flags.items()))
+    assert result.error.endswith('interrupted\n')
+
+    steps, losses = read_log(tmp_path / 'log.txt')
+    assert steps == [0, 1, 2]
+    np.testing.assert_allclose(losses, reference['losses'], rtol=1e-3)
+
+    trained = checkpoints.read(tmp_path / f'model/model.ckpt-{last_step}')
+    assert set(trained) == set(reference['globals'])
+    for name, (norm, change_norm, change_sum) in reference['vars'].items():
+        change = trained[name].astype(np.float64) - initial[name]
+        assert np.linalg.norm(trained[name]) == pytest.approx(norm, rel=1e-5), name
+        assert np.linalg.norm(change) == pytest.approx(change_norm, rel=0.02), name
+        assert change.sum() == pytest.approx(
+            change_sum, abs=0.02 * change_norm * change.size**0.5
+        ), name
