@@ -130,7 +130,7 @@ def train(network):
         raise InputError(f'{modeldir}: holds checkpoints already; empty it, or resume from them')
     train_list = samples.read_list(FLAGS.data_list, FLAGS.data_dir)
     if not FLAGS.skip_check:
-        check_samples(train_list, FLAGS.data_dir, FLAGS.num_classes, need_masks=True)
+        check_samples(train_list, FLAGS.data_dir, FLAGS.num_classes, True, FLAGS.ignore_label)
 
     strategy = make_strategy()
     leads = strategy.cluster_resolver is None or strategy.cluster_resolver.task_id == 0
@@ -180,7 +180,7 @@ def predict(network):
 def read_list(data_list, num_steps, need_masks=False):
     """The first samples of a list, checked."""
     found = samples.read_list(data_list, FLAGS.data_dir)[:num_steps]
-    check_samples(found, FLAGS.data_dir, FLAGS.num_classes, need_masks)
+    check_samples(found, FLAGS.data_dir, FLAGS.num_classes, need_masks, FLAGS.ignore_label)
     return found
 
 

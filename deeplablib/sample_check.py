@@ -15,13 +15,15 @@ _JPEG_END = b'\xff\xd9'
 _TAIL = 4096  # some cameras pad a JPEG behind its end
 
 
-def check_samples(samples, data_dir, num_classes=NUM_CLASSES, need_masks=False):
+def check_samples(
+    samples, data_dir, num_classes=NUM_CLASSES, need_masks=False, ignore_label=IGNORE_LABEL
+):
     """Check that each sample's files are there, can be read and fit each other, on all cores.
 
     Images are read as far as their headers, and JPEGs must have an end; masks are read whole.
     samples: list of Sample. data_dir: the folder they are in, named when it is missing itself.
-    num_classes: masks hold 0 .. num_classes - 1 and 255. need_masks: for training, where every
-    sample needs a mask and some pixel of the list must be labelled.
+    num_classes, ignore_label: masks hold 0 .. num_classes - 1 and ignore_label. need_masks: for
+    training, where every sample needs a mask and some pixel of the list must be labelled.
     Raises InputError with every fault (the first twenty), each with its list, line and file.
     """
     if not Path(data_dir).is_dir():
@@ -29,7 +31,9 @@ def check_samples(samples, data_dir, num_classes=NUM_CLASSES, need_masks=False):
     _check_files(samples, need_masks)
     # Threads: decoding, where the time goes, runs outside Python's lock.
     parallel = joblib.Parallel(n_jobs=-1, prefer='threads', return_as='generator')
-    checks = parallel(joblib.delayed(_check_contents)(s, num_classes) for s in samples)
+    checks = parallel(
+        joblib.delayed(_check_contents)(s, num_classes, ignore_label) for s in samples
+    )
     faults, labelled = zip(*progress(checks, len(samples), 'checking', 'sample'), strict=True)
     raise_all([fault for fault in faults if fault])
     if need_masks and not any(labelled):
@@ -52,14 +56,14 @@ def _check_files(samples, need_masks):
     raise_all(faults)
 
 
-def _check_contents(sample, num_classes):
+def _check_contents(sample, num_classes, ignore_label):
     """Return the fault of one sample, or None, and whether its mask has a labelled pixel."""
     try:
         size = _image_size(sample.image)
         if sample.mask is None:
             return None, False
-        mask = read_mask(sample.mask, num_classes, size)
-        return None, bool((mask != IGNORE_LABEL).any())
+        mask = read_mask(sample.mask, num_classes, size, ignore_label)
+        return None, bool((mask != ignore_label).any())
     except InputError as error:
         return f'{sample.origin}: {error}', False
 

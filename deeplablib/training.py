@@ -222,9 +222,9 @@ def train(trainer, samples, first_step, modeldir, log, save_interval, max_to_kee
     num_steps = trainer.settings.num_steps
     steps = range(first_step, num_steps + 1)
     batches = iter(trainer.distribute(samples, steps))
-    note = ''
+    status = {'note': ''}
     last = time.monotonic()
-    for step in progress(steps, len(steps), 'training', 'step', lambda: note):
+    for step in progress(steps, len(steps), 'training', 'step', lambda: status['note']):
         try:
             images, labels = next(batches)
         except tf.errors.OpError:
@@ -234,7 +234,7 @@ def train(trainer, samples, first_step, modeldir, log, save_interval, max_to_kee
         if not np.isfinite(loss):
             _raise_diverged(step, loss, rate, samples_of_step(step, samples, trainer.batches))
         now = time.monotonic()
-        note = f'loss {loss:.3f}, rate {rate:.3g}'
+        status['note'] = f'loss {loss:.3f}, rate {rate:.3g}'
         if log is not None:
             log.add(step, loss, rate, trainer.batches.samples_a_step / (now - last))
         last = now

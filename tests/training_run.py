@@ -1,0 +1,62 @@
+"""Small training runs of main.py on generated samples."""
+
+import numpy as np
+from absl.testing import flagsaver
+from PIL import Image
+
+import main  # noqa: F401 (its flags must be there before flagsaver keeps their values)
+from tests.command import run_command
+
+COLOURS = np.array([[90, 90, 90], [220, 60, 50], [40, 80, 210], [60, 200, 70]])
+
+
+def make_samples(folder, count=4, height=40, width=33, palette=False):
+    """Write images of one coloured rectangle on grey, their masks (classes 0 to 3), and list.txt."""
+    rng = np.random.default_rng(0)
+    for name in ('JPEGImages', 'SegmentationClassAug'):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    lines = []
+    for i in range(count):
+        mask = np.zeros((height, width), np.uint8)
+        top, left = rng.integers(0, (height // 2, width // 2))
+        mask[top : top + height // 2, left : left + width // 2] = 1 + i % 3
+        image = COLOURS[mask] + rng.normal(0, 12, (height, width, 3))
+        mask[top, left : left + 2 + i] = 255
+        Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(
+            folder / f'JPEGImages/s{i}.jpg', quality=95
+        )
+        mask = Image.fromarray(mask)
+        if palette:
+            mask.putpalette(rng.integers(0, 256, 768, np.uint8).tobytes())
+        mask.save(folder / f'SegmentationClassAug/s{i}.png')
+        lines.append(f'/JPEGImages/s{i}.jpg /SegmentationClassAug/s{i}.png\n')
+    (folder / 'list.txt').write_text(''.join(lines))
+
+
+def flags_of(folder, run='run', **changes):
+    """The command line of a small run that keeps everything it writes in folder/run."""
+    flags = {
+        'data_dir': folder,
+        'data_list': folder / 'list.txt',
+        'encoder_name': 'vgg',
+        'pretrain_file': '',
+        'width': 1 / 64,
+        'num_classes': 4,
+        'num_steps': 4,
+        'save_interval': 2,
+        'batch_size': 2,
+        'input_height': 33,
+        'input_width': 33,
+        'learning_rate': 1e-3,
+        'modeldir': folder / run / 'model',
+        'logfile': folder / run / 'log.txt',
+        'logdir': folder / run / 'log',
+        'out_dir': folder / run / 'output',
+    }
+    return [f'--{name}={value}' for name, value in (flags | changes).items()]
+
+
+def run_main(folder, run='run', **changes):
+    """Run main.py so in this process; returns a tests.command.Result."""
+    with flagsaver.flagsaver():
+        return run_command('main', *flags_of(folder, run, **changes))
