@@ -11,6 +11,8 @@ from deeplablib.voc import NUM_CLASSES
 # Stage number: channels of its output, stride of its first unit, dilation of its 3x3 convolutions.
 STAGES = {2: (256, 1, 1), 3: (512, 2, 1), 4: (1024, 1, 2), 5: (2048, 1, 4)}
 SLIM_PARTS = {'branch1': 'shortcut', 'branch2a': 'conv1', 'branch2b': 'conv2', 'branch2c': 'conv3'}
+# Depth: bottlenecks in stages 2 to 5.
+UNITS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 ASPP_DILATIONS = (6, 12, 18, 24)
 
 
@@ -24,18 +26,18 @@ def deeplab_resnet101(num_classes=NUM_CLASSES, width=1.0, train_batch_norm=False
     [batch, ceil(height / 8), ceil(width / 8), num_classes].
     """
     image = keras.Input((None, None, 3), name='image')
-    net = _encoder(image, (3, 4, 23, 3), _caffe_names, width, train_batch_norm)
+    net = _encoder(image, UNITS[101], caffe_names, width, train_batch_norm)
     return _classifier(image, net, num_classes, 'fc1_voc12', 'fc1_voc12_c{}', first=0)
 
 
 def slim_resnet101(num_classes=NUM_CLASSES, width=1.0, train_batch_norm=False):
     """The same network with the variable names of slim's resnet_v1_101.ckpt."""
-    return _slim_resnet('resnet_v1_101', (3, 4, 23, 3), num_classes, width, train_batch_norm)
+    return _slim_resnet('resnet_v1_101', UNITS[101], num_classes, width, train_batch_norm)
 
 
 def slim_resnet50(num_classes=NUM_CLASSES, width=1.0, train_batch_norm=False):
     """DeepLab v2 on ResNet-50 with the variable names of slim's resnet_v1_50.ckpt."""
-    return _slim_resnet('resnet_v1_50', (3, 4, 6, 3), num_classes, width, train_batch_norm)
+    return _slim_resnet('resnet_v1_50', UNITS[50], num_classes, width, train_batch_norm)
 
 
 def variable_name(path):
@@ -50,7 +52,26 @@ def variable_name(path):
     return f'{layer.replace(".", "/")}/{variable}'
 
 
-def _slim_resnet(scope, units, num_classes, width, train_batch_norm):
+def caffe_names(stage, unit, part):
+    """Names of a convolution and its batch norm as in the Caffe model of DeepLab v2.
+
+    stage: 1 (the stem; unit and part do not matter) to 5. unit: from 0. part: 'branch1' (shortcut),
+    'branch2a', 'branch2b', 'branch2c'.
+    Returns a pair, ('res4b7_branch2a', 'bn4b7_branch2a').
+    """
+    if stage == 1:
+        return 'conv1', 'bn_conv1'
+    unit_name = 'abc'[unit] if stage in (2, 5) else f'b{unit}' if unit else 'a'
+    return f'res{stage}{unit_name}_{part}', f'bn{stage}{unit_name}_{part}'
+
+
+def slim_names(scope):
+    """The same for slim's ResNets.
+
+    scope: 'resnet_v1_101' or 'resnet_v1_50'. Returns a function like caffe_names; its names have
+    dots for the slashes of slim.
+    """
+
     def names(stage, unit, part):
         conv = f'{scope}.conv1'
         if stage > 1:
@@ -58,21 +79,17 @@ def _slim_resnet(scope, units, num_classes, width, train_batch_norm):
             conv = f'{scope}.block{stage - 1}.unit_{unit + 1}.bottleneck_v1.{part}'
         return conv, f'{conv}.BatchNorm'
 
+    return names
+
+
+def _slim_resnet(scope, units, num_classes, width, train_batch_norm):
     image = keras.Input((None, None, 3), name='image')
-    net = _encoder(image, units, names, width, train_batch_norm)
+    net = _encoder(image, units, slim_names(scope), width, train_batch_norm)
     return _classifier(image, net, num_classes, 'decoder.aspp', 'decoder.aspp.conv{}', first=1)
 
 
-def _caffe_names(stage, unit, part):
-    """Names of a convolution and its batch norm: ('res4b7_branch2a', 'bn4b7_branch2a')."""
-    if stage == 1:
-        return 'conv1', 'bn_conv1'
-    unit_name = 'abc'[unit] if stage in (2, 5) else f'b{unit}' if unit else 'a'
-    return f'res{stage}{unit_name}_{part}', f'bn{stage}{unit_name}_{part}'
-
-
 def _encoder(image, units, names, width, train_batch_norm):
-    """Stem and four stages; units: bottlenecks per stage, names: as _caffe_names."""
+    """Stem and four stages; units: bottlenecks per stage, names: as caffe_names."""
 
     def conv_norm(net, filters, size, stage, unit=0, part='', **options):
         conv, norm = names(stage, unit, part)

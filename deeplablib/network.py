@@ -77,13 +77,17 @@ def load_any(networks, path):
 
 
 def _from_values(network, values, source):
-    model = network.build(**_dimensions(network, values))
+    model = network.build(**dimensions(network, values))
     checkpoints.assign(values, network.variables(model), source)
     return model
 
 
-def _dimensions(network, values):
-    """Width and classes of the network that a checkpoint holds; the paper's where it shows none."""
+def dimensions(network, values):
+    """Width and classes of the network that has such variables; the paper's where none shows it.
+
+    network: a Network. values: dict from variable name to array.
+    Returns arguments for network.build.
+    """
     kernel, bias = values.get(network.first_kernel), values.get(network.last_bias)
     return {
         'width': 1.0 if kernel is None else kernel.shape[-1] / STEM_FILTERS,

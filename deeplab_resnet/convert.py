@@ -1,0 +1,20 @@
+"""Make a checkpoint of a ResNet from weights of another program.
+
+SRC: a TensorFlow 1 checkpoint (V1 or V2; of these networks, or slim's resnet_v1), a .caffemodel, a
+kaffe .npy, a PyTorch .pth, .pt or .safetensors (torchvision, deeplab-pytorch), or a .h5 of Keras
+Applications. Nothing in it is executed. docs/checkpoints.md has examples.
+"""
+
+from deeplab_resnet import NETWORKS, sources
+from deeplablib import conversion, errors
+
+TEST_SCRIPTS = {'deeplab': 'test_vocspsm_resnet.py'}
+
+
+def main():
+    """Convert one file."""
+    conversion.run('deeplab_resnet', __doc__, NETWORKS, sources.convert, TEST_SCRIPTS)
+
+
+if __name__ == '__main__':
+    errors.run(main)

@@ -1,0 +1,20 @@
+"""Make a checkpoint of a VGG16 network from weights of another program.
+
+SRC: a TensorFlow 1 checkpoint (V1 or V2), a .caffemodel, a kaffe .npy, a PyTorch .pth, .pt or
+.safetensors (torchvision), or a .h5 of Keras Applications. Nothing in it is executed. The fc6 and
+fc7 of an ImageNet VGG16 are made as small as DeepLab's. docs/checkpoints.md has examples.
+"""
+
+from deeplab_vgg import NETWORKS, sources
+from deeplablib import conversion, errors
+
+TEST_SCRIPTS = {'vgg': 'test_vocspsm_vgg.py'}
+
+
+def main():
+    """Convert one file."""
+    conversion.run('deeplab_vgg', __doc__, NETWORKS, sources.convert, TEST_SCRIPTS)
+
+
+if __name__ == '__main__':
+    errors.run(main)

@@ -1,0 +1,76 @@
+"""Writing a network with its weights: TF1-named checkpoint, Keras weights, SavedModel."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from deeplablib import checkpoints
+from deeplablib.backend import tf
+from deeplablib.errors import InputError
+from deeplablib.files import make_output_folder
+from deeplablib.inference import make_predictor
+
+FORMATS = ('checkpoint', 'keras', 'savedmodel')
+KERAS_ENDING = '.weights.h5'
+# Endings that somebody gives who expects another format than a checkpoint.
+_FOREIGN = ('.h5', '.hdf5', '.keras', '.npy', '.npz', '.pth', '.pt', '.safetensors', '.caffemodel')
+
+
+def check(path, format=None):
+    """Decide the format of a file to write, and see, before any work, that it can be written.
+
+    path: a str; NAME.weights.h5 is 'keras', a slash at the end 'savedmodel', else 'checkpoint'.
+    format: one of FORMATS, or None to go by the name.
+    Returns the format. Raises InputError when name and format do not go together, a SavedModel is
+    there already, or the folder cannot be written.
+    """
+    is_keras = path.endswith(KERAS_ENDING)
+    if format is None:
+        format = 'keras' if is_keras else 'savedmodel' if path.endswith('/') else 'checkpoint'
+    if format == 'keras' and not is_keras:
+        raise InputError(f'{path}: the name of a Keras file must end in {KERAS_ENDING}')
+    if format == 'savedmodel' and os.path.lexists(Path(path)):
+        raise InputError(f'{path}: is there already; remove it, or name another folder')
+    if format == 'checkpoint':
+        if path.lower().endswith(_FOREIGN):
+            raise InputError(
+                f'{path}: this format is read, not written; name a checkpoint prefix, '
+                f'NAME{KERAS_ENDING} or a folder with a slash at its end'
+            )
+        if Path(path).is_dir():
+            raise InputError(f'{path}: is a folder; name a checkpoint prefix in it')
+    make_output_folder(Path(path).parent)
+    return format
+
+
+def write(path, format, network, model):
+    """Write a model, whole or not at all.
+
+    path, format: as check left them. network: its Network. model: with its weights.
+    """
+    if format == 'checkpoint':
+        checkpoints.write(path, network.variables(model))
+        return
+    path = Path(path)
+    with tempfile.TemporaryDirectory(prefix=f'.{path.name}.', dir=path.parent) as folder:
+        temporary = os.path.join(folder, path.name)
+        if format == 'keras':
+            model.save_weights(temporary)
+        else:
+            _save_model(temporary, network, model)
+        os.replace(temporary, path)
+
+
+def _save_model(path, network, model):
+    """Write a SavedModel: uint8 RGB [height, width, 3] -> labels, uint8 [height, width]."""
+    predict = make_predictor(model, network.scores)
+    all_classes = [True] * model.output.shape[-1]
+    module = tf.Module()
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.uint8, name='image')])
+    def serve(image):
+        return {'labels': predict(image, all_classes)[0]}
+
+    signature = serve.get_concrete_function()
+    module.weights = list(signature.variables)
+    tf.saved_model.save(module, path, signatures={'serving_default': signature})

@@ -1,0 +1,56 @@
+"""The one form that every file of weights is read into."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+# Parameters of a layer, by the names that kaffe gives them, and what Keras calls them.
+CONVOLUTION = {'weights': 'kernel', 'biases': 'bias'}
+BATCH_NORM = {
+    'scale': 'gamma',
+    'offset': 'beta',
+    'mean': 'moving_mean',
+    'variance': 'moving_variance',
+}
+VARIABLES = CONVOLUTION | BATCH_NORM
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """What a reader found.
+
+    path: the file. format: what to call it in messages.
+    layers: layer name -> parameter (of CONVOLUTION or BATCH_NORM) -> float32 array. Weights are
+        [height, width, in, out], those of a dense layer [in, out].
+    epsilon: what the program's batch norm adds to the variance, unless a layout says otherwise.
+    channels_first: whether a dense layer sees a feature map flattened as [channels, height, width].
+    others: names of what is no parameter of a layer (a step counter, an optimiser's slots).
+    """
+
+    path: str
+    format: str
+    layers: dict[str, dict[str, np.ndarray]]
+    epsilon: float
+    channels_first: bool
+    others: tuple = ()
+
+
+def from_variables(variables, split):
+    """Group variables by layer.
+
+    variables: dict from name to array. split: turns a name into (layer, parameter), or None for
+    what is no parameter of a layer, which is left out.
+    Returns layers as in WeightFile.
+    """
+    layers = {}
+    for name, value in variables.items():
+        place = split(name)
+        if place is not None:
+            layer, parameter = place
+            layers.setdefault(layer, {})[parameter] = np.asarray(value, np.float32)
+    return layers
+
+
+def height_width_in_out(weights):
+    """Reorder weights that come as [out, in] or [out, in, height, width]."""
+    return weights.transpose(2, 3, 1, 0) if weights.ndim == 4 else weights.T
