@@ -11,7 +11,7 @@ COLOURS = np.array([[90, 90, 90], [220, 60, 50], [40, 80, 210], [60, 200, 70]])
 
 
 def make_samples(folder, count=4, height=40, width=33, palette=False):
-    """Write images of one coloured rectangle on grey, their masks (classes 0 to 3), and list.txt."""
+    """Write images of one coloured rectangle, their masks (classes 0 to 3), and list.txt."""
     rng = np.random.default_rng(0)
     for name in ('JPEGImages', 'SegmentationClassAug'):
         (folder / name).mkdir(parents=True, exist_ok=True)
