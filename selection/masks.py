@@ -57,6 +57,15 @@ def select_masks(scores, allowed, fraction=FRACTION, threshold=None, class_minim
     return kept
 
 
+def cut(scores, fraction=FRACTION, threshold=None):
+    """The score from which masks are kept whatever their classes: the threshold, or where the best
+    fraction ends (above 1 when nothing is kept for its score alone)."""
+    if threshold is not None:
+        return threshold
+    count = _count(fraction, scores)
+    return float(np.sort(scores)[-count]) if count else np.inf
+
+
 def kept_table(kept, allowed):
     """Lines of text: of each class, the images that show it and those that are kept."""
     rows = [('all', len(kept), kept.sum())]
@@ -80,9 +89,8 @@ def _check(**values):
             raise InputError(f'{name.replace("_", " ")} {value}: must be from 0 to 1')
 
 
-def get_arguments():
-    """Parse the command line."""
-    parser = step_parser(__doc__, './result/train.txt', 'list of the selected samples')
+def add_selection_flags(parser):
+    """Add the flags that say which masks are kept; read_selection reads them back."""
     parser.add_argument('--table', required=True, help='scores, CSV')
     parser.add_argument('--masks', required=True, help='folder of the masks that go on, NAME.png')
     parser.add_argument(
@@ -101,20 +109,37 @@ def get_arguments():
         default=CLASS_MINIMUM,
         help='of each class, keep at least this fraction of its images (default: %(default)s)',
     )
+
+
+def read_selection(args, samples, allowed):
+    """Score and select the masks that a command line names.
+
+    args: of a parser with add_selection_flags. samples: list of Sample. allowed: bool
+    [images, classes].
+    Returns (scores, float [images]; kept, bool [images]; the list of the masks' paths).
+    Raises InputError as select_masks and read_column do, and for every missing mask.
+    """
+    names = [sample.name for sample in samples]
+    scores = np.array(read_column(args.table, args.measure, names))
+    kept = select_masks(scores, allowed, args.fraction, args.threshold, args.class_minimum)
+    paths = [Path(args.masks) / f'{name}.png' for name in names]
+    errors.raise_all([f'no mask at {path}' for path in paths if not path.is_file()])
+    return scores, kept, paths
+
+
+def get_arguments():
+    """Parse the command line."""
+    parser = step_parser(__doc__, './result/train.txt', 'list of the selected samples')
+    add_selection_flags(parser)
     return parser.parse_args()
 
 
 def main():
     """Select and write the list."""
     args = get_arguments()
-    _check(fraction=args.fraction, threshold=args.threshold, class_minimum=args.class_minimum)
     samples, allowed = read_samples(args)
-    names = [sample.name for sample in samples]
-    scores = read_column(args.table, args.measure, names)
-    allowed = np.array([allowed[name] for name in names])
-    kept = select_masks(scores, allowed, args.fraction, args.threshold, args.class_minimum)
-    paths = [Path(args.masks) / f'{name}.png' for name in names]
-    errors.raise_all([f'no mask at {path}' for path in paths if not path.is_file()])
+    allowed = np.array([allowed[sample.name] for sample in samples])
+    _, kept, paths = read_selection(args, samples, allowed)
     pairs = [(s.image, path) for s, path, keep in zip(samples, paths, kept, strict=True) if keep]
     make_output_folder(Path(args.out).parent)
     write_list(args.out, pairs, args.data_dir)

@@ -13,6 +13,7 @@ from deeplablib.tags import read_tags
 from selection.masks import select_masks
 from selection.measures import agreement, all_tags, class_mean, measure
 from selection.pixels import confident_pixels
+from selection.report import panel
 from selection.table import read_column, write_table
 from selection.tags import tags_of_mask
 from tests import golden
@@ -389,3 +390,32 @@ def test_bad_annotations_are_named(tmp_path, text, message):
         (tmp_path / 'a.xml').write_text(text)
     result = run_command('selection.tags', '--annotations', tmp_path, '--jobs', '1')
     bad(result, message)
+
+
+# The report
+
+
+def test_report_is_one_page_with_every_picture_in_it(data):
+    run_refine(data)
+    arguments = ('--table', data / 'refined/scores.csv', '--masks', data / 'refined')
+    arguments += ('--fraction', '0.3', '--class-minimum', '0')
+    result = run(
+        'report', data, *arguments, '--annotations', data / 'refined', '--out', data / 'r.html'
+    )
+    assert result.code == 0
+    page = (data / 'r.html').read_text()
+    assert '1 of 3 masks are kept' in page
+    assert 'gold_000002: 1.000, kept (no tags)' in page
+    assert '<td>bird<td>1<td>0<td>1' in page
+    assert page.count('<img') == page.count('src="data:image/') == 1 + 3 * 3
+    assert 'http' not in page
+    (data / f'refined/{NAMES[0]}.png').unlink()
+    bad(run('report', data, *arguments, '--out', data / 'r.html'), 'no mask at')
+
+
+def test_panel_dims_what_does_not_go_on():
+    image, labels = np.full((2, 2, 3), 200, np.uint8), mask([0, 255], [0, 0])
+    assert np.array(panel(image, labels, labels, True)).shape == (2, 4 * 6 - 4, 3)
+    kept = np.array(panel(image, None, labels, True))[:, -2:, 0]
+    assert kept.tolist() == [[100, 40], [100, 100]]
+    assert (np.array(panel(image, None, labels, False))[:, -2:] == 40).all()
