@@ -1,0 +1,78 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deeplablib.images import read_image, read_mask
+from deeplablib.sample_check import check_samples
+from deeplablib.samples import read_list
+from selection.tags import make_tags
+from selection.toy_data import make_data
+from tests.command import run_command
+
+IMAGES = {'initial': 3, 'train': 12, 'val': 2}
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('toy')
+    make_data(folder, seed=7, images=IMAGES, size=64, jobs=1)
+    return folder
+
+
+def contents(folder):
+    paths = sorted(path for path in Path(folder).rglob('*') if path.suffix)
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def test_every_list_names_images_with_masks_that_fit(data):
+    seen = set()
+    for split, count in IMAGES.items():
+        samples = read_list(data / f'{split}.txt', data)
+        check_samples(samples, data, need_masks=True)
+        names = (data / f'ImageSets/Segmentation/{split}.txt').read_text().split()
+        assert names == [sample.name for sample in samples] and len(names) == count
+        assert seen.isdisjoint(names), 'splits share no image'
+        seen.update(names)
+
+
+def test_tags_cues_and_saliency_fit_the_masks(data):
+    tags = make_tags(data / 'Annotations', '*.xml', jobs=1)
+    assert tags == make_tags(data / 'SegmentationClassAug', '*.png', jobs=1)
+    assert len({tag for ids in tags.values() for tag in ids}) >= 10, 'many classes'
+    for name, ids in tags.items():
+        assert 1 <= len(ids) <= 3
+        cues = {path.name for path in (data / 'cues').glob(f'{name}_*.png')}
+        assert cues == {f'{name}_{i - 1}.png' for i in ids}
+        for path in [*(data / 'cues' / cue for cue in cues), data / f'saliency/{name}.png']:
+            with Image.open(path) as image:
+                assert image.mode == 'L' and image.size == (64, 64)
+
+
+def test_objects_do_not_differ_from_the_clutter_in_colour(data):
+    """The mean colour of an object lies among those of its image: a colour is no evidence."""
+    object_means, ground_means = [], []
+    for sample in read_list(data / 'train.txt', data):
+        image, mask = read_image(sample.image).astype(float), read_mask(sample.mask)
+        object_means.append(image[mask > 0].mean(0))
+        ground_means.append(image[mask == 0].mean(0))
+    difference = np.subtract(object_means, ground_means)
+    assert abs(difference.mean(0)).max() < 15
+    assert abs(difference).mean() < 40
+
+
+def test_the_seed_alone_decides_what_is_drawn(data, tmp_path):
+    for folder, seed, jobs in (('again', 7, 2), ('other', 8, 1)):
+        (tmp_path / folder).mkdir()
+        make_data(tmp_path / folder, seed, IMAGES, 64, jobs)
+    assert contents(tmp_path / 'again') == contents(data)
+    other = contents(tmp_path / 'other')
+    assert other['JPEGImages/val_000000.jpg'] != contents(data)['JPEGImages/val_000000.jpg']
+
+
+def test_bad_flags_are_refused(tmp_path):
+    for flag, value in (('--train', '0'), ('--size', '8'), ('--seed', '-1')):
+        result = run_command('selection.toy_data', '--out', tmp_path / 'toy', flag, value)
+        assert result.code == 2 and 'Traceback' not in result.error
+    assert not (tmp_path / 'toy').exists()
