@@ -10,6 +10,7 @@ from deeplablib.files import locked
 from deeplablib.samples import read_list
 from deeplablib.scores import image_probabilities, write_scores
 from deeplablib.tags import read_tags
+from selection.candidates import best_candidate
 from selection.masks import select_masks
 from selection.measures import agreement, all_tags, class_mean, measure
 from selection.pixels import confident_pixels
@@ -419,3 +420,32 @@ def test_panel_dims_what_does_not_go_on():
     kept = np.array(panel(image, None, labels, True))[:, -2:, 0]
     assert kept.tolist() == [[100, 40], [100, 100]]
     assert (np.array(panel(image, None, labels, False))[:, -2:] == 40).all()
+
+
+# Candidates
+
+
+def test_the_candidate_that_agrees_best_with_the_network_is_chosen():
+    probabilities = np.array([[[0.7, 0.3], [0.4, 0.6], [0.1, 0.9]]], np.float32)
+    candidates = [mask([0, 0, 0]), mask([0, 1, 1]), mask([0, 1, 1])]
+    index, scores = best_candidate(candidates, probabilities, allowed(1, classes=2))
+    assert index == 1 and scores[0] == 1
+
+
+def test_chosen_candidates_are_saved_with_their_scores(data):
+    run_refine(data)
+    (data / 'empty').mkdir()
+    for name in NAMES:
+        Image.new('L', size_of(name)[::-1], 255).save(data / f'empty/{name}.png')
+    arguments = ('--masks', data / 'empty', data / 'refined', '--scores', data / 'scores')
+    result = run('candidates', data, *arguments, '--out', data / 'best', '--jobs', '1')
+    assert result.code == 0
+    assert f'{data / "refined"}: 3 of 3' in result.out
+    for name in NAMES:
+        chosen, refined = (labels_of(data / f'{f}/{name}.png') for f in ('best', 'refined'))
+        np.testing.assert_array_equal(chosen, refined)
+    scored = read_column(data / 'best/scores.csv', 'annotation_agreement', NAMES)
+    assert scored == read_column(data / 'refined/scores.csv', 'crf_agreement', NAMES)
+    bad(run('candidates', data, *arguments, '--out', data / 'refined'), 'overwrite')
+    Image.new('L', (3, 3), 0).save(data / f'refined/{NAMES[0]}.png')
+    bad(run('candidates', data, *arguments, '--out', data / 'best', '--jobs', '1'), 'another size')

@@ -1,0 +1,99 @@
+"""The best of several masks of each image: say, its proxy annotation and its refined mask.
+
+python -m selection.candidates --masks ./result/proxies ./result/refined \
+    --scores ./result/scores --out ./result/best
+
+Known: the same group's later work chooses among three candidates for each image: initial proxy,
+refined, refined with saliency. Reconstructed: the choice, by agreement with the network.
+"""
+
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+from deeplablib import errors, parallel
+from deeplablib.crf_samples import check_scores, read_probabilities
+from deeplablib.errors import InputError
+from deeplablib.files import locked, make_output_folder
+from deeplablib.images import read_mask, write_mask
+from selection.arguments import read_samples, step_parser
+from selection.measures import COLUMNS, measure
+from selection.refine import TABLE
+from selection.table import write_table
+
+
+def best_candidate(masks, probabilities, allowed):
+    """Choose the mask that agrees best with the network; of equals, the first.
+
+    masks: list of uint8 [height, width]. probabilities, allowed: as for measures.measure.
+    Returns (index of the mask, its scores in the order of measures.COLUMNS).
+    """
+    scores = [measure(mask, probabilities, allowed) for mask in masks]
+    best = max(range(len(masks)), key=lambda i: scores[i][0])
+    return best, scores[best]
+
+
+def choose(samples, allowed, folders, scores, out, jobs=-1):
+    """Save the best candidate of each image as OUT/NAME.png, and the table OUT/scores.csv.
+
+    samples: list of Sample. allowed: dict from image name to bool [classes]. folders: of NAME.png,
+    one for each candidate. scores: folder of score files of the network. out: an existing folder,
+    none of folders. jobs: as for parallel.for_each.
+    Returns how often each folder was chosen, a Counter.
+    Raises InputError for every missing or unfitting file.
+    """
+    folders, scores, out = [Path(folder) for folder in folders], Path(scores), Path(out)
+    if out.resolve() in [folder.resolve() for folder in folders]:
+        raise InputError(f'{out}: the result would overwrite the masks it is made from')
+    check_scores(samples, scores)
+    paths = [folder / f'{sample.name}.png' for folder in folders for sample in samples]
+    errors.raise_all([f'no mask at {path}' for path in paths if not path.is_file()])
+    items = [(sample.name, allowed[sample.name]) for sample in samples]
+    with locked(out):
+        work = partial(_choose_one, folders, scores, out)
+        indices, rows = zip(*parallel.for_each(work, items, 'choosing', jobs), strict=True)
+        names = [name for name, _ in items]
+        columns = ['annotation_agreement', *COLUMNS[1:]]
+        write_table(out / TABLE, columns, dict(zip(names, rows, strict=True)))
+    return Counter(str(folders[index]) for index in indices)
+
+
+def _choose_one(folders, scores, out, item):
+    name, allowed = item
+    masks = [read_mask(folder / f'{name}.png') for folder in folders]
+    errors.raise_all(
+        [
+            f'{folder}/{name}.png: another size than in {folders[0]}'
+            for folder, mask in zip(folders, masks, strict=True)
+            if mask.shape != masks[0].shape
+        ]
+    )
+    probabilities = read_probabilities(scores / f'{name}.npz', masks[0].shape, allowed)
+    best, row = best_candidate(masks, probabilities, allowed)
+    write_mask(out / f'{name}.png', masks[best])
+    return best, row
+
+
+def get_arguments():
+    """Parse the command line."""
+    parser = step_parser(__doc__, './result/best', 'where masks and scores.csv go')
+    parser.add_argument('--masks', nargs='+', required=True, help='folders of masks, NAME.png')
+    parser.add_argument('--scores', required=True, help='folder of score files, NAME.npz')
+    parallel.add_jobs(parser)
+    return parser.parse_args()
+
+
+def main():
+    """Choose and count."""
+    args = get_arguments()
+    samples, allowed = read_samples(args)
+    counts = choose(
+        samples, allowed, args.masks, args.scores, make_output_folder(args.out), args.jobs
+    )
+    for folder in args.masks:
+        print(f'{folder}: {counts[str(Path(folder))]} of {len(samples)}')
+    print(f'The masks and their scores have been saved to {args.out}')
+
+
+if __name__ == '__main__':
+    errors.run(main)
