@@ -27,7 +27,7 @@ def make_samples(folder, count=4, height=40, width=33, palette=False):
         )
         mask = Image.fromarray(mask)
         if palette:
-            mask.putpalette(rng.integers(0, 256, 768, np.uint8).tobytes())
+            mask.putpalette(np.random.default_rng(1).integers(0, 256, 768, np.uint8).tobytes())
         mask.save(folder / f'SegmentationClassAug/s{i}.png')
         lines.append(f'/JPEGImages/s{i}.jpg /SegmentationClassAug/s{i}.png\n')
     (folder / 'list.txt').write_text(''.join(lines))

@@ -1,0 +1,338 @@
+"""Training runs of main.py on small networks: what they leave, and how they end."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deeplablib import checkpoints, training
+from deeplablib.run_log import read_log
+from tests import golden
+from tests.training_run import make_samples, run_main
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('data')
+    make_samples(folder)
+    return folder
+
+
+def checkpoint(data, run, step):
+    return checkpoints.read(data / run / f'model/model.ckpt-{step}')
+
+
+def assert_same_values(values, expected, **tolerance):
+    assert set(values) == set(expected)
+    for name, value in values.items():
+        if tolerance:
+            np.testing.assert_allclose(value, expected[name], err_msg=name, **tolerance)
+        else:
+            np.testing.assert_array_equal(value, expected[name], err_msg=name)
+
+
+def assert_input_error(result, *words):
+    assert result.code == 2
+    assert 'Traceback' not in result.error
+    message = [line for line in result.error.splitlines() if line.startswith('error: ')]
+    assert len(message) == 1, result.error
+    for word in words:
+        assert str(word) in result.error
+
+
+def test_a_run_leaves_log_checkpoints_and_tensorboard(data):
+    result = run_main(data, 'first', max_to_keep=2)
+    assert result.code == 0, result.error
+    lines = (data / 'first/log.txt').read_text().splitlines()
+    assert [line.split(', ')[0] for line in lines] == ['0', '1', '2', '3', '4']
+    assert all(len(line.split('.')[-1]) == 3 for line in lines)
+    assert list(training.saved_steps(data / 'first/model')) == [2, 4]
+    assert checkpoints.find(data / 'first/model').endswith('model.ckpt-4')
+    assert list((data / 'first/log').glob('events.out.tfevents.*'))
+
+
+@pytest.mark.parametrize('encoder_name', ['deeplab', 'res50', 'vgg', 'vgg_aspp'])
+def test_checkpoints_hold_the_original_names_and_momentum(data, encoder_name):
+    run = f'names_{encoder_name}'
+    result = run_main(data, run, encoder_name=encoder_name, num_steps=1, num_classes=21)
+    assert result.code == 0, result.error
+    values = checkpoint(data, run, 1)
+    layout = golden.layout(encoder_name)
+    trained = [name for name in layout if not any(norm in name for norm in ('bn', 'BatchNorm'))]
+    assert set(values) == {*layout, *(f'{name}/Momentum' for name in trained)}
+    for name in trained:
+        assert values[f'{name}/Momentum'].shape == values[name].shape
+        assert np.any(values[f'{name}/Momentum'])
+
+
+def test_last_step_is_saved_whatever_the_interval(data):
+    run_main(data, 'interval', num_steps=4, save_interval=3)
+    assert list(training.saved_steps(data / 'interval/model')) == [0, 3, 4]
+
+
+def test_a_finished_run_is_not_begun_again(data):
+    run_main(data, 'finished', num_steps=1)
+    before = (data / 'finished/log.txt').read_text()
+    result = run_main(data, 'finished', num_steps=1)
+    assert result.code == 0 and 'nothing is left to do' in result.out
+    assert (data / 'finished/log.txt').read_text() == before
+
+
+@pytest.fixture(scope='module')
+def whole_run(data):
+    assert run_main(data, 'whole', save_interval=1).code == 0
+    return {step: checkpoint(data, 'whole', step) for step in (0, 4)}, read_log(
+        data / 'whole/log.txt'
+    )
+
+
+def test_interrupted_run_goes_on_as_if_it_had_not_been(data, whole_run, monkeypatch):
+    def save_then_interrupt(trainer, modeldir, step, max_to_keep):
+        save(trainer, modeldir, step, max_to_keep)
+        if step == 1:
+            raise KeyboardInterrupt
+
+    save = training.save
+    with monkeypatch.context() as patch:
+        patch.setattr(training, 'save', save_then_interrupt)
+        assert run_main(data, 'stopped', save_interval=1).code == 1
+    with open(data / 'stopped/log.txt', 'a') as log:
+        log.write('2, 9.999\n3, 9.9')  # a step that was not saved, and one cut off
+    assert run_main(data, 'stopped', save_interval=1).code == 0
+    assert_same_values(checkpoint(data, 'stopped', 4), whole_run[0][4])
+    assert read_log(data / 'stopped/log.txt') == whole_run[1]
+
+
+def damage_index(prefix):
+    path = prefix.with_name(prefix.name + '.index')
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def damage_data(prefix):
+    path = prefix.with_name(prefix.name + '.data-00000-of-00001')
+    contents = bytearray(path.read_bytes())
+    contents[len(contents) // 2] ^= 0xFF
+    path.write_bytes(contents)
+
+
+def lose_data(prefix):
+    prefix.with_name(prefix.name + '.data-00000-of-00001').unlink()
+
+
+@pytest.mark.parametrize('damage', [damage_index, damage_data, lose_data])
+def test_damaged_checkpoint_is_passed_over(data, whole_run, damage):
+    run = damage.__name__
+    run_main(data, run, save_interval=1)
+    damage(data / run / 'model/model.ckpt-4')
+    result = run_main(data, run, save_interval=1)
+    assert result.code == 0, result.error
+    assert 'passed over a checkpoint' in result.out and 'model.ckpt-3' in result.out
+    assert_same_values(checkpoint(data, run, 4), whole_run[0][4])
+    assert read_log(data / run / 'log.txt') == whole_run[1]
+
+
+def test_what_a_killed_save_left_is_removed(data):
+    leftover = data / 'leftover/model/.model.ckpt-3.abcd'
+    leftover.mkdir(parents=True)
+    (leftover / 'model.ckpt-3.data-00000-of-00001').write_bytes(b'half')
+    assert run_main(data, 'leftover', num_steps=1).code == 0
+    assert not leftover.exists()
+
+
+def test_other_seeds_give_other_weights(data, whole_run):
+    run_main(data, 'seed', random_seed=7)
+    name = 'conv1_1_weights'
+    assert not np.array_equal(checkpoint(data, 'seed', 4)[name], whole_run[0][4][name])
+
+
+def test_without_resume_nothing_is_overwritten(data):
+    run_main(data, 'kept', num_steps=1)
+    assert_input_error(run_main(data, 'kept', num_steps=1, resume=False), 'kept/model')
+
+
+def test_log_of_an_earlier_run_is_moved_aside(data):
+    (data / 'aside').mkdir()
+    (data / 'aside/log.txt').write_text('0, 3.000\n1, 2.000\n')
+    result = run_main(data, 'aside', num_steps=1)
+    assert 'log.txt.old' in result.out
+    assert (data / 'aside/log.txt.old').read_text() == '0, 3.000\n1, 2.000\n'
+    assert read_log(data / 'aside/log.txt')[0] == [0, 1]
+
+
+def test_classifier_is_restored_only_when_asked(data, whole_run):
+    run_main(data, 'pretrain', save_interval=1)
+    pretrain = {'pretrain_file': data / 'pretrain/model/model.ckpt-4', 'num_steps': 1}
+    # At the rate 0 the first step changes nothing.
+    for run, flags, restored in [
+        ('fresh', {}, ['conv1_1_weights', 'fc6_weights', 'fc7_bias']),
+        ('authors', {'recipe': 'authors'}, ['conv1_1_weights', 'conv5_3_bias']),
+        ('all', {'restore_last': True}, list(whole_run[0][4])),
+    ]:
+        result = run_main(data, run, learning_rate=0, **pretrain, **flags)
+        assert result.code == 0, result.error
+        values = checkpoint(data, run, 0)
+        weights = [name for name in values if 'Momentum' not in name]
+        same = [name for name in weights if np.array_equal(values[name], whole_run[0][4][name])]
+        assert set(restored) & set(weights) <= set(same)
+        assert ('fc8_weights' in same) == (run == 'all')
+        assert ('fc6_weights' in same) == (run != 'authors')
+
+
+def test_accumulated_gradients_are_those_of_the_larger_batch(data):
+    # Every sample must have as many labelled pixels: a mean of means is the mean only then.
+    folder = data / 'even'
+    make_samples(folder)
+    for mask in (folder / 'SegmentationClassAug').iterdir():
+        labels = np.array(Image.open(mask))
+        Image.fromarray(np.where(labels == 255, 0, labels)).save(mask)
+    flags = {
+        'dropout_rate': 0,
+        'random_scale': False,
+        'num_steps': 3,
+        'input_height': 17,
+        'input_width': 17,
+    }
+    assert run_main(folder, 'large', batch_size=4, **flags).code == 0
+    result = run_main(folder, 'small', batch_size=1, grad_update_every=4, **flags)
+    assert result.code == 0, result.error
+    assert_same_values(
+        checkpoint(folder, 'small', 3), checkpoint(folder, 'large', 3), rtol=1e-4, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize('encoder_name', ['res50', 'vgg'])
+def test_multi_scale_training_runs_and_learns(data, encoder_name):
+    run = f'msc_{encoder_name}'
+    flags = {'encoder_name': encoder_name, 'msc': True, 'grad_update_every': 2}
+    assert run_main(data, run, num_steps=2, **flags).code == 0
+    _, losses = read_log(data / run / 'log.txt')
+    assert np.isfinite(losses).all() and len(losses) == 3
+
+
+def test_bfloat16_trains_float32_variables(data, whole_run):
+    result = run_main(data, 'bfloat16', save_interval=1, precision='bfloat16', dropout_rate=0)
+    assert result.code == 0, result.error
+    assert run_main(data, 'float32', save_interval=1, dropout_rate=0).code == 0
+    values = checkpoint(data, 'bfloat16', 4)
+    assert {value.dtype for value in values.values()} == {np.dtype('float32')}
+    losses, expected = (read_log(data / run / 'log.txt')[1] for run in ('bfloat16', 'float32'))
+    assert np.isfinite(losses).all() and len(losses) == len(expected)
+
+
+def test_test_and_predict_use_the_trained_checkpoint(data):
+    run_main(data, 'use', num_steps=1)
+    result = run_main(data, 'use', option='test', valid_step=1, valid_data_list=data / 'list.txt')
+    assert result.code == 0, result.error
+    assert 'mean IoU' in result.out and 'pixel accuracy' in result.out and 'class 3' in result.out
+    result = run_main(
+        data,
+        'use',
+        option='predict',
+        test_step=1,
+        test_data_list=data / 'list.txt',
+        test_num_steps=3,
+    )
+    assert result.code == 0, result.error
+    indices = sorted((data / 'use/output/prediction').iterdir())
+    colours = sorted((data / 'use/output/visual_prediction').iterdir())
+    assert [path.name for path in indices] == [f's{i}_mask.png' for i in range(3)]
+    assert [path.name for path in colours] == [f's{i}_mask_visual.png' for i in range(3)]
+    labels, picture = Image.open(indices[0]), Image.open(colours[0])
+    assert labels.mode == 'L' and labels.size == (33, 40) and np.array(labels).max() < 4
+    assert picture.mode == 'RGB' and picture.size == labels.size
+
+
+def test_a_batch_without_a_labelled_pixel_costs_nothing(data):
+    folder = data / 'void'
+    make_samples(folder)
+    path = folder / 'SegmentationClassAug/s0.png'
+    Image.fromarray(np.full((40, 33), 255, np.uint8)).save(path)
+    flags = {'batch_size': 1, 'shuffle': False, 'weight_decay': 0, 'num_steps': 4}
+    assert run_main(folder, **flags).code == 0
+    _, losses = read_log(folder / 'run/log.txt')
+    assert losses[0] == 0 and losses[4] == 0 and min(losses[1:4]) > 0
+
+
+def test_learning_rate_that_diverges_stops_the_run(data):
+    result = run_main(data, 'diverged', learning_rate=1e9, num_steps=50, save_interval=50)
+    assert_input_error(result, 'step', 'learning rate', 'JPEGImages/s', '--learning_rate')
+    saved = checkpoint(data, 'diverged', 0)
+    assert all(np.isfinite(value).all() for value in saved.values())
+
+
+def test_image_that_cannot_be_decoded_is_named(data):
+    folder = data / 'broken'
+    make_samples(folder)
+    path = folder / 'JPEGImages/s2.jpg'
+    contents = path.read_bytes()
+    path.write_bytes(contents[:300] + contents[-2:])
+    result = run_main(folder, skip_check=True)
+    assert_input_error(result, path, 'line 3')
+
+
+@pytest.mark.parametrize(
+    'flags, words',
+    [
+        ({'num_steps': 0}, ['num_steps']),
+        ({'batch_size': -1}, ['batch_size']),
+        ({'option': 'tarin'}, ['option']),
+        ({'encoder_name': 'resnet'}, ['encoder_name', 'res101']),
+        ({'learning_rate': 'fast'}, ['learning_rate']),
+        ({'no_such_flag': 1}, ['no_such_flag']),
+        ({'width': 0.3}, ['width']),
+        ({'data_dir': '/nonexistent'}, ['/nonexistent']),
+        ({'data_list': '/nonexistent.txt'}, ['/nonexistent.txt']),
+        ({'pretrain_file': '/nonexistent.ckpt'}, ['/nonexistent.ckpt']),
+        ({'modeldir': '/proc/model'}, ['/proc/model', 'cannot write']),
+        ({'logfile': '/proc/log.txt'}, ['/proc/log.txt', 'cannot write']),
+        ({'logdir': '/proc/log'}, ['/proc/log', 'cannot write']),
+        ({'option': 'test', 'valid_step': 77}, ['model.ckpt-77']),
+    ],
+)
+def test_bad_flags_are_one_line(data, flags, words):
+    lists = {'valid_data_list': data / 'list.txt'}
+    assert_input_error(run_main(data, 'bad', **lists | flags), *words)
+
+
+def test_pretrained_file_of_another_network_is_refused(data):
+    run_main(data, 'other', encoder_name='res50', num_steps=1)
+    result = run_main(data, 'refused', pretrain_file=data / 'other/model/model.ckpt-1')
+    assert_input_error(result, 'other/model/model.ckpt-1', 'missing: conv1_1_weights')
+    result = run_main(
+        data, 'refused', encoder_name='res50', width=1 / 32, pretrain_file=data / 'other/model'
+    )
+    assert_input_error(result, 'wrong shape: resnet_v1_50/conv1/weights')
+
+
+def test_pretrained_file_that_lacks_a_variable_is_refused(data, whole_run):
+    values = {n: v for n, v in whole_run[0][4].items() if n != 'conv3_2_bias'}
+    checkpoints.write(data / 'lacking', values)
+    assert_input_error(run_main(data, 'refused', pretrain_file=data / 'lacking'), 'conv3_2_bias')
+
+
+def test_bad_samples_are_listed_before_the_first_step(data):
+    folder = data / 'bad_samples'
+    make_samples(folder)
+    (folder / 'JPEGImages/s0.jpg').unlink()
+    (folder / 'SegmentationClassAug/s2.png').unlink()
+    result = run_main(folder)
+    assert_input_error(result, '2 faults', 's0.jpg', 's2.png', 'line 1', 'line 3')
+    make_samples(folder)
+    Image.fromarray(np.full((40, 33), 4, np.uint8)).save(folder / 'SegmentationClassAug/s1.png')
+    Image.fromarray(np.zeros((33, 40), np.uint8)).save(folder / 'SegmentationClassAug/s3.png')
+    assert_input_error(run_main(folder), 's1.png', 'value 4', 's3.png', '40x33')
+
+
+def test_help_names_every_flag_of_the_original():
+    from tests.command import run_command
+
+    result = run_command('main', '--help')
+    assert result.code == 0
+    for flag in (
+        'num_steps save_interval random_seed weight_decay learning_rate power momentum '
+        'encoder_name pretrain_file data_list valid_step valid_num_steps valid_data_list out_dir '
+        'test_step test_num_steps test_data_list visual data_dir batch_size input_height '
+        'input_width num_classes ignore_label random_scale random_mirror modeldir logfile logdir '
+        'option restore_last recipe dropout_rate shuffle precision resume msc grad_update_every '
+        'strategy'
+    ).split():
+        assert f'--{flag}:' in result.out or f'--[no]{flag}:' in result.out, flag
