@@ -18,6 +18,7 @@ from deeplablib.backend import keras, tf
 from deeplablib.errors import InputError
 from deeplablib.files import make_output_folder
 from deeplablib.inference import SCALES, SINGLE_SCALE, make_predictor
+from deeplablib.layers import STEM_FILTERS
 from deeplablib.metrics import evaluate, iou_table
 from deeplablib.network import load_model
 from deeplablib.precision import in_bfloat16
@@ -80,6 +81,11 @@ flags.DEFINE_enum(
     'devices: one, all of this machine, or those of all machines in TF_CONFIG',
 )
 flags.DEFINE_float('width', 1.0, "multiplies the channels; 1 is the paper's network")
+flags.register_validator(
+    'width',
+    lambda width: width > 0 and STEM_FILTERS * width % 1 == 0,
+    f'must be a positive multiple of 1/{STEM_FILTERS}',
+)
 flags.DEFINE_boolean('train_batch_norm', False, 'let batch norm learn: ResNet from scratch')
 flags.DEFINE_string('data_list', DATA_LIST_PATH, 'training data list filename')
 flags.DEFINE_boolean('skip_check', False, 'do not check every sample of data_list first')
@@ -173,7 +179,17 @@ def test(network):
 def predict(network):
     """Save the predictions of the checkpoint of test_step under out_dir."""
     test_list = read_list(FLAGS.test_data_list, FLAGS.test_num_steps)
-    predict_samples(make_predict(network, FLAGS.test_step), test_list, FLAGS.out_dir)
+    indices = make_output_folder(Path(FLAGS.out_dir) / 'prediction')
+    if FLAGS.visual:
+        colours = make_output_folder(Path(FLAGS.out_dir) / 'visual_prediction')
+
+    def write(name, labels):
+        images.write_image(indices / f'{name}_mask.png', labels)
+        if FLAGS.visual:
+            visual = voc.colour_map()[labels]
+            images.write_image(colours / f'{name}_mask_visual.png', visual)
+
+    predict_samples(make_predict(network, FLAGS.test_step), test_list, indices, write=write)
     print(f'The output files have been saved to {FLAGS.out_dir}')
 
 

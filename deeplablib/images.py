@@ -92,6 +92,15 @@ def write_mask(path, labels):
         image.save(temporary, format='PNG')
 
 
+def write_image(path, pixels):
+    """Write a grey or colour PNG, whole or not at all.
+
+    path: where it goes. pixels: uint8 array [height, width] or [height, width, 3].
+    """
+    with replacing(path) as temporary:
+        Image.fromarray(pixels).save(temporary, format='PNG')
+
+
 def _reason(error):
     return error.strerror or str(error)
 

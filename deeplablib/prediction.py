@@ -15,15 +15,17 @@ from deeplablib.scores import write_scores
 WRITES_IN_FLIGHT = 8
 
 
-def predict_samples(predict, samples, save_dir, allowed=None, save_scores=None):
+def predict_samples(predict, samples, save_dir, allowed=None, save_scores=None, write=None):
     """Save the label map of each image as SAVE_DIR/NAME.png, and its scores if asked.
 
     Decoding runs ahead of the network and writing behind it, both on other threads.
     predict: from inference.make_predictor. samples: list of Sample. save_dir: an existing folder.
     allowed: dict from image name to the bool array [classes] of those that may occur; None: all.
     save_scores: None, or (folder, kind) for score files (deeplablib.scores).
+    write: function of (name, labels) that saves a label map in another way.
     Raises InputError for an image that cannot be decoded; what came before it is saved.
     """
+    write = write or (lambda name, labels: write_mask(save_dir / f'{name}.png', labels))
     every_class = np.ones(predict.input_signature[1].shape[0], bool)
 
     def save(name, size, labels, scores):
@@ -31,7 +33,7 @@ def predict_samples(predict, samples, save_dir, allowed=None, save_scores=None):
         if save_scores is not None:
             folder, kind = save_scores
             write_scores(folder / f'{name}.npz', scores.numpy(), size, kind)
-        write_mask(save_dir / f'{name}.png', labels.numpy())
+        write(name, labels.numpy())
 
     with ThreadPoolExecutor() as pool:
         writes = deque()
