@@ -81,15 +81,16 @@ def run(package, description, networks, convert, test_scripts):
     destinations.write(args.destination, format, network, model)
     total = len(model.weights)
     print(f'Wrote {args.destination} ({format}): {total} variables, {total - len(fresh)} from SRC')
-    script = None if fresh else test_scripts.get(source.encoder_name)
+    script = None if fresh else test_scripts.get(source.encoder_name, 'predict.py PHOTO.jpg')
     print(f'Next: {_next_command(package, args, format, source.encoder_name, script)}')
 
 
 def fill(network, values, num_classes, path):
     """Build a network and put weights into it.
 
-    Variables of the classifier that are missing, and those of its last layers when they are for
-    another number of classes, are drawn anew: kernels normal, biases zero, the same every time.
+    Variables of the classifier (in the widest sense that a recipe gives it) that are missing, and
+    those of its last layers when they are for another number of classes, are drawn anew: kernels
+    normal, biases zero, the same every time.
 
     network: a Network. values: variable name -> array. path: what they come from, for messages.
     Returns the Keras model and the names of the variables that were drawn.
@@ -100,12 +101,16 @@ def fill(network, values, num_classes, path):
     random = np.random.default_rng(FRESH_SEED)
     values, fresh = dict(values), []
     for name, variable in variables.items():
-        if network.classifier in name and not _fits(values.get(name), variable, num_classes):
+        if _is_classifier(network, name) and not _fits(values.get(name), variable, num_classes):
             fresh.append(name)
             is_kernel = len(variable.shape) > 1
             values[name] = random.normal(0, FRESH_STDDEV * is_kernel, variable.shape)
     checkpoints.assign(values, variables, path)
     return model, fresh
+
+
+def _is_classifier(network, name):
+    return any(recipe.classifier in name for recipe in network.recipes.values())
 
 
 def _fits(value, variable, num_classes):
@@ -122,7 +127,7 @@ def _named(names):
     return ', '.join(names[:MOST_NAMED]) + (f' and {more} more' if more > 0 else '')
 
 
-def _next_command(package, args, format, encoder_name, test_script):
+def _next_command(package, args, format, encoder_name, script):
     destination, classes = args.destination, args.num_classes
     if format == 'savedmodel':
         load = f"tf.saved_model.load('{destination}')"
@@ -130,8 +135,8 @@ def _next_command(package, args, format, encoder_name, test_script):
     if format == 'keras':
         build = f"NETWORKS['{encoder_name}'].build({classes}).load_weights('{destination}')"
         return f'python -c "from {package} import NETWORKS; {build}"'
-    if test_script:
-        return f'python {test_script} --restore-from {destination}'
+    if script:
+        return f'python {script} --restore-from {destination}'
     return (
         f'python main.py --option train --encoder_name {encoder_name} '
         f'--num_classes {classes} --pretrain_file {destination}'

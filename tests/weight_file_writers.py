@@ -53,7 +53,7 @@ def _blob(array, four_dimensions, double=False):
 
 def write_caffemodel(path, layers, v1=False, double=False):
     """Batch norms are split into BatchNorm 'bn...' and Scale 'scale...'."""
-    net = _field(1, 'net')
+    net = [_field(1, 'net')]
     for name, layer in layers.items():
         parts = []
         if 'weights' in layer:
@@ -70,11 +70,11 @@ def write_caffemodel(path, layers, v1=False, double=False):
             blobs = [_blob(blob, four_dimensions=v1, double=double) for blob in blobs]
             if v1:
                 body = _field(4, part_name) + _field(5, v1_kind)
-                net += _field(2, body + b''.join(_field(6, blob) for blob in blobs))
+                net.append(_field(2, body + b''.join(_field(6, blob) for blob in blobs)))
             else:
                 body = _field(1, part_name) + _field(2, kind)
-                net += _field(100, body + b''.join(_field(7, blob) for blob in blobs))
-    path.write_bytes(net)
+                net.append(_field(100, body + b''.join(_field(7, blob) for blob in blobs)))
+    path.write_bytes(b''.join(net))
 
 
 # --- kaffe ---------------------------------------------------------------------------------------

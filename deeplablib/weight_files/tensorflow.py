@@ -26,9 +26,9 @@ def read(path):
     Returns a WeightFile, with a dot for each slash in a layer's name, as Keras layers have it.
     Raises InputError when it is not a checkpoint or is damaged.
     """
-    variables = checkpoints.read(path)
+    variables = dict(sorted(checkpoints.read(path).items()))
     layers = from_variables(variables, _split)
-    others = tuple(sorted(name for name in variables if not _split(name)))
+    others = tuple(name for name in variables if not _split(name))
     return WeightFile(str(path), 'TensorFlow 1', layers, BATCH_NORM_EPSILON, False, others)
 
 
