@@ -203,7 +203,7 @@ def read_list(data_list, num_steps, need_masks=False):
 def make_predict(network, step):
     """The function that labels an image with the checkpoint of a step."""
     prefix = os.path.join(FLAGS.modeldir, f'{training.CHECKPOINT}-{step}')
-    model = load_model(network, prefix)
+    _, model = load_model({FLAGS.encoder_name: network}, prefix)
     print(f'Restored model parameters from {prefix}')
     scales = SCALES if FLAGS.msc else SINGLE_SCALE
     return make_predictor(model, network.scores, scales, IMG_MEAN, FLAGS.precision)

@@ -17,7 +17,7 @@ from deeplablib import errors
 from deeplablib.errors import InputError
 from deeplablib.files import make_output_folder, replacing
 from deeplablib.inference import make_predictor
-from deeplablib.network import load_any
+from deeplablib.network import load_model
 from deeplablib.prediction import predict_samples
 from deeplablib.sample_check import check_samples
 from deeplablib.samples import Sample
@@ -93,7 +93,7 @@ def main():
     args = get_arguments()
     samples = find_images(args.images)
     check_samples(samples, '.')
-    name, model = load_any(NETWORKS, args.restore_from)
+    name, model = load_model(NETWORKS, args.restore_from)
     print(f'Restored {name} from {args.restore_from}')
     save_dir = make_output_folder(args.save_dir)
     predict = make_predictor(

@@ -19,7 +19,7 @@ IMG_MEAN = (104.00698793, 116.66876762, 122.67891434)  # blue, green, red
 def main():
     """Predict the list and, when it names masks, print the IoU table."""
     predict_and_evaluate(
-        NETWORKS['deeplab'],
+        NETWORKS,
         __doc__,
         data_dir=DATA_DIRECTORY,
         data_list=DATA_LIST_PATH,

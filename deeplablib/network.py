@@ -54,32 +54,31 @@ class Network:
         return {self.variable_name(v.path): v for v in model.weights}
 
 
-def load_model(network, path):
-    """Build a network of the size that a checkpoint has, with its weights.
-
-    network: a Network. path: as for checkpoints.find.
-    Returns the Keras model. Raises InputError when the checkpoint cannot be read or does not fit.
-    """
-    return _from_values(network, checkpoints.read(path), path)
-
-
-def load_any(networks, path):
-    """Load a checkpoint of one of several networks, whichever it belongs to.
+def load_model(networks, path):
+    """Build the network that a checkpoint belongs to, of the size it has, with its weights.
 
     networks: a NETWORKS table. path: as for checkpoints.find.
-    Returns (name of the network, Keras model). Raises InputError when it belongs to none.
+    Returns (name of the network, Keras model). Raises InputError when the checkpoint cannot be
+    read, belongs to none of the networks, or does not fit.
     """
     values = checkpoints.read(path)
-    for name, network in networks.items():
-        if network.first_kernel in values and network.last_bias in values:
-            return name, _from_values(network, values, path)
-    raise InputError(f'{path}: not a checkpoint of any of the networks {", ".join(networks)}')
-
-
-def _from_values(network, values, source):
+    name = _recognise(networks, values)
+    if name is None:
+        raise InputError(
+            f'{path}: not a checkpoint of any of these networks: {", ".join(networks)}'
+        )
+    network = networks[name]
     model = network.build(**dimensions(network, values))
-    checkpoints.assign(values, network.variables(model), source)
-    return model
+    checkpoints.assign(values, network.variables(model), path)
+    return name, model
+
+
+def _recognise(networks, values):
+    for marks in (('first_kernel', 'last_bias'), ('first_kernel',)):
+        for name, network in networks.items():
+            if all(getattr(network, mark) in values for mark in marks):
+                return name
+    return None
 
 
 def dimensions(network, values):

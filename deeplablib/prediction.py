@@ -12,7 +12,7 @@ from deeplablib.inputs import decode_image
 from deeplablib.progress import progress
 from deeplablib.scores import write_scores
 
-WRITES_IN_FLIGHT = 8
+SAVES_IN_FLIGHT = 8
 
 
 def predict_samples(predict, samples, save_dir, allowed=None, save_scores=None, write=None):
@@ -36,17 +36,17 @@ def predict_samples(predict, samples, save_dir, allowed=None, save_scores=None, 
         write(name, labels.numpy())
 
     with ThreadPoolExecutor() as pool:
-        writes = deque()
+        in_flight = deque()
         try:
             for sample, image in progress(_images(samples), len(samples), 'predicting'):
                 classes = every_class if allowed is None else allowed[sample.name]
                 outputs = predict(image, classes)
-                writes.append(pool.submit(save, sample.name, image.shape[:2], *outputs))
-                if len(writes) > WRITES_IN_FLIGHT:
-                    writes.popleft().result()
+                in_flight.append(pool.submit(save, sample.name, image.shape[:2], *outputs))
+                if len(in_flight) > SAVES_IN_FLIGHT:
+                    in_flight.popleft().result()
         finally:
-            for write in writes:
-                write.result()
+            for saving in in_flight:
+                saving.result()
 
 
 def _images(samples):

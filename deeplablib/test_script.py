@@ -56,18 +56,20 @@ def get_arguments(description, defaults):
     return parser.parse_args()
 
 
-def predict_and_evaluate(network, description, **defaults):
+def predict_and_evaluate(networks, description, **defaults):
     """Run a test script.
 
-    network: its Network. description, defaults: as for get_arguments.
+    networks: NETWORKS of its package; the checkpoint tells which of them it is.
+    description, defaults: as for get_arguments.
     """
     args = get_arguments(description, defaults)
     if args.num_steps is not None and args.num_steps < 1:
         raise InputError(f'--num-steps {args.num_steps}: at least one image is needed')
     samples = read_list(args.data_list, args.data_dir)[: args.num_steps]
-    model = load_model(network, args.restore_from)
+    name, model = load_model(networks, args.restore_from)
+    network = networks[name]
     num_classes = model.output.shape[-1]
-    print(f'Restored model parameters from {args.restore_from}')
+    print(f'Restored model parameters of {name} from {args.restore_from}')
     check_samples(samples, args.data_dir, num_classes)
     allowed = args.tags and allowed_classes(read_tags(args.tags, num_classes), samples, num_classes)
     save_dir = make_output_folder(args.save_dir)

@@ -16,6 +16,7 @@ VALUES = {
     'global_step': np.int64(7),
 }
 NARROW = 1 / 16
+VGG = {'vgg': golden.NETWORKS['vgg']}
 
 
 @pytest.fixture
@@ -84,7 +85,8 @@ def test_a_network_is_built_as_wide_as_its_checkpoint(tmp_path, encoder_name):
     model = network.build(num_classes=5, width=3 / 64)
     values = {name: v.numpy() for name, v in network.variables(model).items()}
     checkpoints.write(tmp_path / 'narrow', values)
-    loaded = load_model(network, tmp_path / 'narrow')
+    name, loaded = load_model(golden.NETWORKS, tmp_path / 'narrow')
+    assert name == encoder_name
     assert_same({n: v.numpy() for n, v in network.variables(loaded).items()}, values)
 
 
@@ -92,7 +94,7 @@ def test_bookkeeping_of_a_trainer_is_passed_over(tmp_path):
     values = narrow_values('vgg')
     extra = {f'{name}/Momentum': value for name, value in values.items()}
     checkpoints.write(tmp_path / 'm', values | extra | {'global_step': np.int64(3)})
-    load_model(golden.NETWORKS['vgg'], tmp_path / 'm')
+    load_model(VGG, tmp_path / 'm')
 
 
 def test_missing_extra_and_misshapen_variables_are_listed_together(tmp_path):
@@ -102,7 +104,7 @@ def test_missing_extra_and_misshapen_variables_are_listed_together(tmp_path):
     values['fc9_weights'] = np.zeros((1, 1), np.float32)
     checkpoints.write(tmp_path / 'm', values)
     with pytest.raises(InputError) as error:
-        load_model(golden.NETWORKS['vgg'], tmp_path / 'm')
+        load_model(VGG, tmp_path / 'm')
     message = str(error.value)
     assert f'3 faults:\n  {tmp_path}/m does not fit the network; ' in message
     assert 'missing: fc7_bias [64]' in message
@@ -112,9 +114,18 @@ def test_missing_extra_and_misshapen_variables_are_listed_together(tmp_path):
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     checkpoints.write(tmp_path / 'm', narrow_values('vgg'))
-    with pytest.raises(InputError, match='does not fit the network; missing: conv1/weights') as e:
-        load_model(golden.NETWORKS['deeplab'], tmp_path / 'm')
-    assert len(str(e.value).splitlines()) == 22, 'the first twenty, a heading and a count'
+    resnets = {name: golden.NETWORKS[name] for name in ('deeplab', 'res101')}
+    with pytest.raises(InputError, match='any of these networks: deeplab, res101$'):
+        load_model(resnets, tmp_path / 'm')
+
+
+def test_the_first_twenty_faults_are_listed_and_the_others_counted(tmp_path):
+    values = narrow_values('deeplab')
+    checkpoints.write(tmp_path / 'm', {'conv1/weights': values['conv1/weights']})
+    with pytest.raises(InputError, match='527 faults') as error:
+        load_model({'deeplab': golden.NETWORKS['deeplab']}, tmp_path / 'm')
+    lines = str(error.value).splitlines()
+    assert len(lines) == 22 and lines[-1] == '  and 507 more'
 
 
 @pytest.mark.parametrize(

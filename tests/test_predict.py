@@ -68,4 +68,4 @@ def test_bad_input_is_named(tmp_path, model):
     assert result.code == 2 and 'cannot read the image' in result.error
     checkpoints.write(tmp_path / 'other', {'w': np.float32(1)})
     result = predict(tmp_path, tmp_path / 'other', PHOTOS / 'gold_000001.jpg')
-    assert result.code == 2 and 'not a checkpoint of any of the networks' in result.error
+    assert result.code == 2 and 'not a checkpoint of any of these networks' in result.error

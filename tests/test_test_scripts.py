@@ -294,7 +294,7 @@ def test_a_bad_checkpoint_is_named(narrow, released, data, damage):
         shutil.copy(f'{narrow}.data-00000-of-00001', f'{path}.data-00000-of-00001')
         message = '.data-* is there but'
     if damage == 'other network':
-        path, message = released / 'deeplab', 'does not fit the network; missing: conv1_1_weights'
+        path, message = released / 'deeplab', 'not a checkpoint of any of these networks: vgg'
     bad_input(run_vgg(narrow, data, '--restore-from', path), message)
 
 
