@@ -69,6 +69,9 @@ def run(package, description, networks, convert, test_scripts):
         raise InputError(f'{args.source}: its layers do not fit together ({error})') from None
     print(f'Read {args.source}: {source.title}, {file.format} file')
     print(f'Network: {source.encoder_name} (--encoder-name)')
+    if any(path.endswith('/gamma') for path in source.values):
+        kept = 'function of SRC' if exact_bn else 'scales of SRC as they are'
+        print(f'Batch norm keeps the {kept} (--exact-bn, --no-exact-bn)')
     dropped = [*source.unused(), *file.others]
     if dropped:
         print(f'Dropped, not part of the network: {_named(dropped)}')

@@ -20,7 +20,8 @@ class _Unpickler(pickle.Unpickler):
         """Look a name up in the table."""
         if (module, name) not in self._allowed:
             raise InputError(
-                f'{self._path}: refused, for it names {module}.{name}; only plain arrays are read'
+                f'{self._path}: refused, for it names {module}.{name}; only arrays are read '
+                '(of a PyTorch model, its state dict)'
             )
         return self._allowed[module, name]
 
