@@ -1,12 +1,13 @@
 """Image-level tags: which classes are in an image."""
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 
 from deeplablib.errors import InputError, raise_all
 from deeplablib.files import make_output_folder, replacing
-from deeplablib.voc import NUM_CLASSES
+from deeplablib.voc import CLASSES, NUM_CLASSES
 
 
 def read_tags(path, num_classes=NUM_CLASSES):
@@ -62,6 +63,25 @@ def write_tags(path, tags):
     for file, lines in files.items():
         with replacing(file) as temporary:
             temporary.write_text(''.join(f'{line}\n' for line in lines))
+
+
+def tags_of_annotation(path):
+    """The classes of the objects in a VOC annotation, `difficult` ones too.
+
+    path: NAME.xml. Returns an ascending tuple of class ids.
+    Raises InputError when it is no annotation or names an unknown class.
+    """
+    try:
+        objects = ElementTree.parse(path).iter('object')
+        names = [shown.findtext('name', '').strip() for shown in objects]
+    except OSError as error:
+        raise InputError(f'{path}: cannot read the annotation ({error.strerror})') from None
+    except ElementTree.ParseError as error:
+        raise InputError(f'{path}: not an XML file ({error})') from None
+    wrong = [name for name in names if name not in CLASSES[1:]]
+    if wrong:
+        raise InputError(f'{path}: {wrong[0]!r} is no VOC class')
+    return tuple(sorted({CLASSES.index(name) for name in names}))
 
 
 def allowed_classes(tags, samples, num_classes=NUM_CLASSES):

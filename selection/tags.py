@@ -6,7 +6,6 @@ python -m selection.tags --masks ./VOC2012/SegmentationClassAug --out ./result/C
 
 import argparse
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 
@@ -14,27 +13,8 @@ from deeplablib import errors, parallel
 from deeplablib.errors import InputError
 from deeplablib.images import read_mask
 from deeplablib.samples import read_list
-from deeplablib.tags import write_tags
-from deeplablib.voc import CLASSES, NUM_CLASSES
-
-
-def tags_of_annotation(path):
-    """The classes of the objects in a VOC annotation, `difficult` ones too.
-
-    path: NAME.xml. Returns an ascending tuple of class ids.
-    Raises InputError when it is no annotation or names an unknown class.
-    """
-    try:
-        objects = ElementTree.parse(path).iter('object')
-        names = [shown.findtext('name', '').strip() for shown in objects]
-    except OSError as error:
-        raise InputError(f'{path}: cannot read the annotation ({error.strerror})') from None
-    except ElementTree.ParseError as error:
-        raise InputError(f'{path}: not an XML file ({error})') from None
-    wrong = [name for name in names if name not in CLASSES[1:]]
-    if wrong:
-        raise InputError(f'{path}: {wrong[0]!r} is no VOC class')
-    return tuple(sorted({CLASSES.index(name) for name in names}))
+from deeplablib.tags import tags_of_annotation, write_tags
+from deeplablib.voc import NUM_CLASSES
 
 
 def tags_of_mask(mask):

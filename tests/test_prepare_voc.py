@@ -1,0 +1,171 @@
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deeplablib import prepare_voc
+from deeplablib.samples import read_list
+from deeplablib.tags import read_tags
+from deeplablib.voc import CLASSES, colour_map
+from tests.command import run_command
+
+TRAIN = ['2007_000001', '2008_000007', '2011_000003']
+VAL = ['2007_000002', '2009_000001']
+TEST = ['2010_000009']
+
+
+def write_masks(folder, names, mode='P'):
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, name in enumerate(names):
+        labels = np.full((9, 12), number % 21, np.uint8)
+        labels[0] = 255
+        mask = Image.fromarray(labels)
+        if mode == 'P':
+            mask.putpalette(colour_map().tobytes())
+        if mode == 'RGB':
+            mask = Image.fromarray(colour_map()[labels])
+        mask.save(folder / f'{name}.png')
+
+
+@pytest.fixture
+def devkit(tmp_path, monkeypatch):
+    """A VOCdevkit in small: what the archives and the augmented masks unpack to."""
+    monkeypatch.setattr(prepare_voc, 'COUNTS', {'train': 3, 'val': 2, 'test': 1})
+    voc = tmp_path / 'VOCdevkit' / 'VOC2012'
+    for folder in ('JPEGImages', 'Annotations', 'ImageSets/Segmentation'):
+        (voc / folder).mkdir(parents=True)
+    for number, name in enumerate([*TRAIN, *VAL, *TEST]):
+        Image.new('RGB', (12, 9)).save(voc / f'JPEGImages/{name}.jpg')
+        objects = ''.join(f'<object><name>{CLASSES[i]}</name></object>' for i in (15, number + 1))
+        (voc / f'Annotations/{name}.xml').write_text(f'<annotation>{objects}</annotation>')
+    for split, names in (('val', VAL[::-1]), ('test', TEST)):
+        (voc / f'ImageSets/Segmentation/{split}.txt').write_text('\n'.join(names) + '\n')
+    write_masks(voc / 'SegmentationClassAug', [*TRAIN, *VAL])
+    return tmp_path / 'VOCdevkit'
+
+
+def prepare(devkit, *options):
+    return run_command(
+        'deeplablib.prepare_voc', devkit, '--out', devkit.parent / 'dataset', *options
+    )
+
+
+def names_of(devkit, split):
+    voc = devkit / 'VOC2012'
+    return [sample.name for sample in read_list(devkit.parent / f'dataset/{split}.txt', voc)]
+
+
+@pytest.mark.parametrize('given', ['.', 'VOC2012', '..'])
+def test_voc_is_found_and_its_lists_are_written(devkit, given):
+    result = run_command(
+        'deeplablib.prepare_voc', devkit / given, '--out', devkit.parent / 'dataset'
+    )
+    assert result.code == 0, result.error
+    assert names_of(devkit, 'train') == TRAIN
+    assert names_of(devkit, 'val') == VAL, 'sorted'
+    assert names_of(devkit, 'test') == TEST
+    line = (devkit.parent / 'dataset/val.txt').read_text().splitlines()[0]
+    assert line == '/JPEGImages/2007_000002.jpg /SegmentationClassAug/2007_000002.png'
+    tags = read_tags(devkit.parent / 'dataset/tags.txt')
+    assert tags == {'2007_000001': (1, 15), '2008_000007': (2, 15), '2011_000003': (3, 15)}
+    assert 'train.txt: 3 images, complete' in result.out
+    assert 'Every image and mask is there and fits.' in result.out
+
+
+def test_a_second_run_changes_nothing(devkit):
+    prepare(devkit)
+    folder = devkit.parent / 'dataset'
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert prepare(devkit).code == 0
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_masks_may_lie_elsewhere(devkit):
+    elsewhere = devkit.parent / 'masks' / 'SegmentationClassAug'
+    elsewhere.parent.mkdir()
+    (devkit / 'VOC2012/SegmentationClassAug').rename(elsewhere)
+    for given in (elsewhere, elsewhere.parent):
+        assert prepare(devkit, '--masks', given).code == 0
+        assert names_of(devkit, 'train') == TRAIN
+
+
+def test_rgb_masks_are_converted_where_only_those_exist(devkit):
+    voc = devkit / 'VOC2012'
+    shutil.rmtree(voc / 'SegmentationClassAug')
+    write_masks(voc / 'SegmentationClass', [*TRAIN, *VAL], 'RGB')
+    result = prepare(devkit)
+    assert result.code == 0, result.error
+    sample = read_list(devkit.parent / 'dataset/train.txt', voc)[2]
+    labels = np.array(Image.open(sample.mask))
+    assert np.unique(labels).tolist() == [2, 255]
+
+
+def test_rgb_masks_with_other_colours_are_named(devkit):
+    voc = devkit / 'VOC2012'
+    shutil.rmtree(voc / 'SegmentationClassAug')
+    write_masks(voc / 'SegmentationClass', [*TRAIN, *VAL], 'RGB')
+    Image.new('RGB', (12, 9), (1, 2, 3)).save(voc / f'SegmentationClass/{VAL[0]}.png')
+    result = prepare(devkit)
+    assert result.code == 2
+    assert f'{VAL[0]}.png: colour (1, 2, 3) is not in the VOC colour map' in result.error
+
+
+def test_an_incomplete_copy_is_reported_with_where_to_get_the_rest(devkit):
+    (devkit / f'VOC2012/SegmentationClassAug/{TRAIN[0]}.png').unlink()
+    (devkit / 'VOC2012/ImageSets/Segmentation/test.txt').unlink()
+    result = prepare(devkit)
+    assert result.code == 2
+    assert 'train.txt: 2 images, expected 3; get SegmentationClassAug.zip' in result.out
+    assert 'test.txt: 0 images, expected 1; get the VOC2012 test images' in result.out
+    assert 'this copy is not complete' in result.error
+
+
+def test_missing_images_are_named(devkit):
+    for name in TRAIN[:2]:
+        (devkit / f'VOC2012/JPEGImages/{name}.jpg').unlink()
+    result = prepare(devkit)
+    assert result.code == 2
+    assert '2 faults' in result.error and f'no image at {devkit}' in result.error
+    assert prepare(devkit, '--skip-check').code == 0
+
+
+def test_a_copy_without_masks_is_refused(devkit):
+    shutil.rmtree(devkit / 'VOC2012/SegmentationClassAug')
+    result = prepare(devkit)
+    assert result.code == 2
+    assert 'no masks here (SegmentationClassAug or SegmentationClass); get' in result.error
+
+
+@pytest.mark.parametrize(
+    'make, message',
+    [
+        (lambda root: (root / 'VOC2012').rename(root / 'VOC2007'), 'only VOC2007 is here'),
+        (lambda root: shutil.rmtree(root / 'VOC2012'), 'no VOC2012 here'),
+        (
+            lambda root: (shutil.rmtree(root / 'VOC2012'), (root / 'VOC.tar').write_text('')),
+            'not unpacked yet; run: tar xf',
+        ),
+        (
+            lambda root: (root / 'VOC2012/ImageSets/Segmentation/val.txt').write_text(
+                '000033\n000042\n'
+            ),
+            'this is VOC2007; SPSM uses VOC2012',
+        ),
+        (
+            lambda root: (root / 'VOC2012/ImageSets/Segmentation/val.txt').unlink(),
+            'val.txt: missing',
+        ),
+    ],
+)
+def test_what_is_not_voc2012_is_refused(devkit, make, message):
+    make(devkit)
+    result = prepare(devkit)
+    assert result.code == 2
+    assert message in result.error
+
+
+def test_a_tarball_or_nothing_is_refused(devkit):
+    (devkit / 'a.tar').write_text('')
+    assert 'unpack it' in prepare(devkit / 'a.tar').error
+    assert 'no such folder' in prepare(devkit / 'nowhere').error
