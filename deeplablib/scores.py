@@ -54,15 +54,16 @@ def image_probabilities(scores, size, kind, allowed=None):
     allowed: bool [classes], the classes that may occur; the others get 0. None: all.
     Returns float32 [height, width, classes].
     """
-    chosen = slice(None) if allowed is None else np.flatnonzero(allowed)
+    chosen = np.arange(scores.shape[-1]) if allowed is None else np.flatnonzero(allowed)
     resized = resize_bilinear(scores[..., chosen], size)
+    planes = np.ascontiguousarray(
+        np.moveaxis(resized, -1, 0)
+    )  # sums are slow over a short last axis
     if kind == 'logits':
-        resized = np.exp(resized - resized.max(-1, keepdims=True))
+        planes = np.exp(planes - planes.max(0))
     else:
-        resized = np.maximum(resized, np.finfo(np.float32).tiny)
-    resized /= resized.sum(-1, keepdims=True)
-    if allowed is None:
-        return resized
+        planes = np.maximum(planes, np.finfo(np.float32).tiny)
+    planes /= planes.sum(0)
     probabilities = np.zeros((*size, scores.shape[-1]), np.float32)
-    probabilities[..., chosen] = resized
+    probabilities[..., chosen] = np.moveaxis(planes, 0, -1)
     return probabilities
