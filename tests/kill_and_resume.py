@@ -1,0 +1,72 @@
+"""Run main.py again and again, killing it each time, until the run has come to its end.
+
+python tests/kill_and_resume.py MODELDIR KILLS SECONDS FLAG ...
+
+Every third kill waits for a save to begin; the others come after a random time of at most SECONDS.
+The children are forked from a process that has TensorFlow imported but not used.
+"""
+
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import main
+from deeplablib import errors
+
+
+def start(flags):
+    """Fork a child that runs main.py; returns its process id."""
+    child = os.fork()
+    if child == 0:
+        sys.argv = ['main.py', *flags]
+        try:
+            errors.run(main.main)
+        except SystemExit as stop:
+            os._exit(stop.code or 0)
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    return child
+
+
+def is_over(child):
+    """Whether a child has ended by itself; its exit code must be 0."""
+    done, status = os.waitpid(child, os.WNOHANG)
+    if done and os.waitstatus_to_exitcode(status):
+        sys.exit(f'the run failed: exit code {os.waitstatus_to_exitcode(status)}')
+    return bool(done)
+
+
+def is_saving(modeldir):
+    """Whether a checkpoint is being written."""
+    return any(modeldir.glob('.model.ckpt-*'))
+
+
+def kill_and_resume(modeldir, kills, seconds, flags):
+    """Start, kill, start again; returns how many kills there were and how many hit a save."""
+    chance = random.Random(0)
+    hit, done = 0, 0
+    while True:
+        child = start(flags)
+        deadline = time.monotonic() + chance.uniform(0.2, 1) * seconds
+        in_save = done % 3 == 0
+        while not is_over(child):
+            if done < kills and (
+                is_saving(modeldir) if in_save else time.monotonic() > deadline
+            ):
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+                done += 1
+                hit += is_saving(modeldir)
+                break
+            time.sleep(0.0005)
+        else:
+            return done, hit
+
+
+if __name__ == '__main__':
+    modeldir, kills, seconds, *flags = sys.argv[1:]
+    print(*kill_and_resume(Path(modeldir), int(kills), float(seconds), flags))

@@ -1,0 +1,105 @@
+"""Training on several devices against training on one."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deeplablib import checkpoints
+from deeplablib.run_log import read_log
+from tests.training_run import flags_of, make_samples, run_main
+
+ROOT = Path(__file__).parent.parent
+TWO_DEVICES = """
+from deeplablib import errors
+from deeplablib.backend import tf
+cpu = tf.config.list_physical_devices('CPU')[0]
+tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
+import main
+errors.run(main.main)
+"""
+# The devices draw their dropout apart, as they must; without it they do what one does.
+FLAGS = {'batch_size': 4, 'dropout_rate': 0, 'num_steps': 3, 'learning_rate': 1e-2}
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('data')
+    make_samples(folder)
+    assert run_main(folder, 'one', **FLAGS).code == 0
+    return folder
+
+
+def assert_equals_one_device(data, run):
+    values, expected = (
+        checkpoints.read(data / name / 'model/model.ckpt-3') for name in (run, 'one')
+    )
+    assert set(values) == set(expected)
+    for name in values:
+        scale = np.abs(expected[name]).max()
+        np.testing.assert_allclose(
+            values[name], expected[name], rtol=0, atol=1e-5 * scale, err_msg=name
+        )
+    losses, expected = (read_log(data / name / 'log.txt') for name in (run, 'one'))
+    np.testing.assert_allclose(losses, expected, atol=0.002)
+
+
+def start(arguments, **environment):
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process):
+    try:
+        output, _ = process.communicate(timeout=200)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return process.returncode, output
+
+
+def test_two_devices_train_as_one(data):
+    flags = flags_of(data, 'mirrored', strategy='mirrored', **FLAGS)
+    code, output = finish(start(['-c', TWO_DEVICES, *flags]))
+    assert code == 0, output
+    assert_equals_one_device(data, 'mirrored')
+
+
+def test_batch_that_devices_cannot_share_is_refused(data):
+    flags = flags_of(data, 'odd', strategy='mirrored', **FLAGS | {'batch_size': 3})
+    code, output = finish(start(['-c', TWO_DEVICES, *flags]))
+    assert code == 2 and '--batch_size 3' in output and 'Traceback' not in output
+
+
+def free_ports(count):
+    sockets = [socket.create_server(('127.0.0.1', 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def test_two_processes_train_as_one(data):
+    cluster = {'worker': [f'127.0.0.1:{port}' for port in free_ports(2)]}
+    flags = flags_of(data, 'multiworker', strategy='multiworker', **FLAGS)
+    workers = [
+        start(
+            ['main.py', *flags],
+            TF_CONFIG=json.dumps({'cluster': cluster, 'task': {'type': 'worker', 'index': i}}),
+        )
+        for i in range(2)
+    ]
+    for code, output in map(finish, workers):
+        assert code == 0, output
+    assert_equals_one_device(data, 'multiworker')

@@ -1,0 +1,39 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from deeplablib import checkpoints
+from deeplablib.run_log import read_log
+from tests.training_run import flags_of, make_samples, run_main
+
+ROOT = Path(__file__).parent.parent
+KILLS = 20
+
+
+def test_killed_at_random_moments_a_run_ends_in_the_same_weights(tmp_path):
+    make_samples(tmp_path)
+    # Dropout, shuffling, scaling and mirroring are all on.
+    flags = {'num_steps': 30, 'save_interval': 2, 'max_to_keep': 3}
+    assert run_main(tmp_path, 'whole', **flags).code == 0
+    modeldir = tmp_path / 'killed/model'
+    modeldir.mkdir(parents=True)
+    result = subprocess.run(
+        [sys.executable, '-m', 'tests.kill_and_resume', modeldir, str(KILLS), '2.5']
+        + flags_of(tmp_path, 'killed', **flags),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    kills, in_saves = map(int, result.stdout.splitlines()[-1].split())
+    assert kills == KILLS and in_saves >= 3, result.stdout
+
+    values = checkpoints.read(modeldir / 'model.ckpt-30')
+    expected = checkpoints.read(tmp_path / 'whole/model/model.ckpt-30')
+    assert set(values) == set(expected)
+    for name in values:
+        np.testing.assert_array_equal(values[name], expected[name], err_msg=name)
+    assert read_log(tmp_path / 'killed/log.txt') == read_log(tmp_path / 'whole/log.txt')
+    assert len(list(modeldir.glob('*.index'))) == 3 and not list(modeldir.glob('.model*'))
