@@ -3,6 +3,7 @@
 from deeplablib.backend import keras, tf
 
 BATCH_NORM_EPSILON = 1e-3  # tf.contrib.slim's default, which the originals leave in place
+BATCH_NORM_MOMENTUM = 0.9  # statistics over some ten steps: runs from scratch are short
 STEM_FILTERS = 64  # channels of the first convolution, of ResNet and VGG16 alike
 
 
@@ -30,7 +31,9 @@ def batch_norm(name, train):
     train: whether it learns and gathers statistics; the originals never let it: they normalise by
     the stored statistics in training too, and leave scale and offset as they are.
     """
-    return keras.layers.BatchNormalization(epsilon=BATCH_NORM_EPSILON, trainable=train, name=name)
+    return keras.layers.BatchNormalization(
+        momentum=BATCH_NORM_MOMENTUM, epsilon=BATCH_NORM_EPSILON, trainable=train, name=name
+    )
 
 
 def scaled(filters, width):

@@ -21,8 +21,8 @@ def targets(labels, num_classes, multi_scale=False):
     height, width = labels.shape[1:3]
     scales = SCALES if multi_scale else SCALES[:1]
     sizes = [[-(-int(n * s) // OUTPUT_STRIDE) for n in (height, width)] for s in scales]
-    resized = [resize_nearest(labels[..., None], size)[..., 0] for size in sizes]
-    resized = [tf.cast(part, tf.int32) for part in resized]
+    labels = tf.cast(labels[..., None], tf.float32)  # a GPU has no kernel for integers
+    resized = [tf.cast(resize_nearest(labels, size)[..., 0], tf.int32) for size in sizes]
     return [tf.where(part < num_classes, part, -1) for part in resized]
 
 

@@ -54,9 +54,7 @@ def kill_and_resume(modeldir, kills, seconds, flags):
         deadline = time.monotonic() + chance.uniform(0.2, 1) * seconds
         in_save = done % 3 == 0
         while not is_over(child):
-            if done < kills and (
-                is_saving(modeldir) if in_save else time.monotonic() > deadline
-            ):
+            if done < kills and (is_saving(modeldir) if in_save else time.monotonic() > deadline):
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
                 done += 1

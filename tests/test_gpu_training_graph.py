@@ -1,0 +1,32 @@
+import pytest
+
+from deeplablib.backend import tf
+from deeplablib.precision import in_bfloat16
+from deeplablib.training import Settings, Trainer
+from deeplablib.training_data import Batches
+from tests import golden
+from tests.gpu_kernels import without_gpu_kernel
+
+
+@pytest.mark.parametrize(
+    'encoder_name, precision, multi_scale',
+    [
+        ('deeplab', 'float32', False),
+        ('deeplab', 'bfloat16', False),
+        ('vgg', 'float32', False),
+        ('vgg', 'bfloat16', True),
+    ],
+)
+def test_every_operation_of_a_step_has_a_gpu_kernel(encoder_name, precision, multi_scale):
+    network = golden.NETWORKS[encoder_name]
+    model = network.build(width=1 / 64)
+    if precision == 'bfloat16':
+        model = in_bfloat16(model)
+    settings = Settings(10, 1e-3, 0.9, 0.9, 5e-4, 1, multi_scale)
+    batches = Batches(size=(33, 33), batch_size=2, grad_update_every=2 if multi_scale else 1)
+    for recipe in set(network.recipes.values()):
+        trainer = Trainer(model, network, recipe, settings, batches)
+        images = tf.TensorSpec([batches.grad_update_every, 2, 33, 33, 3], tf.float32)
+        labels = tf.TensorSpec([batches.grad_update_every, 2, 33, 33], tf.uint8)
+        step = trainer.step.get_concrete_function(images, labels, tf.TensorSpec([], tf.int64))
+        assert without_gpu_kernel(step) == []
