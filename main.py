@@ -5,6 +5,7 @@ python main.py --option test --valid_step 18000
 python main.py --option predict --test_step 18000
 """
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ import deeplab_vgg
 from deeplablib import checkpoints, errors, images, run_log, samples, training, voc
 from deeplablib.backend import keras, tf
 from deeplablib.errors import InputError
-from deeplablib.files import make_output_folder
+from deeplablib.files import locked, make_output_folder
 from deeplablib.inference import SCALES, SINGLE_SCALE, make_predictor
 from deeplablib.layers import STEM_FILTERS
 from deeplablib.metrics import evaluate, iou_table
@@ -150,21 +151,22 @@ def train(network):
             model = in_bfloat16(model)
         trainer = training.Trainer(model, network, recipe, settings(), batches())
 
-    if leads:
-        checkpoints.remove_leftovers(modeldir, training.CHECKPOINT)
-    first_step = training.resume(trainer, modeldir)
-    if first_step > FLAGS.num_steps:
-        print(f'{modeldir}: step {first_step - 1} is there already, nothing is left to do')
-        return
-    if first_step == 0 and FLAGS.pretrain_file:
-        training.restore_pretrained(
-            network.variables(model), FLAGS.pretrain_file, recipe.classifier, FLAGS.restore_last
+    with locked(modeldir) if leads else contextlib.nullcontext():
+        if leads:
+            checkpoints.remove_leftovers(modeldir, training.CHECKPOINT)
+        first_step = training.resume(trainer, modeldir)
+        if first_step > FLAGS.num_steps:
+            print(f'{modeldir}: step {first_step - 1} is there already, nothing is left to do')
+            return
+        if first_step == 0 and FLAGS.pretrain_file:
+            training.restore_pretrained(
+                network.variables(model), FLAGS.pretrain_file, recipe.classifier, FLAGS.restore_last
+            )
+            print(f'Restored model parameters from {FLAGS.pretrain_file}')
+        log = run_log.RunLog(FLAGS.logfile, FLAGS.logdir, first_step) if leads else None
+        training.train(
+            trainer, train_list, first_step, modeldir, log, FLAGS.save_interval, FLAGS.max_to_keep
         )
-        print(f'Restored model parameters from {FLAGS.pretrain_file}')
-    log = run_log.RunLog(FLAGS.logfile, FLAGS.logdir, first_step) if leads else None
-    training.train(
-        trainer, train_list, first_step, modeldir, log, FLAGS.save_interval, FLAGS.max_to_keep
-    )
 
 
 def test(network):

@@ -145,6 +145,10 @@ class Trainer:
                         variable.assign(update)
         return loss, tape.gradient(loss, variables)
 
+    def is_finite(self):
+        """Whether all variables are: a step can spoil them although its loss was finite."""
+        return all(np.isfinite(v.numpy()).all() for v in self.variables.values())
+
     @tf.function
     def panel(self, images, labels):
         """The picture for TensorBoard: image, label and prediction side by side.
@@ -231,20 +235,22 @@ def train(trainer, samples, first_step, modeldir, log, save_interval, max_to_kee
             raise_unreadable(samples_of_step(step, samples, trainer.batches))
             raise
         loss, rate = (float(x) for x in trainer.step(images, labels, tf.constant(step, tf.int64)))
-        if not np.isfinite(loss):
+        saves = step % save_interval == 0 or step == num_steps
+        if not np.isfinite(loss) or saves and not trainer.is_finite():
             _raise_diverged(step, loss, rate, samples_of_step(step, samples, trainer.batches))
         now = time.monotonic()
         status['note'] = f'loss {loss:.3f}, rate {rate:.3g}'
         if log is not None:
             log.add(step, loss, rate, trainer.batches.samples_a_step / (now - last))
         last = now
-        if log is not None and (step % save_interval == 0 or step == num_steps):
+        if log is not None and saves:
             save(trainer, modeldir, step, max_to_keep)
             log.add_panel(step, trainer.panel(images, labels))
 
 
 def _raise_diverged(step, loss, rate, samples):
     raise InputError(
-        f'step {step}: the loss is {loss} at learning rate {rate:.3g}; lower --learning_rate, or '
-        f'look at the samples of this step: {", ".join(str(s.image) for s in samples)}'
+        f'step {step}: training diverges, the loss is {loss} at learning rate {rate:.3g}; lower '
+        '--learning_rate, or look at the samples of this step: '
+        + ', '.join(str(sample.image) for sample in samples)
     )

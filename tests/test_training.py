@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from deeplablib import checkpoints, training
+from deeplablib.files import locked, make_output_folder
 from deeplablib.run_log import read_log
 from tests import golden
 from tests.command import run_command
@@ -270,6 +271,19 @@ def test_learning_rate_that_diverges_stops_the_run(data):
     assert_input_error(result, 'step', 'learning rate', 'JPEGImages/s', '--learning_rate')
     saved = checkpoint(data, 'diverged', 0)
     assert all(np.isfinite(value).all() for value in saved.values())
+
+
+def test_weights_that_are_not_finite_are_not_saved(data):
+    # The loss of step 0 is as good as ever: only the step itself is too long for float32.
+    result = run_main(data, 'infinite', learning_rate=1e38, num_steps=1)
+    assert_input_error(result, 'step 0', 'diverges')
+    assert not training.saved_steps(data / 'infinite/model')
+
+
+def test_two_runs_do_not_share_a_folder(data):
+    modeldir = make_output_folder(data / 'shared/model')
+    with locked(modeldir):
+        assert_input_error(run_main(data, 'shared'), modeldir, 'another process')
 
 
 def test_image_that_cannot_be_decoded_is_named(data):
