@@ -2,14 +2,15 @@
 
 python -m selection.toy_data --out ./dataset/toy
 
-Textured shapes of 20 classes over clutter of the same colours. A class is known by its shape, by
-its texture and by the colour direction in which the texture swings; its mean colour is drawn from
-the image's own palette, as the clutter's is, so that colours alone do not tell object from
-background. Each class has a companion that often stands beside it. The cues are as bad as real
+Textured shapes of 20 classes over clutter of the same colours. There are seven tones: a class is
+known by the pair of them that its texture is made of, by that texture and by its shape; the clutter
+has all of them in plain patches and shapes, so that no pixel's colour tells object from background.
+Each class has a companion that often stands beside it. The cues are as bad as real
 ones: blurred, partial, spilled over, and about a third of them badly wrong.
 """
 
 import argparse
+import itertools
 from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
@@ -30,12 +31,21 @@ IMAGES = {'initial': 300, 'train': 400, 'val': 100}
 OBJECTS = (0.45, 0.4, 0.15)  # probability of one, two and three objects
 COMPANION = 0.6  # probability that the next object is the companion of the last
 WRONG_CUES = 0.35  # fraction of cues that point to the wrong place
-SWING = 34  # how far a texture goes from the mean colour, in levels
-SPREAD = 26  # standard deviation of the colours of a palette, in levels
+LIGHT = 12  # standard deviation of the light of an image, in levels, for each colour channel
 
-# Texture swings: light, red-cyan, green-magenta, blue-yellow, orange-blue.
-SWINGS = np.array([(1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1), (1, 0, -1)], float)
-SWINGS *= np.sqrt(3) / np.linalg.norm(SWINGS, axis=1, keepdims=True)
+TONES = np.array(
+    [
+        (190, 110, 100),
+        (110, 180, 110),
+        (100, 115, 190),
+        (185, 175, 100),
+        (175, 110, 180),
+        (100, 175, 180),
+        (130, 130, 125),
+    ],
+    float,
+)
+PAIRS = list(itertools.combinations(range(len(TONES)), 2))  # of class i: PAIRS[i], from 1 on
 
 
 def make_image(random, size=SIZE):
@@ -45,24 +55,24 @@ def make_image(random, size=SIZE):
     Returns (image uint8 [size, size, 3], mask uint8 [size, size], clutter float [size, size]: where
     a thing stands that is of no class).
     """
-    palette = random.uniform(90, 165, 3) + random.normal(0, SPREAD, (5, 3))
-    image = _ground(random, palette, size)
+    tones = TONES + random.normal(0, LIGHT, 3)
+    image = _ground(random, tones, size)
     clutter = np.zeros((size, size))
     for _ in range(random.integers(1, 4)):
         shape = _shape(random, random.integers(5), random.uniform(0.2, 0.8, 2) * size, size)
-        wave = _texture(random, 4, size)[..., None] * random.choice((-1, 1), 3)
-        image = np.where(shape[..., None], _mixed(random, palette) + 0.6 * SWING * wave, image)
+        image[shape] = _mixed(random, tones)
         clutter = np.maximum(clutter, shape)
     mask = np.zeros((size, size), np.uint8)
     for index, centre in _arrangement(random, size):
-        shape = _shape(random, (index - 1) % 5, centre, size)
-        swing = SWINGS[(index - 1) // 4]
-        wave = _texture(random, (index - 1) % 4, size)[..., None] * swing
-        image = np.where(shape[..., None], _mixed(random, palette) + SWING * wave, image)
+        shape = _shape(random, index % 5, centre, size)
+        first, second = tones[list(PAIRS[index])]
+        wave = _texture(random, index % 4, size)[..., None]
+        textured = first * wave + second * (1 - wave) + random.normal(0, 6, 3)
+        image[shape] = textured[shape]
         mask[shape] = index
     clutter[mask > 0] = 0
     light = gaussian_filter(random.normal(0, 1, (size, size)), size / 6) * size / 6
-    image = image * (1 + 0.12 * light[..., None]) + random.normal(0, 5, image.shape)
+    image = image * (1 + 0.1 * light[..., None]) + random.normal(0, 5, image.shape)
     return image.clip(0, 255).astype(np.uint8), mask, clutter
 
 
@@ -195,7 +205,7 @@ def _grid(size):
 def _shape(random, kind, centre, size):
     """A filled shape: disc, square, triangle, cross or ring; bool [size, size]."""
     turn = random.uniform(-0.3, 0.3)
-    radius = random.uniform(0.17, 0.27) * size
+    radius = random.uniform(0.19, 0.28) * size
     stretch = random.uniform(0.8, 1.25)
     down, right = (axis - c for axis, c in zip(_grid(size), centre, strict=True))
     y = (down * np.cos(turn) - right * np.sin(turn)) / radius * stretch
@@ -211,28 +221,24 @@ def _shape(random, kind, centre, size):
 
 
 def _texture(random, kind, size):
-    """Rows, columns, checks, dots, or irregular waves; float [size, size], about -1 to 1."""
-    y, x = _grid(size) * 2 * np.pi / random.uniform(6.5, 9) + random.uniform(
-        0, 2 * np.pi, (2, 1, 1)
-    )
-    if kind == 4:
-        return _smooth_noise(random, size, size / 40)
-    waves = (np.sin(y), np.sin(x), 1.6 * np.sin(x) * np.sin(y), np.sin(x) + np.sin(y) - 0.3)[kind]
-    return np.tanh(2 * waves)
+    """Rows, columns, checks or dots; float [size, size], 0 to 1."""
+    period = random.uniform(8, 11)
+    y, x = _grid(size) * 2 * np.pi / period + random.uniform(0, 2 * np.pi, (2, 1, 1))
+    waves = (np.sin(y), np.sin(x), 1.6 * np.sin(x) * np.sin(y), np.sin(x) + np.sin(y))[kind]
+    return (1 + np.tanh(2 * waves)) / 2
 
 
-def _ground(random, palette, size):
-    """A patchwork of the palette's colours with soft waves; float [size, size, 3]."""
+def _ground(random, tones, size):
+    """A patchwork of the tones with soft waves; float [size, size, 3]."""
     seeds = random.uniform(0, size, (9, 2))
-    bends = np.stack([_smooth_noise(random, size, size / 12) for _ in range(2)]) * size / 12
+    bends = np.stack([_smooth_noise(random, size) for _ in range(2)]) * size / 12
     distance = [np.hypot(*(_grid(size) + bends - seed[:, None, None])) for seed in seeds]
-    colours = np.stack([_mixed(random, palette) for _ in seeds])
-    ground = colours[np.argmin(distance, 0)]
-    return ground + 12 * _smooth_noise(random, size, 2)[..., None]
+    colours = np.stack([_mixed(random, tones) for _ in seeds])
+    return colours[np.argmin(distance, 0)] + 12 * _smooth_noise(random, size, 2)[..., None]
 
 
-def _mixed(random, palette):
-    return palette[random.integers(len(palette))] + random.normal(0, 8, 3)
+def _mixed(random, tones):
+    return tones[random.integers(len(tones))] + random.normal(0, 8, 3)
 
 
 def _part(random, shown, reach):
