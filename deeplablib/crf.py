@@ -101,9 +101,11 @@ def parameters_from(args):
     and a `prune` outside [0, 1).
     """
     given = {field.name: getattr(args, field.name) for field in fields(Parameters)}
-    for name, value in (given | {'prune': args.prune}).items():
-        weight = name == 'prune' or name.endswith('_weight')
-        if value is not None and not (value >= 0 if weight else value > 0) or args.prune >= 1:
+    if not 0 <= args.prune < 1:
+        raise InputError(f'value {args.prune} of --prune is out of range: 0 to less than 1')
+    for name, value in given.items():
+        legal = value is None or value > 0 or value == 0 and name.endswith('_weight')
+        if not legal:
             raise InputError(f'value {value} of --{name.replace("_", "-")} is out of range')
     given = {name: value for name, value in given.items() if value is not None}
     return replace(PRESETS[args.preset], **given)

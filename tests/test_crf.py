@@ -153,7 +153,9 @@ def test_bad_input_is_named(data):
         assert result.code == 2 and message in result.error and 'Traceback' not in result.error
 
     bad('nowhere: no such folder of scores', '--scores', 'nowhere')
-    bad('value -0.1 of --prune', '--prune', '-0.1')
+    for value in ('-0.1', '1.0', 'nan'):
+        bad(f'value {value} of --prune', '--prune', value)
+    bad('value nan of --unary-weight', '--unary-weight', 'nan')
     bad('value 0.0 of --bilateral-srgb', '--bilateral-srgb', '0')
     bad('value 0 of --iterations', '--iterations', '0')
     bad('value 0 of --jobs', '--jobs', '0')
