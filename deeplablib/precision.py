@@ -8,7 +8,7 @@ def in_bfloat16(model):
 
     The layers that end in classes stay in float32, as in prediction (inference.prediction_model);
     batch norm computes in float32 between bfloat16 inputs and outputs.
-    model: a network; its weights are not copied. Returns a Keras model with float32 logits.
+    model: a network with its weights. Returns a Keras model with float32 logits.
     """
 
     def copy(layer):
@@ -18,4 +18,7 @@ def in_bfloat16(model):
             config['dtype'] = 'float32' if to_classes else 'mixed_bfloat16'
         return type(layer).from_config(config)
 
-    return keras.models.clone_model(model, clone_function=copy)
+    copied = keras.models.clone_model(model, clone_function=copy)
+    for variable, value in zip(copied.weights, model.weights, strict=True):
+        variable.assign(value)
+    return copied
