@@ -95,7 +95,7 @@ def _encoder(image, units, names, width, train_batch_norm):
         conv, norm = names(stage, unit, part)
         filters = scaled(filters, width)
         net = Conv2D(filters, size, use_bias=False, name=conv, **options)(net)
-        return batch_norm(norm, train_batch_norm)(net)
+        return batch_norm(norm, train_batch_norm, ends_branch=part == 'branch2c')(net)
 
     def bottleneck(net, filters, stride, dilation, stage, unit):
         at = {'stage': stage, 'unit': unit}

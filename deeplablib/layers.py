@@ -25,14 +25,20 @@ class Conv2D(keras.layers.Conv2D):
         return tf.nn.bias_add(outputs, self.bias) if self.use_bias else outputs
 
 
-def batch_norm(name, train):
+def batch_norm(name, train, ends_branch=False):
     """A batch normalisation with scale and offset.
 
     train: whether it learns and gathers statistics; the originals never let it: they normalise by
-    the stored statistics in training too, and leave scale and offset as they are.
+    the stored statistics in training too, and leave scale and offset as they are. One that learns
+    gathers quickly, for short runs, and begins with a scale of 0 where it ends a residual branch
+    (Goyal et al., 2017): without that a narrow, deep network hardly trains.
     """
     return keras.layers.BatchNormalization(
-        momentum=BATCH_NORM_MOMENTUM, epsilon=BATCH_NORM_EPSILON, trainable=train, name=name
+        epsilon=BATCH_NORM_EPSILON,
+        momentum=0.9,
+        gamma_initializer='zeros' if train and ends_branch else 'ones',
+        trainable=train,
+        name=name,
     )
 
 

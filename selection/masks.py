@@ -91,7 +91,7 @@ def _check(**values):
 
 def add_selection_flags(parser):
     """Add the flags that say which masks are kept; read_selection reads them back."""
-    parser.add_argument('--table', required=True, help='scores, CSV')
+    parser.add_argument('--table', help='scores, CSV; without it every mask goes on')
     parser.add_argument('--masks', required=True, help='folder of the masks that go on, NAME.png')
     parser.add_argument(
         '--measure', default=MEASURE, help='column of the table (default: %(default)s)'
@@ -120,8 +120,11 @@ def read_selection(args, samples, allowed):
     Raises InputError as select_masks and read_column do, and for every missing mask.
     """
     names = [sample.name for sample in samples]
-    scores = np.array(read_column(args.table, args.measure, names))
-    kept = select_masks(scores, allowed, args.fraction, args.threshold, args.class_minimum)
+    if args.table is None:
+        scores, kept = np.ones(len(names)), np.ones(len(names), bool)
+    else:
+        scores = np.array(read_column(args.table, args.measure, names))
+        kept = select_masks(scores, allowed, args.fraction, args.threshold, args.class_minimum)
     paths = [Path(args.masks) / f'{name}.png' for name in names]
     errors.raise_all([f'no mask at {path}' for path in paths if not path.is_file()])
     return scores, kept, paths
