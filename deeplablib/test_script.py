@@ -2,6 +2,8 @@
 
 import argparse
 
+from deeplablib.crf import DEFAULT_PRESET, PRESETS
+from deeplablib.crf_samples import crf_samples
 from deeplablib.errors import InputError
 from deeplablib.files import make_output_folder
 from deeplablib.inference import SCALES, SINGLE_SCALE, make_predictor
@@ -51,6 +53,11 @@ def get_arguments(description, defaults):
         help='bfloat16: faster on a GPU or a CPU with AMX; masks agree on about 99 %% of pixels',
     )
     parser.add_argument(
+        '--crf',
+        action='store_true',
+        help='also the dense CRF, into SAVE_DIR/crf; crf_vocspsm.py has its parameters',
+    )
+    parser.add_argument(
         '--resume', action='store_true', help='skip images whose prediction is there already'
     )
     return parser.parse_args()
@@ -73,7 +80,8 @@ def predict_and_evaluate(networks, description, **defaults):
     check_samples(samples, args.data_dir, num_classes)
     allowed = args.tags and allowed_classes(read_tags(args.tags, num_classes), samples, num_classes)
     save_dir = make_output_folder(args.save_dir)
-    save_scores = args.save_scores and (make_output_folder(args.save_scores), network.score_kind)
+    scores_dir = args.save_scores or (save_dir / 'scores' if args.crf else None)
+    save_scores = scores_dir and (make_output_folder(scores_dir), network.score_kind)
 
     scales = SINGLE_SCALE if args.single_scale else SCALES
     predict = make_predictor(model, network.scores, scales, args.img_mean, args.precision)
@@ -84,13 +92,22 @@ def predict_and_evaluate(networks, description, **defaults):
         print(f'{len(samples) - len(waiting)} of {len(samples)} images are done already')
     if waiting:
         predict_samples(predict, waiting, save_dir, allowed, save_scores)
-    print(f'The segmentation masks have been saved to {save_dir}')
+    _report(samples, save_dir, num_classes)
 
+    if args.crf:
+        crf_dir = make_output_folder(save_dir / 'crf')
+        waiting = [s for s in samples if not (args.resume and _is_done(s, crf_dir))]
+        crf_samples(waiting, save_scores[0], crf_dir, PRESETS[DEFAULT_PRESET], allowed=allowed)
+        _report(samples, crf_dir, num_classes)
+
+
+def _report(samples, folder, num_classes):
+    print(f'The segmentation masks have been saved to {folder}')
     if all(sample.mask for sample in samples):
-        pairs = [(sample.mask, save_dir / f'{sample.name}.png') for sample in samples]
+        pairs = [(sample.mask, folder / f'{sample.name}.png') for sample in samples]
         print(iou_table(evaluate(pairs, num_classes)))
 
 
-def _is_done(sample, save_dir, save_scores):
+def _is_done(sample, save_dir, save_scores=None):
     done = (save_dir / f'{sample.name}.png').is_file()
     return done and (not save_scores or (save_scores[0] / f'{sample.name}.npz').is_file())

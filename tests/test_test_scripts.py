@@ -123,6 +123,16 @@ def test_resume_predicts_only_what_is_missing(narrow, data):
     assert run_vgg(narrow, data, '--resume').code == 0, 'nothing left to do'
 
 
+def test_crf_gives_what_crf_vocspsm_gives(narrow, data):
+    (data / 'list.txt').write_text('gold_000002\n')
+    result = run_vgg(narrow, data, '--crf')
+    assert result.code == 0, result.error
+    where = ('--data-dir', data, '--data-list', data / 'list.txt', '--save-dir', data / 'crf')
+    assert run_command('crf_vocspsm', '--scores', data / 'result/scores', *where).code == 0
+    in_one_go, by_script = (labels_of(data / d / 'gold_000002.png') for d in ('result/crf', 'crf'))
+    np.testing.assert_array_equal(in_one_go, by_script)
+
+
 @pytest.mark.parametrize('form', ['file', 'folder'])
 def test_tags_restrict_the_classes(narrow, data, form):
     tags = {'gold_000001': (3, 20), 'gold_000002': (7,), 'gold_000003': ()}
