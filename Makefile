@@ -1,14 +1,18 @@
 # make test: create .venv, install into it, check the style and run the tests.
+# make demo: the whole method on generated data; go on with a stopped run by the same command.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: test clean
+.PHONY: test demo clean
 
 test: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pytest --quiet --numprocesses 2 --dist loadfile
+
+demo: .venv/installed
+	$(BIN)/python reproduce.py toy
 
 .venv/installed: requirements.txt requirements-dev.txt
 	@command -v $(CXX) >/dev/null || { \

@@ -10,7 +10,7 @@ from deeplablib.tags import allowed_classes, read_tags
 # Change these to your own paths; each is the default of a flag.
 DATA_DIRECTORY = './VOC2012/'
 DATA_LIST_PATH = './dataset/train.txt'
-TAGS_PATH = './result/tags.txt'
+TAGS_PATH = './dataset/tags.txt'
 
 
 def step_parser(description, out, out_help):

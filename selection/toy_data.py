@@ -11,7 +11,6 @@ ones: blurred, partial, spilled over, and about a third of them badly wrong.
 
 import argparse
 import itertools
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
@@ -21,7 +20,6 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from deeplablib import errors, parallel
-from deeplablib.crf import DEFAULT_PRESET, PRESETS
 from deeplablib.errors import InputError
 from deeplablib.files import locked, make_output_folder, replacing
 from deeplablib.images import write_mask
@@ -34,10 +32,6 @@ OBJECTS = (0.45, 0.4, 0.15)  # probability of one, two and three objects
 COMPANION = 0.6  # probability that the next object is the companion of the last
 WRONG_CUES = 0.35  # fraction of cues that point to the wrong place
 LIGHT = 12  # standard deviation of the light of an image, in levels, for each colour channel
-
-# The default preset with its length made for these images, which are a fifth of a photograph: at 80
-# pixels the CRF would join each object with the clutter all over the image.
-CRF = replace(PRESETS[DEFAULT_PRESET], bilateral_sxy=16)
 
 TONES = np.array(
     [

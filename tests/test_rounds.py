@@ -1,0 +1,168 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deeplablib.samples import write_list
+from selection import ablation, rounds, toy
+from selection.panel import save_panel
+from selection.quality import list_quality, mask_confusion
+from tests.command import run_command
+
+WORK = Path('/work-dir')
+
+
+def plan(number=3):
+    _, data = toy.data_stages(WORK, seed=5)
+    return rounds.all_rounds(data, toy.SETTINGS, WORK, number)
+
+
+def flag(stage, name):
+    command = list(map(str, stage.command))
+    return command[command.index(name) + 1]
+
+
+def test_every_round_starts_from_the_initial_checkpoint():
+    stages, model = plan()
+    trainings = [stage for stage in stages if stage.command[0] == 'main.py']
+    assert len(trainings) == 3
+    assert {flag(stage, '--pretrain_file') for stage in trainings} == {
+        str(WORK / f'initial/model.ckpt-{toy.INITIAL_STEPS}')
+    }
+    assert [flag(stage, '--data_list') for stage in trainings] == [
+        str(WORK / f'train_{k}.txt') for k in (1, 2, 3)
+    ]
+    assert model == WORK / 'round_3/model'
+
+
+def test_a_round_predicts_with_its_own_model_and_selects_among_its_own_masks():
+    stages = {stage.name: stage for stage in plan()[0]}
+    for k in (1, 2):
+        scores = str(WORK / f'round_{k}/scores')
+        labelled = stages[f'round {k} predict train']
+        assert flag(labelled, '--restore-from') == str(WORK / f'round_{k}/model')
+        assert flag(labelled, '--save-scores') == scores
+        assert flag(stages[f'round {k} refine'], '--scores') == scores
+        chosen = stages[f'round {k} select']
+        assert flag(chosen, '--masks') == str(WORK / f'round_{k}/refined')
+        assert flag(chosen, '--out') == str(WORK / f'train_{k + 1}.txt')
+    assert 'round 3 select' not in stages, 'nothing is trained after the last round'
+
+
+def test_no_two_stages_share_a_name_or_an_output():
+    stages, data = toy.data_stages(WORK, seed=5)
+    _, model = plan()
+    stages += plan()[0] + rounds.final_test(data, toy.SETTINGS, model, WORK)
+    assert len({stage.name for stage in stages}) == len(stages)
+    assert len({stage.output for stage in stages}) == len(stages)
+
+
+def test_given_annotations_are_trained_on_without_any_selection():
+    _, data = toy.data_stages(WORK, seed=5)
+    stages, model = rounds.given_annotations(data, toy.SETTINGS, WORK, [WORK / 'a', WORK / 'b'])
+    assert model == WORK / 'round_2/model'
+    assert not any('refine' in stage.name or 'select' in stage.name for stage in stages)
+    assert flag(stages[0], '--masks') == str(WORK / 'a')
+
+
+def test_the_plan_of_toy_is_printed_as_commands(tmp_path):
+    result = run_command('reproduce', 'toy', '--work-dir', tmp_path / 'w', '--dry-run')
+    assert result.code == 0
+    assert 'python main.py --option train --encoder_name res50' in result.out
+    assert not (tmp_path / 'w').exists()
+
+
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (['toy', '--rounds', '0'], 'at least 1'),
+        (['resnet', '--data-dir', 'nowhere'], 'nowhere: not there; set DATA_DIRECTORY'),
+        (['resnet', '--data-dir', '.', '--dataset', 'no'], 'val.txt: not there; make it with'),
+    ],
+)
+def test_what_is_missing_is_named(arguments, message):
+    result = run_command('reproduce', *arguments)
+    assert result.code == 2
+    assert message in result.error
+
+
+def test_every_arm_of_the_ablation_has_its_own_folder_and_the_common_first_round():
+    stages, _ = ablation.seed_stages(2, WORK, ablation.ARMS, 3)
+    assert len({stage.name for stage in stages}) == len(stages)
+    assert len({stage.output for stage in stages}) == len(stages)
+    assert sum(stage.name == 'round 1 train' for stage in stages) == 1
+    for arm in ablation.ARMS:
+        lists = [flag(s, '--data_list') for s in stages if s.name.startswith(f'{arm}: round')
+                 and s.name.endswith('train') and 'predict' not in s.name]  # fmt: skip
+        assert lists == [str(WORK / arm / f'train_{k}.txt') for k in (2, 3)]
+
+
+def write_masks(folder, masks):
+    folder.mkdir()
+    for name, mask in masks.items():
+        Image.fromarray(np.array(mask, np.uint8)).save(folder / f'{name}.png')
+
+
+def test_ignored_pixels_have_no_part_in_the_quality_of_a_mask(tmp_path):
+    truth = {'a': [[0, 1, 1, 255]], 'b': [[2, 2, 0, 0]]}
+    masks = {'a': [[0, 1, 255, 3]], 'b': [[2, 0, 255, 255]]}
+    write_masks(tmp_path / 'truth', truth)
+    write_masks(tmp_path / 'masks', masks)
+    pairs = [(tmp_path / f'{name}.jpg', tmp_path / f'masks/{name}.png') for name in truth]
+    write_list(tmp_path / 'list.txt', pairs, tmp_path)
+    images, quality, labelled = list_quality(tmp_path / 'list.txt', tmp_path, tmp_path / 'truth')
+    assert images == 2
+    assert quality == pytest.approx(np.mean([1 / 2, 1, 1 / 2]))
+    assert labelled == pytest.approx((3 / 4 + 2 / 4) / 2)
+    assert mask_confusion(np.array([[255]]), np.array([[3]])).sum() == 0
+
+
+def test_tables_that_stand_in_for_scores(tmp_path):
+    write_masks(tmp_path / 'truth', {'a': [[0, 1]], 'b': [[0, 2]]})
+    write_masks(tmp_path / 'masks', {'a': [[0, 1]], 'b': [[0, 0]]})
+    where = ('--masks', tmp_path / 'masks', '--truth', tmp_path / 'truth')
+    for arm in ('oracle', 'random'):
+        table = tmp_path / arm / 'table.csv'
+        assert run_command('selection.ablation', '--write-table', arm, *where, '--table', table)
+    rows = (tmp_path / 'oracle/table.csv').read_text().splitlines()
+    assert rows == ['name,crf_agreement', 'a,1.000000', 'b,0.250000']
+    random = (tmp_path / 'random/table.csv').read_text().splitlines()
+    assert sorted(line.split(',')[1] for line in random[1:]) == ['0.000000', '0.500000']
+
+
+def test_the_ablation_table_gives_mean_and_spread_over_the_seeds():
+    def result(first, second, rho):
+        return {
+            'iou': {'proxies': [first], 'crf': [second]},
+            'spearman': dict.fromkeys(ablation.MEASURES, rho),
+        }
+
+    text = ablation.table({1: result(40, 50, 0.8), 2: result(44, 54, 0.9)})
+    assert '| arm | round 1 | round 2 |' in text
+    assert '| proxies | 42.0 ± 2.8 |  |' in text
+    assert '| crf |  | 52.0 ± 2.8 |' in text
+    assert '| crf_agreement | 0.85 ± 0.05 |' in text
+
+
+def test_the_panel_leaves_room_for_what_is_missing(tmp_path):
+    image = tmp_path / 'a.png'
+    Image.new('RGB', (30, 20)).save(image)
+    write_masks(tmp_path / 'masks', {'a': np.ones((20, 30))})
+    save_panel(tmp_path / 'panel.png', [image], {'m': tmp_path / 'masks', 'n': tmp_path / 'none'})
+    panel = np.array(Image.open(tmp_path / 'panel.png'))
+    assert panel.shape == (38, 90, 3)
+    assert panel[25, 35].tolist() == [128, 0, 0] and panel[25, 65].tolist() == [255, 255, 255]
+
+
+def test_results_become_a_table_beside_the_paper(tmp_path):
+    import reproduce
+
+    for name, value in (('round_1/val', 0.5), ('last', 0.6), ('crf', 0.7)):
+        path = tmp_path / f'{name}.json'
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({'mean_iou': value}))
+    numbers = reproduce.read_numbers(tmp_path, 1)
+    text = reproduce.table(numbers, reproduce.PAPER['resnet'])
+    assert '| round 1 | 50.0 | 59.9 |' in text and '| with CRF | 70.0 | 62.3 |' in text
