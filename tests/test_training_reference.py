@@ -109,7 +109,7 @@ def test_losses_equal_those_of_the_original_without_its_race(tmp_path, monkeypat
     # known (and, the same to all digits, with resource variables).
     expected = [32.57766, 157.96767, 396.8928]
     _, losses, _ = run_reference('deeplab', 'caffe', tmp_path, monkeypatch)
-    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    np.testing.assert_allclose(losses, expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize('encoder_name, recipe', [('deeplab', 'caffe'), ('vgg', 'authors')])
