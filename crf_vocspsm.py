@@ -12,7 +12,7 @@ from deeplablib.crf_samples import crf_samples
 from deeplablib.errors import InputError
 from deeplablib.files import make_output_folder
 from deeplablib.metrics import evaluate, iou_table
-from deeplablib.sample_check import check_samples
+from deeplablib.sample_check import check_outputs, check_samples
 from deeplablib.samples import read_list
 from deeplablib.tags import allowed_classes, read_tags
 
@@ -51,6 +51,7 @@ def main():
     parameters = crf.parameters_from(args)
     samples = read_list(args.data_list, args.data_dir)
     check_samples(samples, args.data_dir)
+    check_outputs(samples, args.save_dir)
     allowed = args.tags and allowed_classes(read_tags(args.tags), samples)
     save_dir = make_output_folder(args.save_dir)
     paths = [save_dir / f'{sample.name}.png' for sample in samples]

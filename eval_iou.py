@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deeplablib import errors
 from deeplablib.errors import InputError
-from deeplablib.files import replacing
+from deeplablib.files import make_output_folder, replacing
 from deeplablib.metrics import evaluate, iou_summary, iou_table
 from deeplablib.samples import read_list
 
@@ -40,6 +40,8 @@ def main():
         names = sorted(path.stem for path in args.pred.glob('*.png'))
     if not names:
         raise InputError(f'{args.pred}: no predictions (*.png) in this folder')
+    if args.json:
+        make_output_folder(args.json.parent)
     pairs = [(args.gt / f'{name}.png', args.pred / f'{name}.png') for name in names]
     errors.raise_all([f'no file {path}' for pair in pairs for path in pair if not path.is_file()])
     confusion = evaluate(pairs)

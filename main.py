@@ -24,7 +24,7 @@ from deeplablib.metrics import evaluate, iou_table
 from deeplablib.network import load_model
 from deeplablib.precision import in_bfloat16
 from deeplablib.prediction import predict_samples
-from deeplablib.sample_check import check_samples
+from deeplablib.sample_check import check_outputs, check_samples
 from deeplablib.training_data import Batches
 
 # Change these to your own; each is the default of a flag (--help).
@@ -51,7 +51,7 @@ flags.DEFINE_integer(
     'save_interval', 1000, 'number of iterations for saving and visualization', lower_bound=1
 )
 flags.DEFINE_integer('max_to_keep', 0, 'newest checkpoints to keep, 0: all', lower_bound=0)
-flags.DEFINE_integer('random_seed', 1234, 'random seed', lower_bound=0)
+flags.DEFINE_integer('random_seed', 1234, 'random seed', lower_bound=0, upper_bound=2**32 - 1)
 flags.DEFINE_float('weight_decay', 0.0005, 'weight decay rate', lower_bound=0)
 flags.DEFINE_float('learning_rate', LEARNING_RATE, 'learning rate', lower_bound=0)
 flags.DEFINE_float('power', 0.9, 'hyperparameter for poly learning rate', lower_bound=0)
@@ -136,13 +136,18 @@ def train(network):
     if not FLAGS.resume and training.saved_steps(modeldir):
         raise InputError(f'{modeldir}: holds checkpoints already; empty it, or resume from them')
     train_list = samples.read_list(FLAGS.data_list, FLAGS.data_dir)
+    without_mask = [sample for sample in train_list if sample.mask is None]
+    if without_mask:
+        raise InputError(f'{without_mask[0].origin}: no mask is named; training needs one')
     if not FLAGS.skip_check:
         check_samples(train_list, FLAGS.data_dir, FLAGS.num_classes, True, FLAGS.ignore_label)
 
     strategy = make_strategy()
-    leads = strategy.cluster_resolver is None or strategy.cluster_resolver.task_id == 0
+    leads = training.is_leader(strategy.cluster_resolver)
+    devices = len(tf.config.list_physical_devices('GPU'))
+    print(f'Training on {devices} GPU' if devices else 'No GPU was found: training on the CPU')
     keras.utils.set_random_seed(FLAGS.random_seed)
-    if not tf.config.list_physical_devices('GPU'):
+    if not devices:
         tf.config.experimental.enable_op_determinism()  # costs nothing on a CPU
     recipe = network.recipes[FLAGS.recipe]
     with strategy.scope():
@@ -173,9 +178,10 @@ def test(network):
     """Print IoU per class, mean IoU and pixel accuracy of the checkpoint of valid_step."""
     valid_list = read_list(FLAGS.valid_data_list, FLAGS.valid_num_steps, need_masks=True)
     save_dir = make_output_folder(Path(FLAGS.out_dir) / 'validation')
+    check_outputs(valid_list, save_dir)
     predict_samples(make_predict(network, FLAGS.valid_step), valid_list, save_dir)
     pairs = [(sample.mask, save_dir / f'{sample.name}.png') for sample in valid_list]
-    print(iou_table(evaluate(pairs, FLAGS.num_classes)))
+    print(iou_table(evaluate(pairs, FLAGS.num_classes, FLAGS.ignore_label)))
 
 
 def predict(network):
@@ -221,6 +227,8 @@ def make_strategy():
         kind = 'GPU' if tf.config.list_physical_devices('GPU') else 'CPU'
         devices = tf.config.list_logical_devices(kind)
         strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
+    if FLAGS.train_batch_norm and strategy.num_replicas_in_sync > 1:
+        raise InputError('--train_batch_norm gathers statistics on one device only: --strategy one')
     if FLAGS.batch_size % strategy.num_replicas_in_sync:
         raise InputError(
             f'--batch_size {FLAGS.batch_size} cannot be shared evenly by '

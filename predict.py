@@ -15,13 +15,14 @@ import deeplab_resnet
 import deeplab_vgg
 from deeplablib import errors
 from deeplablib.errors import InputError
-from deeplablib.files import make_output_folder, replacing
+from deeplablib.files import make_output_folder
+from deeplablib.images import read_image, write_image, write_mask
 from deeplablib.inference import make_predictor
 from deeplablib.network import load_model
 from deeplablib.prediction import predict_samples
-from deeplablib.sample_check import check_samples
+from deeplablib.sample_check import check_outputs, check_samples
 from deeplablib.samples import Sample
-from deeplablib.voc import CLASSES, colour_map
+from deeplablib.voc import NUM_CLASSES, class_name, colour_map
 
 RESTORE_FROM = './model/resnet/model.resnet'
 SAVE_DIR = './result/'
@@ -66,10 +67,12 @@ def find_images(patterns):
     return samples
 
 
-def overlay(image, labels):
+def overlay(image, labels, num_classes=NUM_CLASSES):
     """Lay the colours of a label map over its photograph, with a legend below.
 
-    image: uint8 RGB [height, width, 3]. labels: uint8 [height, width]. Returns a PIL image.
+    image: uint8 RGB [height, width, 3]. labels: uint8 [height, width].
+    num_classes: the classes have names when they are those of VOC.
+    Returns uint8 RGB, higher by the legend, and as wide as the legend needs.
     """
     colours = colour_map()
     mixed = np.where(
@@ -83,9 +86,9 @@ def overlay(image, labels):
     for row, (label, count) in enumerate(zip(found, counts, strict=True)):
         top = height + LINE * row
         draw.rectangle((4, top + 4, 16, top + 16), fill=tuple(colours[label]), outline='black')
-        text = f'{CLASSES[label]}, {100 * count / labels.size:.1f} %'
+        text = f'{class_name(label, num_classes)}, {100 * count / labels.size:.1f} %'
         draw.text((24, top + 2), text, 'black', font)
-    return picture
+    return np.array(picture)
 
 
 def main():
@@ -93,22 +96,23 @@ def main():
     args = get_arguments()
     samples = find_images(args.images)
     check_samples(samples, '.')
+    check_outputs(samples, args.save_dir)
     name, model = load_model(NETWORKS, args.restore_from)
     print(f'Restored {name} from {args.restore_from}')
     save_dir = make_output_folder(args.save_dir)
     predict = make_predictor(
         model, NETWORKS[name].scores, img_mean=IMG_MEAN, precision=args.precision
     )
-    predict_samples(predict, samples, save_dir)
-    for sample in samples:
-        labels = np.array(Image.open(save_dir / f'{sample.name}.png'))
-        pictures = {
-            'colour': Image.fromarray(colour_map()[labels]),
-            'overlay': overlay(np.array(Image.open(sample.image).convert('RGB')), labels),
-        }
-        for kind, picture in pictures.items():
-            with replacing(save_dir / f'{sample.name}_{kind}.png') as temporary:
-                picture.save(temporary, format='PNG')
+    paths = {sample.name: sample.image for sample in samples}
+    num_classes = model.output.shape[-1]
+
+    def write(name, labels):
+        write_mask(save_dir / f'{name}.png', labels)
+        write_image(save_dir / f'{name}_colour.png', colour_map()[labels])
+        picture = overlay(read_image(paths[name]), labels, num_classes)
+        write_image(save_dir / f'{name}_overlay.png', picture)
+
+    predict_samples(predict, samples, save_dir, write=write)
     print(f'The label maps, colour maps and overlays have been saved to {save_dir}')
 
 

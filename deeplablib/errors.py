@@ -38,6 +38,11 @@ def run(main, *args):
         sys.exit(_report('interrupted', 1))
     except OSError as error:
         sys.exit(_report(error, 1))
+    except Exception as error:
+        # TensorFlow's, by its name: the scripts that do without TensorFlow must not import it.
+        if type(error).__name__ != 'ResourceExhaustedError':
+            raise
+        sys.exit(_report('out of memory; take a smaller batch, crop or image', 1))
 
 
 def _report(error, code):

@@ -8,24 +8,37 @@ from pathlib import Path
 
 from deeplablib.errors import InputError
 
+# Read once: to read it is to change it for a moment, under every other thread.
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
+
 
 @contextlib.contextmanager
 def replacing(path):
     """Write a file next to its place and move it there when the block ends without an error.
 
-    path: where the file goes; its folder must exist. Yields the Path of the temporary file to
-    write. After an error, or a crash, what stood at `path` before still stands there.
+    path: where the file goes; its folder must exist. A link is followed, and what is no file, such
+    as /dev/stdout, is written as it is. Yields the Path of the temporary file to write. After an
+    error, or a crash, what stood at `path` before still stands there.
+    Raises OSError, with the name of the file, when it cannot be written.
     """
-    path = Path(path)
-    handle, name = tempfile.mkstemp(prefix=f'.{path.name}.', dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    temporary = None
     try:
+        handle, name = tempfile.mkstemp(prefix=f'.{path.name}.', dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
+        temporary.chmod(0o666 & ~_UMASK)  # mkstemp makes files that only their owner can read
         os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def make_output_folder(path):
@@ -62,9 +75,3 @@ def locked(folder):
                 'another folder'
             ) from None
         yield
-
-
-def _umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -62,12 +62,13 @@ def read_mask(path, num_classes=NUM_CLASSES, size=None, ignore_label=IGNORE_LABE
     """
     try:
         with Image.open(path) as image:
-            if image.mode not in ('L', 'P'):
+            if image.mode not in ('L', 'P') or image.format != 'PNG':
                 raise InputError(
-                    f'{path}: a mask must be an 8-bit grey or palette PNG, this is {image.mode}'
+                    f'{path}: a mask must be an 8-bit grey or palette PNG, this is {image.mode} '
+                    f'{image.format}'
                 )
             mask = np.array(image)
-    except OSError as error:
+    except (OSError, Image.DecompressionBombError) as error:
         raise InputError(f'{path}: cannot read the mask ({_reason(error)})') from None
     if size is not None and mask.shape != tuple(size):
         raise InputError(
@@ -102,7 +103,7 @@ def write_image(path, pixels):
 
 
 def _reason(error):
-    return error.strerror or str(error)
+    return getattr(error, 'strerror', None) or str(error)
 
 
 def _size(shape):

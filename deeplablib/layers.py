@@ -35,7 +35,7 @@ def batch_norm(name, train, ends_branch=False):
     """
     return keras.layers.BatchNormalization(
         epsilon=BATCH_NORM_EPSILON,
-        momentum=0.9,
+        momentum=BATCH_NORM_MOMENTUM,
         gamma_initializer='zeros' if train and ends_branch else 'ones',
         trainable=train,
         name=name,

@@ -5,7 +5,7 @@ import numpy as np
 
 from deeplablib.images import read_mask
 from deeplablib.progress import progress
-from deeplablib.voc import CLASSES, NUM_CLASSES
+from deeplablib.voc import IGNORE_LABEL, NUM_CLASSES, class_name
 
 
 def confusion_matrix(truth, prediction, num_classes=NUM_CLASSES):
@@ -19,17 +19,17 @@ def confusion_matrix(truth, prediction, num_classes=NUM_CLASSES):
     return counts[:num_classes, :num_classes]
 
 
-def evaluate(pairs, num_classes=NUM_CLASSES):
+def evaluate(pairs, num_classes=NUM_CLASSES, ignore_label=IGNORE_LABEL):
     """Sum the confusion matrices of predictions on disk, on all cores.
 
-    pairs: list of (path of the mask, path of the prediction).
+    pairs: list of (path of the mask, path of the prediction). ignore_label: in masks, no class.
     Returns int64 [num_classes, num_classes].
     Raises InputError for a file that cannot be read, a prediction of another size than its mask or
     with a value that is no class.
     """
 
     def one(mask_path, prediction_path):
-        truth = read_mask(mask_path, num_classes)
+        truth = read_mask(mask_path, num_classes, ignore_label=ignore_label)
         prediction = read_mask(prediction_path, num_classes, truth.shape, ignore_label=None)
         return confusion_matrix(truth, prediction, num_classes)
 
@@ -67,7 +67,7 @@ def pixel_accuracy(confusion):
 def iou_table(confusion):
     """The IoU of each class in percent, their mean and the pixel accuracy, as lines of text."""
     rows = [
-        (_class_name(i, len(confusion)), 'absent' if np.isnan(iou) else f'{100 * iou:.2f}')
+        (class_name(i, len(confusion)), 'absent' if np.isnan(iou) else f'{100 * iou:.2f}')
         for i, iou in enumerate(iou_per_class(confusion))
     ]
     rows += [
@@ -79,15 +79,15 @@ def iou_table(confusion):
 
 def iou_summary(confusion):
     """The same numbers as a dict for JSON: 0 to 1, None for a class that does not occur."""
+
+    def number(value):
+        return None if np.isnan(value) else float(value)
+
     return {
-        'mean_iou': mean_iou(confusion),
-        'pixel_accuracy': pixel_accuracy(confusion),
+        'mean_iou': number(mean_iou(confusion)),
+        'pixel_accuracy': number(pixel_accuracy(confusion)),
         'iou': {
-            _class_name(i, len(confusion)): None if np.isnan(iou) else float(iou)
+            class_name(i, len(confusion)): number(iou)
             for i, iou in enumerate(iou_per_class(confusion))
         },
     }
-
-
-def _class_name(index, num_classes):
-    return CLASSES[index] if num_classes == NUM_CLASSES else f'class {index}'

@@ -1,11 +1,15 @@
 """What a training run leaves to look at: log.txt and TensorBoard."""
 
+import itertools
 import os
+import re
 from pathlib import Path
 
 from deeplablib.backend import tf
 from deeplablib.errors import InputError
 from deeplablib.files import make_output_folder, replacing
+
+_LINE = re.compile(r'\d+, \S+\n')
 
 
 class RunLog:
@@ -13,7 +17,7 @@ class RunLog:
 
     logfile: one line 'step, loss' a step, in the original's format. logdir: TensorBoard's folder.
     first_step: lines from here on are of steps that are taken again, and are removed. A run that
-    begins at 0 moves the log of an earlier one to LOGFILE.old.
+    begins at 0 moves the log of an earlier one to LOGFILE.old, LOGFILE.old2, ...
     """
 
     def __init__(self, logfile, logdir, first_step):
@@ -23,9 +27,10 @@ class RunLog:
             if first_step:
                 _cut(logfile, first_step)
             # One line is what a run leaves that was stopped in its first save: not worth keeping.
-            elif logfile.exists() and len(logfile.read_text().splitlines()) > 1:
-                os.replace(logfile, f'{logfile}.old')
-                print(f'{logfile} of an earlier run is now {logfile}.old')
+            elif logfile.is_file() and logfile.read_bytes().count(b'\n') > 1:
+                earlier = _free_name(logfile)
+                os.replace(logfile, earlier)
+                print(f'{logfile} of an earlier run is now {earlier}')
             self._file = open(logfile, 'a' if first_step else 'w', buffering=1)  # noqa: SIM115
         except OSError as error:
             raise InputError(f'{logfile}: cannot write the log ({error.strerror})') from None
@@ -57,6 +62,8 @@ def read_log(logfile):
         lines = Path(logfile).read_text().splitlines()
     except OSError as error:
         raise InputError(f'{logfile}: cannot read the log ({error.strerror})') from None
+    except UnicodeDecodeError:
+        raise InputError(f'{logfile}: not a text file') from None
     for number, line in enumerate(lines, 1):
         try:
             step, loss = line.split(',')
@@ -68,12 +75,18 @@ def read_log(logfile):
 
 
 def _cut(logfile, first_step):
-    """Remove the lines from a step on, and a last line that was not finished."""
-    lines = logfile.read_text().splitlines(keepends=True) if logfile.exists() else []
-    kept = [line for line in lines if line.endswith('\n') and _step(line) < first_step]
+    """Remove the lines from a step on, and those that a crash has spoilt."""
+    if not logfile.is_file():
+        return
+    lines = logfile.read_bytes().decode(errors='replace').splitlines(keepends=True)
+    whole = [line for line in lines if _LINE.fullmatch(line)]
+    kept = [line for line in whole if int(line.partition(',')[0]) < first_step]
     with replacing(logfile) as temporary:
         temporary.write_text(''.join(kept))
 
 
-def _step(line):
-    return int(line.partition(',')[0])
+def _free_name(logfile):
+    for number in itertools.count(1):
+        name = Path(f'{logfile}.old{number if number > 1 else ""}')
+        if not name.exists():
+            return name

@@ -11,8 +11,8 @@ from deeplablib.images import read_mask
 from deeplablib.progress import progress
 from deeplablib.voc import IGNORE_LABEL, NUM_CLASSES
 
-_JPEG_END = b'\xff\xd9'
-_TAIL = 4096  # some cameras pad a JPEG behind its end
+_ENDS = {'JPEG': b'\xff\xd9', 'MPO': b'\xff\xd9', 'PNG': b'IEND'}  # MPO: JPEGs in one file
+_TAIL = 4096  # where the end must be; some cameras pad a JPEG behind it
 
 
 def check_samples(
@@ -20,7 +20,7 @@ def check_samples(
 ):
     """Check that each sample's files are there, can be read and fit each other, on all cores.
 
-    Images are read as far as their headers, and JPEGs must have an end; masks are read whole.
+    Images are read as far as their headers, and must have an end; masks are read whole.
     samples: list of Sample. data_dir: the folder they are in, named when it is missing itself.
     num_classes, ignore_label: masks hold 0 .. num_classes - 1 and ignore_label. need_masks: for
     training, where every sample needs a mask and some pixel of the list must be labelled.
@@ -40,19 +40,35 @@ def check_samples(
         raise InputError(f'{samples[0].origin} and on: no mask has a labelled pixel')
 
 
-def _check_files(samples, need_masks):
+def check_outputs(samples, folder):
+    """Check that predictions, FOLDER/NAME.png, overwrite neither each other nor the data.
+
+    samples: list of Sample. folder: where predictions go.
+    Raises InputError naming the files.
+    """
     faults, images = [], {}
+    for sample in samples:
+        other = images.setdefault(sample.name, sample.image)
+        if other != sample.image:
+            faults.append(
+                f'{sample.origin}: {sample.image} and {other} would be saved under one name, '
+                f'{sample.name}.png'
+            )
+    outputs = {(Path(folder) / f'{name}.png').resolve() for name in images}
+    for path in (path for sample in samples for path in (sample.image, sample.mask) if path):
+        if path.resolve() in outputs:
+            faults.append(f'{path}: would be overwritten; choose another folder for the results')
+    raise_all(faults)
+
+
+def _check_files(samples, need_masks):
+    faults = []
     for sample in samples:
         for kind, path in (('image', sample.image), ('mask', sample.mask)):
             if path is not None and not path.is_file():
                 faults.append(f'{sample.origin}: no {kind} at {path}')
         if need_masks and sample.mask is None:
             faults.append(f'{sample.origin}: no mask is named beside {sample.image}')
-        if images.setdefault(sample.name, sample.image) != sample.image:
-            faults.append(
-                f'{sample.origin}: {sample.image} and {images[sample.name]} would be saved under '
-                f'one name, {sample.name}.png'
-            )
     raise_all(faults)
 
 
@@ -73,14 +89,13 @@ def _image_size(path):
     try:
         with Image.open(path) as image:
             kind, (width, height) = image.format, image.size
-        if kind == 'JPEG':
-            with open(path, 'rb') as file:
-                file.seek(-min(_TAIL, os.path.getsize(path)), os.SEEK_END)
-                if _JPEG_END not in file.read():
-                    raise InputError(f'cannot read the image {path} (it is cut off)')
-    except OSError as error:
-        reason = error.strerror or 'not a JPEG or PNG'
+        if kind not in _ENDS:
+            raise InputError(f'cannot read the image {path} ({kind}, expected JPEG or PNG)')
+        with open(path, 'rb') as file:
+            file.seek(-min(_TAIL, os.path.getsize(path)), os.SEEK_END)
+            if _ENDS[kind] not in file.read():
+                raise InputError(f'cannot read the image {path} (it is cut off)')
+    except (OSError, Image.DecompressionBombError) as error:
+        reason = getattr(error, 'strerror', None) or 'not a JPEG or PNG'
         raise InputError(f'cannot read the image {path} ({reason})') from None
-    if kind not in ('JPEG', 'PNG'):
-        raise InputError(f'cannot read the image {path} ({kind}, expected JPEG or PNG)')
     return height, width

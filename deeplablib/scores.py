@@ -5,12 +5,15 @@ resolution; `size`, the image's (height, width); and `kind`, 'logits' or 'probab
 """
 
 import zipfile
+import zlib
 
 import numpy as np
 
 from deeplablib.errors import InputError
 from deeplablib.files import replacing
 from deeplablib.numpy_resize import resize_bilinear
+
+_DAMAGE = (zipfile.BadZipFile, zlib.error)
 
 KINDS = ('logits', 'probabilities')
 
@@ -39,7 +42,7 @@ def read_scores(path):
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f'{path}: cannot read the scores ({reason})') from None
-    except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (KeyError, ValueError, EOFError, NotImplementedError, *_DAMAGE) as error:
         raise InputError(f'{path}: not a score file ({error})') from None
     if scores.ndim != 3 or size.shape != (2,) or kind not in KINDS:
         raise InputError(f'{path}: not a score file (shape {scores.shape}, kind {kind})')

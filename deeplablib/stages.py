@@ -37,9 +37,10 @@ def run_stages(stages, work_dir, dry_run=False):
 
     A stage is done when the record holds it with a hash of its command, of its inputs and of the
     stages before it. One that was stopped goes on from what it left; one whose hash has changed
-    is stale: what it left is removed first.
+    is stale: what it left is removed first. What the record does not know is never removed.
     stages: list of Stage. work_dir: folder of the record. dry_run: only say what would be done.
-    Raises InputError when a stage fails or another process is at work in work_dir.
+    Raises InputError when an output stands there that is not in the record, or another process is
+    at work in work_dir; leaves the program with the stage's exit code when one fails.
     """
     keys = stage_keys(stages)
     if dry_run:
@@ -55,6 +56,10 @@ def run_stages(stages, work_dir, dry_run=False):
             print(f'[{number}/{len(stages)}] {stage.name}: {state}', flush=True)
             if state == 'done':
                 continue
+            if state == 'unknown':
+                raise InputError(
+                    f'{stage.output}: is there, but not in {work_dir / RECORD}; move it away'
+                )
             if state == 'stale':
                 _remove(stage.output)
             started = time.monotonic()
@@ -91,7 +96,7 @@ def _digest(path):
 def _state(record, stage, keys):
     entry = record.get(stage.name)
     if entry is None:
-        return 'stale' if Path(stage.output).exists() else 'to do'
+        return 'unknown' if Path(stage.output).exists() else 'to do'
     if entry['key'] != keys[stage.name]:
         return 'stale'
     if not entry['done']:
@@ -102,9 +107,12 @@ def _state(record, stage, keys):
 def _run(stage):
     code = subprocess.run([sys.executable, *map(str, stage.command)], cwd=ROOT).returncode
     if code:
-        raise InputError(
-            f'stage {stage.name} failed (exit code {code}); mend it and run the same command again'
+        print(
+            f'error: stage {stage.name} failed (exit code {code}); mend what it says and run the '
+            'same command again',
+            file=sys.stderr,
         )
+        sys.exit(code if code in (1, 2) else 1)
 
 
 def _remove(output):

@@ -29,9 +29,9 @@ def read_tags(path, num_classes=NUM_CLASSES):
     try:
         if path.is_dir():
             files = sorted(path.glob('*.txt'))
-            tags = {file.stem: ids(file.read_text().split(), file) for file in files}
+            tags = {file.stem: ids(file.read_text('utf-8-sig').split(), file) for file in files}
         else:
-            lines = [line.split() for line in path.read_text().splitlines()]
+            lines = [line.split() for line in path.read_text('utf-8-sig').splitlines()]
             tags = {
                 words[0]: ids(words[1:], f'{path}, line {number}')
                 for number, words in enumerate(lines, 1)

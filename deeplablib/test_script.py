@@ -10,7 +10,7 @@ from deeplablib.inference import SCALES, SINGLE_SCALE, make_predictor
 from deeplablib.metrics import evaluate, iou_table
 from deeplablib.network import load_model
 from deeplablib.prediction import predict_samples
-from deeplablib.sample_check import check_samples
+from deeplablib.sample_check import check_outputs, check_samples
 from deeplablib.samples import read_list
 from deeplablib.tags import allowed_classes, read_tags
 
@@ -78,6 +78,7 @@ def predict_and_evaluate(networks, description, **defaults):
     num_classes = model.output.shape[-1]
     print(f'Restored model parameters of {name} from {args.restore_from}')
     check_samples(samples, args.data_dir, num_classes)
+    check_outputs(samples, args.save_dir)
     allowed = args.tags and allowed_classes(read_tags(args.tags, num_classes), samples, num_classes)
     save_dir = make_output_folder(args.save_dir)
     scores_dir = args.save_scores or (save_dir / 'scores' if args.crf else None)

@@ -93,7 +93,8 @@ class Trainer:
         micro_batches = self.batches.grad_update_every
         # Counted ahead, because devices cannot be asked to agree in the middle of a loop.
         counts = [[objective.count_labelled(part) for part in one(i)] for i in range(micro_batches)]
-        counts = replica.all_reduce(tf.distribute.ReduceOp.SUM, tf.convert_to_tensor(counts))
+        counts = tf.cast(counts, tf.float32)  # not every device can sum integers
+        counts = replica.all_reduce(tf.distribute.ReduceOp.SUM, counts)
 
         loss, gradients = tf.constant(0.0), [tf.zeros(v.shape) for v in variables]
         for i in tf.range(micro_batches) if micro_batches > 1 else range(1):
@@ -161,11 +162,23 @@ class Trainer:
         scales = SCALES if self.settings.multi_scale else SINGLE_SCALE
         scores = multi_scale_scores(self.model, self.recipe.outputs, images, scales)
         scores = resize_bilinear(scores, images.shape[1:3])
-        colours = tf.constant(colour_map())
+        colours = tf.constant(colour_map(), tf.float32)  # a GPU gathers no bytes
         prediction = tf.gather(colours, tf.argmax(scores, -1, tf.int32))
         image = tf.reverse(images + tf.constant(self.batches.img_mean, tf.float32), [-1])
-        image = tf.saturate_cast(tf.round(image), tf.uint8)
-        return tf.concat([image, tf.gather(colours, tf.cast(labels, tf.int32)), prediction], 2)
+        labels = tf.gather(colours, tf.cast(labels, tf.int32))
+        return tf.saturate_cast(tf.round(tf.concat([image, labels, prediction], 2)), tf.uint8)
+
+
+def is_leader(cluster_resolver):
+    """Whether this process writes checkpoints and logs: one of all that train together does.
+
+    cluster_resolver: of the strategy; None where there is only this process.
+    """
+    if cluster_resolver is None or cluster_resolver.task_id is None:
+        return True
+    has_chief = 'chief' in cluster_resolver.cluster_spec().jobs
+    leader = ('chief' if has_chief else 'worker', 0)
+    return (cluster_resolver.task_type, cluster_resolver.task_id) == leader
 
 
 def restore_pretrained(variables, path, classifier, restore_last):

@@ -11,6 +11,11 @@ NUM_CLASSES = len(CLASSES)
 IGNORE_LABEL = 255
 
 
+def class_name(index, num_classes=NUM_CLASSES):
+    """The name of a class; 'class N' where the classes are not those of VOC."""
+    return CLASSES[index] if num_classes == NUM_CLASSES else f'class {index}'
+
+
 def colour_map():
     """The VOC colour of every label value.
 

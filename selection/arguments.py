@@ -3,7 +3,7 @@
 import argparse
 
 from deeplablib import parallel
-from deeplablib.sample_check import check_samples
+from deeplablib.sample_check import check_outputs, check_samples
 from deeplablib.samples import read_list
 from deeplablib.tags import allowed_classes, read_tags
 
@@ -48,4 +48,5 @@ def read_samples(args):
     samples = read_list(args.data_list, args.data_dir)
     allowed = allowed_classes(read_tags(args.tags), samples)
     check_samples(samples, args.data_dir)
+    check_outputs(samples, args.out)
     return samples, allowed

@@ -30,3 +30,4 @@ def test_every_operation_of_a_step_has_a_gpu_kernel(encoder_name, precision, mul
         labels = tf.TensorSpec([batches.grad_update_every, 2, 33, 33], tf.uint8)
         step = trainer.step.get_concrete_function(images, labels, tf.TensorSpec([], tf.int64))
         assert without_gpu_kernel(step) == []
+        assert without_gpu_kernel(trainer.panel.get_concrete_function(images, labels)) == []

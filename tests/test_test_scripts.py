@@ -248,14 +248,14 @@ def test_a_binary_list_is_refused(narrow, data):
     bad_input(run_vgg(narrow, data), 'list.txt: not a text file')
 
 
-@pytest.mark.parametrize('content', ['half', b'no image', b'', 'GIF'])
+@pytest.mark.parametrize('content', ['half', 'half PNG', b'no image', b'', 'GIF'])
 def test_an_unreadable_image_is_named_before_anything_is_written(narrow, data, content):
     path = data / 'JPEGImages/gold_000002.jpg'
+    if content in ('GIF', 'half PNG'):
+        Image.open(path).save(path, format=content.removeprefix('half '))
     whole = path.read_bytes()
-    if content == 'GIF':
-        Image.open(path).save(path, format='GIF')
-    else:
-        path.write_bytes(whole[: len(whole) // 2] if content == 'half' else content)
+    if content != 'GIF':
+        path.write_bytes(content if isinstance(content, bytes) else whole[: len(whole) // 2])
     bad_input(run_vgg(narrow, data), 'line 2: cannot read the image', 'gold_000002.jpg')
     assert not (data / 'result').exists()
 
@@ -263,7 +263,9 @@ def test_an_unreadable_image_is_named_before_anything_is_written(narrow, data, c
 def test_an_image_broken_inside_is_named_and_the_others_are_kept(narrow, data):
     path = data / 'JPEGImages/gold_000002.jpg'
     Image.open(path).save(path, format='PNG')
-    path.write_bytes(path.read_bytes()[:5000])
+    whole = bytearray(path.read_bytes())
+    whole[3000:4000] = bytes(1000)
+    path.write_bytes(whole)
     bad_input(run_vgg(narrow, data), 'line 2: cannot read the image', 'gold_000002.jpg')
     assert [path.name for path in (data / 'result').iterdir()] == ['gold_000001.png']
 
@@ -284,6 +286,23 @@ def test_a_bad_mask_is_named(narrow, data, image, message):
     damage_mask(data, image)
     bad_input(run_vgg(narrow, data), 'gold_000002.png: ' + message)
     assert not (data / 'result').exists(), 'refused before anything is written'
+
+
+def test_a_mask_that_is_no_png_is_named(narrow, data):
+    path = data / 'SegmentationClassAug/gold_000002.png'
+    Image.open(path).save(path, format='JPEG')
+    bad_input(run_vgg(narrow, data), 'gold_000002.png: a mask must be', 'this is L JPEG')
+
+
+@pytest.mark.parametrize('folder', ['SegmentationClassAug', 'JPEGImages'])
+def test_the_data_is_never_overwritten(narrow, data, folder):
+    if folder == 'JPEGImages':
+        Image.open(data / 'JPEGImages/gold_000001.jpg').save(data / 'JPEGImages/one.png')
+        (data / 'list.txt').write_text('/JPEGImages/one.png')
+    before = {path: path.read_bytes() for path in (data / folder).iterdir()}
+    result = run_vgg(narrow, data, '--save-dir', data / folder)
+    bad_input(result, 'would be overwritten; choose another folder')
+    assert {path: path.read_bytes() for path in (data / folder).iterdir()} == before
 
 
 def test_a_palette_mask_gives_the_same_table_as_a_grey_one(narrow, data):

@@ -1,10 +1,13 @@
 """Training runs of main.py on small networks: what they leave, and how they end."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from deeplablib import checkpoints, training
+from deeplablib.backend import tf
 from deeplablib.files import locked, make_output_folder
 from deeplablib.run_log import read_log
 from tests import golden
@@ -171,6 +174,52 @@ def test_log_of_an_earlier_run_is_moved_aside(data):
     assert 'log.txt.old' in result.out
     assert (data / 'aside/log.txt.old').read_text() == '0, 3.000\n1, 2.000\n'
     assert read_log(data / 'aside/log.txt')[0] == [0, 1]
+
+
+def test_no_earlier_log_is_lost_and_spoilt_lines_do_not_stop_a_resume(data):
+    run_main(data, 'spoilt', num_steps=2, save_interval=1)
+    log = data / 'spoilt/log.txt'
+    log.write_bytes(log.read_bytes() + b'\n\x00\x00\xff\n7')
+    assert run_main(data, 'spoilt', num_steps=3, save_interval=1).code == 0
+    assert read_log(log)[0] == [0, 1, 2, 3]
+    for number in (2, 3):
+        for path in (data / 'spoilt/model').iterdir():
+            path.unlink()
+        run_main(data, 'spoilt', num_steps=number)
+    assert (data / 'spoilt/log.txt.old').exists() and (data / 'spoilt/log.txt.old2').exists()
+
+
+def test_a_list_without_masks_is_refused_even_without_the_check(data):
+    (data / 'images.txt').write_text('/JPEGImages/s0.jpg\n')
+    result = run_main(data, 'unmasked', data_list=data / 'images.txt', skip_check=True)
+    assert_input_error(result, 'images.txt, line 1: no mask is named')
+
+
+def test_images_of_one_name_in_two_folders_are_trained_on(data):
+    (data / 'more').mkdir()
+    shutil.copy(data / 'JPEGImages/s1.jpg', data / 'more/s0.jpg')
+    line = '/{}/s0.jpg /SegmentationClassAug/s0.png\n'
+    (data / 'same.txt').write_text(line.format('JPEGImages') + line.format('more'))
+    assert run_main(data, 'same', data_list=data / 'same.txt', num_steps=1).code == 0
+
+
+@pytest.mark.parametrize(
+    'task, cluster, leads',
+    [
+        (('worker', 0), {'worker': ['a:1', 'b:1']}, True),
+        (('worker', 1), {'worker': ['a:1', 'b:1']}, False),
+        (('chief', 0), {'chief': ['a:1'], 'worker': ['b:1']}, True),
+        (('worker', 0), {'chief': ['a:1'], 'worker': ['b:1']}, False),
+        ((None, None), {}, True),
+    ],
+)
+def test_one_process_leads(task, cluster, leads):
+    task_type, task_id = task
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec(cluster), task_type=task_type, task_id=task_id
+    )
+    assert training.is_leader(resolver) == leads
+    assert training.is_leader(None)
 
 
 def test_classifier_is_restored_only_when_asked(data, whole_run):
