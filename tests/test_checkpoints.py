@@ -69,7 +69,9 @@ def test_tensorflow_1_restores_what_is_written_and_back(tmp_path, encoder_name):
     checkpoints.write(tmp_path / 'ours', values)
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         variables = {
-            name: tf.compat.v1.get_variable(name, shape, use_resource=False)
+            name: tf.compat.v1.get_variable(
+                name, shape, initializer=tf.compat.v1.zeros_initializer(), use_resource=False
+            )
             for name, shape in golden.layout(encoder_name).items()
         }
         saver = tf.compat.v1.train.Saver(list(variables.values()))
