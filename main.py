@@ -93,13 +93,17 @@ flags.DEFINE_boolean('skip_check', False, 'do not check every sample of data_lis
 
 # validation
 flags.DEFINE_integer('valid_step', NUM_STEPS, 'checkpoint number for validation')
-flags.DEFINE_integer('valid_num_steps', 1449, 'number of validation samples', lower_bound=1)
+flags.DEFINE_integer(
+    'valid_num_steps', None, 'number of validation samples; default: all', lower_bound=1
+)
 flags.DEFINE_string('valid_data_list', VALID_LIST_PATH, 'validation data list filename')
 
 # prediction / saving outputs for testing or validation
 flags.DEFINE_string('out_dir', 'output', 'directory for saving outputs')
 flags.DEFINE_integer('test_step', NUM_STEPS, 'checkpoint number for prediction')
-flags.DEFINE_integer('test_num_steps', 1449, 'number of samples to predict', lower_bound=1)
+flags.DEFINE_integer(
+    'test_num_steps', None, 'number of samples to predict; default: all', lower_bound=1
+)
 flags.DEFINE_string('test_data_list', VALID_LIST_PATH, 'list of samples to predict')
 flags.DEFINE_boolean('visual', True, 'whether to save predictions for visualization')
 
@@ -142,6 +146,8 @@ def train(network):
     if not FLAGS.skip_check:
         check_samples(train_list, FLAGS.data_dir, FLAGS.num_classes, True, FLAGS.ignore_label)
 
+    if not FLAGS.pretrain_file and network_options().get('train_batch_norm') is False:
+        print('note: a ResNet from scratch hardly learns without --train_batch_norm')
     strategy = make_strategy()
     leads = training.is_leader(strategy.cluster_resolver)
     devices = len(tf.config.list_physical_devices('GPU'))
@@ -179,7 +185,7 @@ def test(network):
     valid_list = read_list(FLAGS.valid_data_list, FLAGS.valid_num_steps, need_masks=True)
     save_dir = make_output_folder(Path(FLAGS.out_dir) / 'validation')
     check_outputs(valid_list, save_dir)
-    predict_samples(make_predict(network, FLAGS.valid_step), valid_list, save_dir)
+    predict_samples(make_predict(network, 'valid_step'), valid_list, save_dir)
     pairs = [(sample.mask, save_dir / f'{sample.name}.png') for sample in valid_list]
     print(iou_table(evaluate(pairs, FLAGS.num_classes, FLAGS.ignore_label)))
 
@@ -197,7 +203,7 @@ def predict(network):
             visual = voc.colour_map()[labels]
             images.write_image(colours / f'{name}_mask_visual.png', visual)
 
-    predict_samples(make_predict(network, FLAGS.test_step), test_list, indices, write=write)
+    predict_samples(make_predict(network, 'test_step'), test_list, indices, write=write)
     print(f'The output files have been saved to {FLAGS.out_dir}')
 
 
@@ -208,9 +214,14 @@ def read_list(data_list, num_steps, need_masks=False):
     return found
 
 
-def make_predict(network, step):
-    """The function that labels an image with the checkpoint of a step."""
+def make_predict(network, flag):
+    """The function that labels an image with the checkpoint of the step that a flag names."""
+    step = FLAGS[flag].value
     prefix = os.path.join(FLAGS.modeldir, f'{training.CHECKPOINT}-{step}')
+    steps = training.saved_steps(FLAGS.modeldir)
+    if steps and step not in steps:
+        there = ', '.join(map(str, steps))
+        raise InputError(f'{prefix}: not there; steps to name (--{flag}) are {there}')
     _, model = load_model({FLAGS.encoder_name: network}, prefix)
     print(f'Restored model parameters from {prefix}')
     scales = SCALES if FLAGS.msc else SINGLE_SCALE

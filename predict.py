@@ -25,7 +25,7 @@ from deeplablib.samples import Sample
 from deeplablib.voc import NUM_CLASSES, class_name, colour_map
 
 RESTORE_FROM = './model/resnet/model.resnet'
-SAVE_DIR = './result/'
+SAVE_DIR = './result/photos/'
 IMG_MEAN = (104.00698793, 116.66876762, 122.67891434)  # blue, green, red
 
 NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS

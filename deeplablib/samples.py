@@ -39,7 +39,10 @@ def read_list(data_list, data_dir):
     try:
         lines = data_list.read_text(encoding='utf-8-sig').splitlines()
     except OSError as error:
-        raise InputError(f'{data_list}: cannot read the list ({error.strerror})') from None
+        raise InputError(
+            f"{data_list}: cannot read the list ({error.strerror}); VOC's are made by "
+            'python -m deeplablib.prepare_voc'
+        ) from None
     except UnicodeDecodeError:
         raise InputError(f'{data_list}: not a text file') from None
     samples, faults = [], []

@@ -58,7 +58,9 @@ def get_arguments(description, defaults):
         help='also the dense CRF, into SAVE_DIR/crf; crf_vocspsm.py has its parameters',
     )
     parser.add_argument(
-        '--resume', action='store_true', help='skip images whose prediction is there already'
+        '--resume',
+        action='store_true',
+        help='skip images whose prediction is there already, whatever made it',
     )
     return parser.parse_args()
 
