@@ -222,6 +222,12 @@ def test_one_process_leads(task, cluster, leads):
     assert training.is_leader(None)
 
 
+def test_a_step_that_is_not_there_is_named_with_those_that_are(data):
+    run_main(data, 'steps', num_steps=2, save_interval=1)
+    result = run_main(data, 'steps', option='predict', test_data_list=data / 'list.txt')
+    assert_input_error(result, 'steps to name (--test_step) are 0, 1, 2')
+
+
 def test_classifier_is_restored_only_when_asked(data, whole_run):
     run_main(data, 'pretrain', save_interval=1)
     pretrain = {'pretrain_file': data / 'pretrain/model/model.ckpt-4', 'num_steps': 1}
