@@ -9,7 +9,7 @@ STEPS, INITIAL_STEPS = 400, 800
 # crops as large as the images.
 _TRAIN = (
     *('--width', '0.125', '--batch_size', '8', '--input_height', '96', '--input_width', '96'),
-    *('--norandom_scale', '--skip_check'),
+    *('--norandom_scale', '--skip_check', '--save_interval', '100', '--max_to_keep', '2'),
 )
 # As deeplab_resnet_init.ckpt was trained on COCO: on other images, with their true masks.
 _INITIAL = ('--pretrain_file', '', '--train_batch_norm', '--learning_rate', '0.02')
