@@ -9,8 +9,8 @@ Each arm starts from the same data, initial checkpoint and first round, and goes
     oracle      as many refined masks go on, by their true IoU
     pixels      all refined masks go on, without the pixels that the network is not sure of
 
-Writes WORK_DIR/ablation.md and .json: the mean IoU on the validation images, single scale and
-without CRF, and the rank correlation of each score with the true IoU of its masks.
+Writes WORK_DIR/ablation.md and .json: the mean IoU on the validation images (single scale, without
+CRF), how many and how good masks each arm was trained on, and how well each score ranks masks.
 """
 
 import argparse
@@ -18,22 +18,27 @@ import json
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from deeplablib import errors
 from deeplablib.errors import InputError
 from deeplablib.files import make_output_folder, replacing
-from deeplablib.images import read_mask
 from deeplablib.metrics import mean_iou
 from deeplablib.samples import read_list
 from deeplablib.stages import Stage, run_stages
 from selection import rounds, toy
-from selection.quality import mask_confusion
+from selection.evidence import rank_correlation, true_confusions
+from selection.quality import list_quality
+from selection.refine import TABLE
 from selection.table import read_column, write_table
 
 ARMS = ('argmax', 'crf', 'selection', 'random', 'oracle', 'pixels')
 PIXEL_THRESHOLD = '0.7'
-MEASURES = ('crf_agreement', 'max_probability', 'mask_probability')
+TITLES = (
+    'Mean IoU on the validation images',
+    'Images of the round',
+    'True mean IoU of their masks',
+    'Labelled pixels, percent',
+)
 
 
 def seed_stages(seed, work, arms, number):
@@ -46,6 +51,10 @@ def seed_stages(seed, work, arms, number):
     stages += more
     first, _ = rounds.one_round(1, data, toy.SETTINGS, first_list, work, goes_on=True)
     stages += first[:-1]  # but for the choice, which is the arms'
+    flags = ('--masks', work / 'proxies', '--scores', work / 'round_1/scores')
+    command = ('-m', 'selection.score', *rounds.image_flags(data), *flags)
+    table = work / 'proxies.csv'
+    stages.append(Stage('round 1 score proxies', (*command, '--out', table), table))
     for arm in arms:
         folder = work / arm
         before = work / 'round_1'
@@ -82,79 +91,86 @@ def _choice(arm, k, data, before, folder):
     return [scores, rounds.select(name, data, toy.SETTINGS, refined, out, table)], out
 
 
-def true_ious(masks, truth):
-    """The true mean IoU of each mask of a folder: a dict from image name."""
-    return {
-        path.stem: mean_iou(mask_confusion(read_mask(path), read_mask(truth / path.name)))
-        for path in sorted(masks.glob('*.png'))
-    }
-
-
 def write_scores(arm, masks, truth, table):
     """Write a table in place of the scores: by chance ('random') or the truth ('oracle')."""
-    values = true_ious(masks, truth)
+    names = sorted(path.stem for path in masks.glob('*.png'))
     if arm == 'random':
-        chance = np.random.default_rng(len(values)).permutation(len(values)) / len(values)
-        values = dict(zip(values, chance, strict=True))
+        random = np.random.default_rng([*table.stem.encode()])  # another choice in each round
+        values = random.permutation(len(names)) / len(names)
+    else:
+        values = [mean_iou(counts) for counts in true_confusions(names, masks, truth)]
     make_output_folder(table.parent)
-    rows = {name: (value,) for name, value in values.items()}
+    rows = {name: (value,) for name, value in zip(names, values, strict=True)}
     write_table(table, [toy.SETTINGS.measure], rows)
 
 
-def correlations(work, data):
-    """Spearman's rank correlation of the scores of round 1 with the true IoU.
-
-    Returns a dict: each score of the refined masks with the IoU of the refined mask, and the
-    agreement with the proxy annotation with the IoU of the proxy.
-    """
-    refined = work / 'round_1/refined'
-    truth = true_ious(refined, data.val_masks)
-    names = list(truth)
-    found = {}
-    for measure in MEASURES:
-        scores = read_column(refined / 'scores.csv', measure, names)
-        found[measure] = float(spearmanr(scores, list(truth.values())).statistic)
-    return found
-
-
 def summary(work, data, arms, number):
-    """Everything that one seed gives, for JSON."""
-    ious = {'proxies': [_iou(work / 'round_1/val.json')]}
-    for arm in arms:
-        files = [work / arm / f'round_{k}/val.json' for k in range(2, number + 1)]
-        ious[arm] = [_iou(file) for file in files]
-    kept = {
-        arm: [
-            len(read_list(work / arm / f'train_{k}.txt', data.data_dir))
-            for k in range(2, number + 1)
-        ]
-        for arm in arms
+    """Everything that one seed gives: a dict from title to a table, {row: {column: float}}."""
+    lists = {'proxies': {1: work}}
+    lists |= {arm: dict.fromkeys(range(2, number + 1), work / arm) for arm in arms}
+    tables = {title: {arm: {} for arm in lists} for title in TITLES}
+    for arm, folders in lists.items():
+        for k, folder in folders.items():
+            train_list = folder / f'train_{k}.txt'
+            images, quality, labelled = list_quality(train_list, data.data_dir, data.val_masks)
+            iou = json.loads((folder / f'round_{k}/val.json').read_text())['mean_iou']
+            values = (100 * iou, images, 100 * quality, 100 * labelled)
+            for title, value in zip(TITLES, values, strict=True):
+                tables[title][arm][f'round {k}'] = value
+    last = {arm: list(row.values())[-1] for arm, row in tables[TITLES[0]].items()}
+    if 'selection' in arms:
+        tables['Last round of selection minus last round of'] = {
+            arm: {'difference': last['selection'] - value}
+            for arm, value in last.items()
+            if arm != 'selection'
+        }
+    return tables | {'Spearman with the true IoU': _correlations(work, data)}
+
+
+def _correlations(work, data):
+    """Spearman of the scores of round 1 with the true IoU of what they could choose: the proxy
+    annotations and the refined masks."""
+    names = [sample.name for sample in read_list(data.train_list, data.data_dir)]
+    refined = work / 'round_1/refined'
+    truths = {
+        'of the proxy annotation': true_confusions(names, work / 'proxies', data.val_masks),
+        'of the refined mask': true_confusions(names, refined, data.val_masks),
     }
-    return {'iou': ious, 'images': kept, 'spearman': correlations(work, data)}
+    scores = {
+        'crf_agreement': (refined / TABLE, 'crf_agreement'),
+        'annotation_agreement': (work / 'proxies.csv', 'annotation_agreement'),
+        'max_probability': (refined / TABLE, 'max_probability'),
+        'mask_probability of the refined mask': (refined / TABLE, 'mask_probability'),
+        'mask_probability of the annotation': (work / 'proxies.csv', 'mask_probability'),
+    }
+    values = {name: read_column(*score, names) for name, score in scores.items()}
+    return {
+        name: {of: rank_correlation(value, truth) for of, truth in truths.items()}
+        for name, value in values.items()
+    }
 
 
-def table(results):
-    """The results of all seeds in Markdown: mean and standard deviation over the seeds."""
-    first = next(iter(results.values()))
-    rounds_shown = max(len(ious) for ious in first['iou'].values()) + 1
-    lines = ['| arm | ' + ' | '.join(f'round {k}' for k in range(1, rounds_shown + 1)) + ' |']
-    lines.append('|---' * (rounds_shown + 1) + '|')
-    for arm, ious in first['iou'].items():
-        cells = [''] * (rounds_shown - len(ious)) if arm != 'proxies' else []
-        for k in range(len(ious)):
-            values = [result['iou'][arm][k] for result in results.values()]
-            cells.append(f'{np.mean(values):.1f} ± {np.std(values, ddof=len(values) > 1):.1f}')
-        cells += [''] * (rounds_shown - len(cells))
-        lines.append(f'| {arm} | ' + ' | '.join(cells) + ' |')
-    lines += ['', '| score | Spearman with the true IoU of the refined mask |', '|---|---|']
-    for measure in MEASURES:
-        values = [result['spearman'][measure] for result in results.values()]
-        lines.append(f'| {measure} | {np.mean(values):.2f} ± {np.std(values):.2f} |')
-    return '\n'.join(lines)
+def report(results):
+    """The tables of several seeds as one text, Markdown: mean and standard deviation.
+
+    results: list of what summary returns.
+    """
+    lines = []
+    for title, rows in results[0].items():
+        columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+        lines += [f'{title}:', '', '| | ' + ' | '.join(columns) + ' |']
+        lines.append('|---' * (len(columns) + 1) + '|')
+        for name in rows:
+            cells = [[result[title][name].get(column) for result in results] for column in columns]
+            cells = [_spread(values) if None not in values else '' for values in cells]
+            lines.append(f'| {name} | ' + ' | '.join(cells) + ' |')
+        lines.append('')
+    return '\n'.join(lines[:-1])
 
 
-def _iou(file):
-    return 100 * json.loads(file.read_text())['mean_iou']
+def _spread(values):
+    spread = f' ± {np.std(values, ddof=1):.2g}' if len(values) > 1 else ''
+    return f'{np.mean(values):.3g}{spread}'
 
 
 def get_arguments():
@@ -192,7 +208,7 @@ def main():
             results[seed] = summary(folder, data, args.arms, args.rounds)
     if args.dry_run:
         return
-    text = table(results)
+    text = report(list(results.values()))
     print(text)
     content = {'ablation.md': text, 'ablation.json': json.dumps(results, indent=2)}
     for name, lines in content.items():

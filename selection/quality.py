@@ -21,6 +21,17 @@ def mask_confusion(mask, truth, num_classes=NUM_CLASSES):
     return confusion_matrix(truth[known], mask[known], num_classes)
 
 
+def compare(paths):
+    """Compare a mask on disk with its true mask.
+
+    paths: of the mask and of the true mask. Returns (the confusion matrix as from mask_confusion,
+    the fraction of pixels that have a label).
+    """
+    mask = read_mask(paths[0])
+    truth = read_mask(paths[1], size=mask.shape)
+    return mask_confusion(mask, truth), np.mean(mask != IGNORE_LABEL)
+
+
 def list_quality(train_list, data_dir, truth):
     """The true quality of the masks of a list.
 
@@ -34,10 +45,5 @@ def list_quality(train_list, data_dir, truth):
     if without:
         raise InputError(f'{without[0]}: no mask is named')
     pairs = [(sample.mask, Path(truth) / f'{sample.name}.png') for sample in samples]
-    confusions, labelled = zip(*for_each(_read_pair, pairs, 'quality'), strict=True)
+    confusions, labelled = zip(*for_each(compare, pairs, 'quality'), strict=True)
     return len(samples), mean_iou(sum(confusions)), float(np.mean(labelled))
-
-
-def _read_pair(paths):
-    mask, truth = map(read_mask, paths)
-    return mask_confusion(mask, truth), np.mean(mask != IGNORE_LABEL)

@@ -9,6 +9,7 @@ from deeplablib.samples import write_list
 from selection import ablation, rounds, toy
 from selection.panel import save_panel
 from selection.quality import list_quality, mask_confusion
+from selection.table import write_table
 from tests.command import run_command
 
 WORK = Path('/work-dir')
@@ -132,18 +133,62 @@ def test_tables_that_stand_in_for_scores(tmp_path):
     assert sorted(line.split(',')[1] for line in random[1:]) == ['0.000000', '0.500000']
 
 
-def test_the_ablation_table_gives_mean_and_spread_over_the_seeds():
+def test_the_ablation_report_gives_mean_and_spread_over_the_seeds():
     def result(first, second, rho):
-        return {
-            'iou': {'proxies': [first], 'crf': [second]},
-            'spearman': dict.fromkeys(ablation.MEASURES, rho),
-        }
+        rows = {'proxies': {'round 1': first}, 'crf': {'round 2': second}}
+        return {'Mean IoU': rows, 'Spearman': {'crf_agreement': {'refined': rho}}}
 
-    text = ablation.table({1: result(40, 50, 0.8), 2: result(44, 54, 0.9)})
-    assert '| arm | round 1 | round 2 |' in text
-    assert '| proxies | 42.0 ± 2.8 |  |' in text
-    assert '| crf |  | 52.0 ± 2.8 |' in text
-    assert '| crf_agreement | 0.85 ± 0.05 |' in text
+    text = ablation.report([result(40, 50, 0.8), result(44, 54, 0.9)])
+    assert 'Mean IoU:' in text and '| | round 1 | round 2 |' in text
+    assert '| proxies | 42 ± 2.8 |  |' in text
+    assert '| crf |  | 52 ± 2.8 |' in text
+    assert '| crf_agreement | 0.85 ± 0.071 |' in text
+    assert '| proxies | 40 |  |' in ablation.report([result(40, 50, 0.8)])
+
+
+def test_the_summary_of_a_seed_measures_lists_masks_and_scores(tmp_path):
+    truth = {'a': [[0, 1]], 'b': [[0, 2]], 'c': [[3, 3]]}
+    proxies = {'a': [[0, 1]], 'b': [[0, 0]], 'c': [[0, 255]]}
+    refined = {'a': [[0, 0]], 'b': [[0, 2]], 'c': [[3, 0]]}
+    for path in ('round_1', 'selection/round_2'):
+        (tmp_path / path).mkdir(parents=True)
+        (tmp_path / path / 'val.json').write_text('{"mean_iou": 0.5}')
+    for folder, masks in (('truth', truth), ('proxies', proxies), ('round_1/refined', refined)):
+        write_masks(tmp_path / folder, masks)
+    columns = {'crf_agreement': (0.1, 0.9, 0.5), 'annotation_agreement': (0.9, 0.5, 0.1)}
+    for path, column in (
+        ('round_1/refined/scores.csv', 'crf_agreement'),
+        ('proxies.csv', 'annotation_agreement'),
+    ):
+        rows = {name: (v, v, v) for name, v in zip('abc', columns[column], strict=True)}
+        names = [column, 'max_probability', 'mask_probability']
+        write_table(tmp_path / path, names, rows)
+
+    def listed(path, folder, names):
+        pairs = [(tmp_path / f'{n}.jpg', tmp_path / folder / f'{n}.png') for n in names]
+        write_list(tmp_path / path, pairs, tmp_path)
+
+    listed('train_1.txt', 'proxies', 'abc')
+    listed('selection/train_2.txt', 'round_1/refined', 'bc')
+    data = rounds.Data(
+        data_dir=tmp_path,
+        train_list=tmp_path / 'train_1.txt',
+        val_list=None,
+        val_masks=tmp_path / 'truth',
+        tags=None,
+        init=None,
+    )
+    tables = ablation.summary(tmp_path, data, ['selection'], 2)
+    assert tables['Mean IoU on the validation images'] == {
+        'proxies': {'round 1': 50},
+        'selection': {'round 2': 50},
+    }
+    assert tables['Images of the round']['selection'] == {'round 2': 2}
+    assert tables['Labelled pixels, percent']['proxies']['round 1'] == pytest.approx(500 / 6)
+    assert tables['Last round of selection minus last round of'] == {'proxies': {'difference': 0}}
+    spearman = tables['Spearman with the true IoU']
+    assert spearman['annotation_agreement']['of the proxy annotation'] == pytest.approx(1)
+    assert spearman['crf_agreement']['of the refined mask'] == pytest.approx(1)
 
 
 def test_the_panel_leaves_room_for_what_is_missing(tmp_path):
