@@ -92,7 +92,8 @@ def make_cue(random, mask, index, clutter):
         if others.any() and random.random() < 0.6:
             heat = _part(random, others, 0.8) + 0.4 * heat
         else:
-            around = (gaussian_filter(shown.astype(float), size / 12) > 0.02) & ~shown
+            around = gaussian_filter(shown.astype(float), size / 12)
+            around = (around > 0.02 * around.max()) & ~shown
             heat = 0.8 * heat + _part(random, around, 0.9)
     else:
         heat = heat + 0.3 * gaussian_filter(shown.astype(float), size / 16)

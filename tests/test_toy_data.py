@@ -8,7 +8,7 @@ from deeplablib.images import read_image, read_mask
 from deeplablib.sample_check import check_samples
 from deeplablib.samples import read_list
 from selection.tags import make_tags
-from selection.toy_data import make_data
+from selection.toy_data import make_cue, make_data
 from tests.command import run_command
 
 IMAGES = {'initial': 3, 'train': 12, 'val': 2}
@@ -69,6 +69,14 @@ def test_the_seed_alone_decides_what_is_drawn(data, tmp_path):
     assert contents(tmp_path / 'again') == contents(data)
     other = contents(tmp_path / 'other')
     assert other['JPEGImages/val_000000.jpg'] != contents(data)['JPEGImages/val_000000.jpg']
+
+
+def test_an_object_of_which_one_pixel_is_seen_has_a_cue():
+    mask, clutter = np.zeros((64, 64), np.uint8), np.zeros((64, 64))
+    mask[5, 5] = 3
+    for seed in range(20):
+        cue = make_cue(np.random.default_rng(seed), mask, 3, clutter)
+        assert cue.shape == mask.shape and cue.max() > 250
 
 
 def test_bad_flags_are_refused(tmp_path):
