@@ -48,14 +48,16 @@ def crf_labels(image, probabilities, parameters=PRESETS[DEFAULT_PRESET], prune=0
     Returns uint8 [height, width].
     """
     height, width = image.shape[:2]
-    highest = probabilities.max((0, 1))
+    planes = np.moveaxis(probabilities, -1, 0)
+    highest = planes.max((1, 2))
     kept = np.flatnonzero((highest > 0) & (highest >= min(prune, highest.max())))
     if len(kept) == 1:
         return np.full((height, width), kept[0], np.uint8)
-    unary = probabilities.reshape(-1, probabilities.shape[-1])[:, kept].T
-    unary = -parameters.unary_weight * np.log(np.maximum(unary, _SMALLEST))
+    unary = np.maximum(planes[kept].reshape(len(kept), -1), _SMALLEST)
+    np.log(unary, out=unary)
+    unary *= -parameters.unary_weight
     crf = DenseCRF2D(width, height, len(kept))
-    crf.setUnaryEnergy(np.ascontiguousarray(unary, np.float32))
+    crf.setUnaryEnergy(unary)
     crf.addPairwiseGaussian(sxy=parameters.gaussian_sxy, compat=parameters.gaussian_weight)
     crf.addPairwiseBilateral(
         sxy=parameters.bilateral_sxy,

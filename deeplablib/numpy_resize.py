@@ -10,15 +10,19 @@ def resize_bilinear(scores, size):
     first, then rows; beyond the last pixel, the last pixel goes on.
 
     scores: float32 [height, width, channels]. size: the new (height, width).
-    Returns float32 [*size, channels].
+    Returns float32 [*size, channels], of which each channel lies by itself in memory: made one
+    after the other, they stay in the processor's cache.
     """
     (top, bottom, down), (left, right, across) = (
         _positions(old, new) for old, new in zip(scores.shape[:2], size, strict=True)
     )
-    columns = scores[:, left]
-    columns = columns + (scores[:, right] - columns) * across[:, None]
-    rows = columns[top]
-    return rows + (columns[bottom] - rows) * down[:, None, None]
+    planes = np.empty((scores.shape[2], *size), np.float32)
+    for channel, plane in enumerate(planes):
+        columns = scores[:, left, channel]
+        columns = columns + (scores[:, right, channel] - columns) * across
+        rows = columns[top]
+        np.add(rows, (columns[bottom] - rows) * down[:, None], out=plane)
+    return np.moveaxis(planes, 0, -1)
 
 
 def _positions(old, new):

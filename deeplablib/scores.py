@@ -55,18 +55,18 @@ def image_probabilities(scores, size, kind, allowed=None):
     scores: float32 [height / 8, width / 8, classes]. size: (height, width) of the image.
     kind: 'logits', of which the softmax is taken, or 'probabilities', which are renormalised.
     allowed: bool [classes], the classes that may occur; the others get 0. None: all.
-    Returns float32 [height, width, classes].
+    Returns float32 [height, width, classes]; each class lies by itself in memory.
     """
     chosen = np.arange(scores.shape[-1]) if allowed is None else np.flatnonzero(allowed)
-    resized = resize_bilinear(scores[..., chosen], size)
-    planes = np.ascontiguousarray(
-        np.moveaxis(resized, -1, 0)
-    )  # sums are slow over a short last axis
+    planes = np.moveaxis(resize_bilinear(scores[..., chosen], size), -1, 0)
     if kind == 'logits':
-        planes = np.exp(planes - planes.max(0))
+        planes -= planes.max(0)
+        np.exp(planes, out=planes)
     else:
-        planes = np.maximum(planes, np.finfo(np.float32).tiny)
+        np.maximum(planes, np.finfo(np.float32).tiny, out=planes)
     planes /= planes.sum(0)
-    probabilities = np.zeros((*size, scores.shape[-1]), np.float32)
-    probabilities[..., chosen] = np.moveaxis(planes, 0, -1)
-    return probabilities
+    if allowed is not None:
+        every = np.zeros((scores.shape[-1], *size), np.float32)
+        every[chosen] = planes
+        planes = every
+    return np.moveaxis(planes, 0, -1)
