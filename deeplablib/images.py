@@ -35,19 +35,23 @@ def image_size(path):
         raise InputError(f'{path}: cannot read the image ({_reason(error)})') from None
 
 
-def read_grey(path):
+def read_grey(path, size):
     """Read a localization cue or a saliency map.
 
-    path: an 8-bit grey PNG. Returns a uint8 array [height, width].
-    Raises InputError when it cannot be read or is of another kind.
+    path: an 8-bit grey PNG. size: (height, width) of its image.
+    Returns a uint8 array [height, width].
+    Raises InputError when it cannot be read, is of another kind or has another size.
     """
     try:
         with Image.open(path) as image:
             if image.mode != 'L':
                 raise InputError(f'{path}: expected an 8-bit grey PNG, this is {image.mode}')
-            return np.array(image)
+            grey = np.array(image)
     except OSError as error:
         raise InputError(f'{path}: cannot read the map ({_reason(error)})') from None
+    if grey.shape != tuple(size):
+        raise InputError(f'{path}: the map is {_size(grey.shape)}, its image {_size(size)}')
+    return grey
 
 
 def read_mask(path, num_classes=NUM_CLASSES, size=None, ignore_label=IGNORE_LABEL):

@@ -1,10 +1,11 @@
-"""The best of several masks of each image: say, its proxy annotation and its refined mask.
+"""The best of several masks of each image: its proxy annotation, refined, refined with saliency.
 
-python -m selection.candidates --masks ./result/proxies ./result/refined \
+python -m selection.refine --scores ./result/scores --saliency ./saliency --out ./result/salient
+python -m selection.candidates --masks ./result/proxies ./result/refined ./result/salient \
     --scores ./result/scores --out ./result/best
 
-Known: the same group's later work chooses among three candidates for each image: initial proxy,
-refined, refined with saliency. Reconstructed: the choice, by agreement with the network.
+Known: the same group's later work chooses among these three for each image. Reconstructed: the
+choice, by agreement with the network.
 """
 
 from collections import Counter

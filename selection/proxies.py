@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from deeplablib import errors, parallel
-from deeplablib.errors import InputError
 from deeplablib.files import locked, make_output_folder
 from deeplablib.images import image_size, read_grey, write_mask
 from deeplablib.voc import IGNORE_LABEL
@@ -101,18 +100,9 @@ def make_proxies(samples, allowed, cues, out, saliency=None, late_fill_in=LATE_F
 def _make_one(out, late_fill_in, item):
     sample, paths, salient = item
     size = image_size(sample.image)
-    cues = {index: _read(path, size) for index, path in paths.items()}
-    labels = proxy_annotation(cues, size, salient and _read(salient, size), late_fill_in)
+    cues = {index: read_grey(path, size) for index, path in paths.items()}
+    labels = proxy_annotation(cues, size, salient and read_grey(salient, size), late_fill_in)
     write_mask(Path(out) / f'{sample.name}.png', labels)
-
-
-def _read(path, size):
-    grey = read_grey(path)
-    if grey.shape != size:
-        raise InputError(
-            f'{path}: the map is {grey.shape[1]}x{grey.shape[0]}, its image {size[1]}x{size[0]}'
-        )
-    return grey
 
 
 def get_arguments():

@@ -3,37 +3,67 @@
 python test_vocspsm_resnet.py --data-list ./dataset/train.txt --save-scores ./result/scores
 python -m selection.refine --scores ./result/scores --out ./result/refined
 
-Known: predictions are restricted to the image's tags. Reconstructed: that the CRF's labels are the
-candidates. OUT/scores.csv holds the scores of each mask (selection.measures) for selection.masks.
+Known: predictions are restricted to the image's tags; among the candidates that the same group's
+later work chooses from (selection.candidates) is the mask refined with saliency. Reconstructed:
+that the CRF's labels are the candidates, and how --saliency has its say in them. OUT/scores.csv
+holds the scores of each mask (selection.measures) for selection.masks.
 """
 
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from deeplablib import crf, errors
 from deeplablib.crf import crf_labels
 from deeplablib.crf_samples import check_scores, read_probabilities
 from deeplablib.files import locked, make_output_folder
-from deeplablib.images import read_image, read_mask, write_mask
+from deeplablib.images import read_grey, read_image, read_mask, write_mask
 from deeplablib.parallel import for_each
 from selection.arguments import add_work_flags, read_samples, step_parser
 from selection.measures import COLUMNS, measure
 from selection.table import write_table
 
 TABLE = 'scores.csv'
+LEAST_SALIENCY = 0.05  # and 1 - it the largest: no pixel of a saliency map is taken as certain
 
 
-def refine(samples, allowed, scores, out, parameters, prune=0.0, resume=False, jobs=-1):
+def with_saliency(probabilities, saliency):
+    """Let a saliency map speak for objects and against background, as independent evidence.
+
+    The probability of background is multiplied by 1 - s and that of each object by s, where s is
+    saliency / 255 within [0.05, 0.95]; then they are renormalised.
+
+    probabilities: float32 [height, width, classes]. saliency: uint8 [height, width].
+    Returns float32 [height, width, classes].
+    """
+    salient = (saliency / np.float32(255)).clip(LEAST_SALIENCY, 1 - LEAST_SALIENCY)
+    weighted = probabilities * salient[..., None]
+    weighted[..., 0] = probabilities[..., 0] * (1 - salient)
+    return weighted / weighted.sum(-1, keepdims=True)
+
+
+def refine(
+    samples, allowed, scores, out, parameters, prune=0.0, saliency=None, resume=False, jobs=-1
+):
     """Save the refined mask of each image as OUT/NAME.png, and the table OUT/scores.csv.
 
     samples: list of Sample. allowed: dict from image name to bool [classes]. scores: folder of
     score files. out: an existing folder. parameters, prune: as for crf.crf_labels.
+    saliency: folder of NAME.png, or None; the scores say how far a mask agrees with the network
+    alone.
     resume: keep the masks that are there; they are only scored. jobs: as for parallel.for_each.
-    Raises InputError for every missing score file, and for one that does not fit its image.
+    Raises InputError for every missing score file or saliency map, and for one that does not fit
+    its image.
     """
-    scores, out = Path(scores), Path(out)
+    scores, out, saliency = Path(scores), Path(out), saliency and Path(saliency)
     check_scores(samples, scores)
-    work = partial(_refine_one, scores, out, parameters, prune, resume)
+    if saliency:
+        paths = [(sample, saliency / f'{sample.name}.png') for sample in samples]
+        errors.raise_all(
+            [f'{s.origin}: no saliency map at {path}' for s, path in paths if not path.is_file()]
+        )
+    work = partial(_refine_one, scores, out, parameters, prune, saliency, resume)
     items = [(sample, allowed[sample.name]) for sample in samples]
     with locked(out):
         rows = list(for_each(work, items, 'refining', jobs))
@@ -42,7 +72,7 @@ def refine(samples, allowed, scores, out, parameters, prune=0.0, resume=False, j
         write_table(out / TABLE, columns, dict(zip(names, rows, strict=True)))
 
 
-def _refine_one(scores, out, parameters, prune, resume, item):
+def _refine_one(scores, out, parameters, prune, saliency, resume, item):
     sample, allowed = item
     image = read_image(sample.image)
     size = image.shape[:2]
@@ -51,7 +81,12 @@ def _refine_one(scores, out, parameters, prune, resume, item):
     if resume and path.is_file():
         labels = read_mask(path, size=size)
     else:
-        labels = crf_labels(image, probabilities, parameters, prune)
+        evidence = probabilities
+        if saliency:
+            evidence = with_saliency(
+                probabilities, read_grey(saliency / f'{sample.name}.png', size)
+            )
+        labels = crf_labels(image, evidence, parameters, prune)
         write_mask(path, labels)
     return measure(labels, probabilities, allowed)
 
@@ -60,6 +95,7 @@ def get_arguments():
     """Parse the command line."""
     parser = step_parser(__doc__, './result/refined', 'where masks and scores.csv go')
     parser.add_argument('--scores', required=True, help='folder of score files, NAME.npz')
+    parser.add_argument('--saliency', help='folder of saliency maps, NAME.png, to refine with')
     add_work_flags(parser)
     crf.add_arguments(parser)
     return parser.parse_args()
@@ -71,7 +107,10 @@ def main():
     parameters = crf.parameters_from(args)
     samples, allowed = read_samples(args)
     out = make_output_folder(args.out)
-    refine(samples, allowed, args.scores, out, parameters, args.prune, args.resume, args.jobs)
+    refine(
+        *(samples, allowed, args.scores, out, parameters, args.prune),
+        *(args.saliency, args.resume, args.jobs),
+    )
     print(f'The refined masks and their scores have been saved to {out}')
 
 

@@ -14,6 +14,7 @@ from selection.candidates import best_candidate
 from selection.masks import select_masks
 from selection.measures import agreement, all_tags, class_mean, measure
 from selection.pixels import confident_pixels
+from selection.refine import with_saliency
 from selection.report import panel
 from selection.table import read_column, write_table
 from selection.tags import tags_of_mask
@@ -422,7 +423,62 @@ def test_panel_dims_what_does_not_go_on():
     assert (np.array(panel(image, None, labels, False))[:, -2:] == 40).all()
 
 
-# Candidates
+# Saliency, and candidates
+
+
+def test_saliency_speaks_for_objects_and_against_background():
+    probabilities = np.array([[[0.5, 0.3, 0.2]] * 4], np.float32)
+    result = with_saliency(probabilities, mask([51, 204, 0, 255]))
+    # background 0.5 * 0.8, objects 0.3 * 0.2 and 0.2 * 0.2; their sum is 0.5
+    np.testing.assert_allclose(result[0, 0], (0.8, 0.12, 0.08), rtol=1e-5)
+    np.testing.assert_allclose(result[0, 1], (0.2, 0.48, 0.32), rtol=1e-5)
+    np.testing.assert_allclose(result[0, 2], (0.95, 0.03, 0.02), rtol=1e-5)
+    np.testing.assert_allclose(result[0, 3], (0.05, 0.57, 0.38), rtol=1e-5)
+
+
+def test_saliency_brings_no_class_that_may_not_occur():
+    probabilities = np.array([[[0, 0.4, 0], [1, 0, 0]]], np.float32)
+    result = with_saliency(probabilities, mask([0, 255]))
+    np.testing.assert_allclose(result[0], [[0, 1, 0], [1, 0, 0]])
+
+
+def test_masks_refined_with_saliency_are_the_crf_of_both(data):
+    (data / 'saliency').mkdir()
+    maps = {}
+    for name in NAMES:
+        height, width = size_of(name)
+        maps[name] = np.zeros((height, width), np.uint8)
+        maps[name][:, width // 2 :] = 230
+        Image.fromarray(maps[name]).save(data / f'saliency/{name}.png')
+    run_refine(data)
+    out = ('--out', data / 'salient', '--saliency', data / 'saliency')
+    assert run_refine(data, *out).code == 0
+    for name in NAMES:
+        tags = np.isin(np.arange(21), [0, *TAGS[name]])
+        probabilities = image_probabilities(
+            scores_of(name).astype(np.float32), size_of(name), 'logits', tags
+        )
+        expected = crf_labels(image_of(name), with_saliency(probabilities, maps[name]))
+        np.testing.assert_array_equal(labels_of(data / f'salient/{name}.png'), expected)
+        score = read_column(data / 'salient/scores.csv', 'crf_agreement', [name])[0]
+        argmax = probabilities.argmax(-1).astype(np.uint8)
+        assert score == pytest.approx(agreement(argmax, expected, tags), abs=1e-6)
+    assert (labels_of(data / f'salient/{NAMES[0]}.png') == 3).mean() > 0.1
+
+    (data / 'proxies').mkdir()
+    for name in NAMES:
+        Image.new('L', size_of(name)[::-1], 255).save(data / f'proxies/{name}.png')
+    three = [data / folder for folder in ('proxies', 'refined', 'salient')]
+    given = ('--scores', data / 'scores', '--out', data / 'best', '--jobs', '1')
+    assert run('candidates', data, '--masks', *three, *given).code == 0
+    columns = [read_column(f / 'scores.csv', 'crf_agreement', NAMES) for f in three[1:]]
+    chosen = read_column(data / 'best/scores.csv', 'annotation_agreement', NAMES)
+    assert chosen == [max(scores) for scores in zip(*columns, strict=True)]
+
+    Image.new('L', (3, 3)).save(data / f'saliency/{NAMES[0]}.png')
+    bad(run_refine(data, *out), f'{NAMES[0]}.png: the map is 3x3, its image')
+    (data / f'saliency/{NAMES[0]}.png').unlink()
+    bad(run_refine(data, *out), 'list.txt, line 1: no saliency map at')
 
 
 def test_the_candidate_that_agrees_best_with_the_network_is_chosen():
