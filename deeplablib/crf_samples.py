@@ -5,13 +5,12 @@ from functools import partial
 import numpy as np
 
 from deeplablib.crf import crf_labels
-from deeplablib.errors import InputError, raise_all
+from deeplablib.errors import InputError
 from deeplablib.files import locked
-from deeplablib.images import read_image, write_mask
+from deeplablib.images import read_image, size_text, write_mask
 from deeplablib.parallel import for_each
-from deeplablib.scores import image_probabilities, read_scores
-
-OUTPUT_STRIDE = 8  # pixels of the image for one of the score map
+from deeplablib.samples import check_files_of
+from deeplablib.scores import OUTPUT_STRIDE, image_probabilities, read_scores
 
 
 def crf_samples(samples, scores_dir, save_dir, parameters, prune=0.0, allowed=None, jobs=-1):
@@ -24,18 +23,12 @@ def crf_samples(samples, scores_dir, save_dir, parameters, prune=0.0, allowed=No
     Raises InputError for a missing or unfitting score file, and when another process is at work in
     save_dir; what was done before is saved.
     """
-    check_scores(samples, scores_dir)
+    check_files_of(samples, scores_dir, 'scores', '.npz')
     items = [(sample, allowed and allowed[sample.name]) for sample in samples]
     work = partial(_crf_one, scores_dir, save_dir, parameters, prune)
     with locked(save_dir):
         for _ in for_each(work, items, 'CRF', jobs):
             pass
-
-
-def check_scores(samples, scores_dir):
-    """Raise InputError for every image that has no score file."""
-    paths = [(sample, scores_dir / f'{sample.name}.npz') for sample in samples]
-    raise_all([f'{s.origin}: no scores at {path}' for s, path in paths if not path.is_file()])
 
 
 def read_probabilities(path, size, allowed=None):
@@ -49,12 +42,12 @@ def read_probabilities(path, size, allowed=None):
     scores, scores_size, kind = read_scores(path)
     if scores_size != tuple(size):
         raise InputError(
-            f'{path}: scores of an image of {_size(scores_size)}, this one is {_size(size)}'
+            f'{path}: scores of an image of {size_text(scores_size)}, this one is {size_text(size)}'
         )
     expected = tuple(-(-n // OUTPUT_STRIDE) for n in size)
     if scores.shape[:2] != expected:
         raise InputError(
-            f'{path}: a score map of {_size(scores.shape)}, expected {_size(expected)}'
+            f'{path}: a score map of {size_text(scores.shape)}, expected {size_text(expected)}'
         )
     if allowed is not None and len(allowed) != scores.shape[-1]:
         raise InputError(f'{path}: scores of {scores.shape[-1]} classes, expected {len(allowed)}')
@@ -70,7 +63,3 @@ def _crf_one(scores_dir, save_dir, parameters, prune, item):
     probabilities = read_probabilities(path, image.shape[:2], allowed)
     labels = crf_labels(image, probabilities, parameters, prune)
     write_mask(save_dir / f'{sample.name}.png', labels)
-
-
-def _size(size):
-    return f'{size[1]}x{size[0]}'

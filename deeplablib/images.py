@@ -26,15 +26,6 @@ def read_image(path):
         raise InputError(f'{path}: cannot read the image ({_reason(error)})') from None
 
 
-def image_size(path):
-    """The (height, width) of an image, from its header. Raises InputError when it has none."""
-    try:
-        with Image.open(path) as image:
-            return image.size[::-1]
-    except OSError as error:
-        raise InputError(f'{path}: cannot read the image ({_reason(error)})') from None
-
-
 def read_grey(path, size):
     """Read a localization cue or a saliency map.
 
@@ -50,7 +41,7 @@ def read_grey(path, size):
     except OSError as error:
         raise InputError(f'{path}: cannot read the map ({_reason(error)})') from None
     if grey.shape != tuple(size):
-        raise InputError(f'{path}: the map is {_size(grey.shape)}, its image {_size(size)}')
+        raise InputError(f'{path}: the map is {size_text(grey.shape)}, its image {size_text(size)}')
     return grey
 
 
@@ -76,7 +67,8 @@ def read_mask(path, num_classes=NUM_CLASSES, size=None, ignore_label=IGNORE_LABE
         raise InputError(f'{path}: cannot read the mask ({_reason(error)})') from None
     if size is not None and mask.shape != tuple(size):
         raise InputError(
-            f'{path}: the mask is {_size(mask.shape)}, its image or prediction is {_size(size)}'
+            f'{path}: the mask is {size_text(mask.shape)}, its image or prediction is '
+            f'{size_text(size)}'
         )
     values = np.flatnonzero(np.bincount(mask.reshape(-1), minlength=256))
     wrong = [value for value in values if value >= num_classes and value != ignore_label]
@@ -106,9 +98,10 @@ def write_image(path, pixels):
         Image.fromarray(pixels).save(temporary, format='PNG')
 
 
+def size_text(shape):
+    """The size of an array [height, width, ...] as people write it: WIDTHxHEIGHT."""
+    return f'{shape[1]}x{shape[0]}'
+
+
 def _reason(error):
     return getattr(error, 'strerror', None) or str(error)
-
-
-def _size(shape):
-    return f'{shape[1]}x{shape[0]}'

@@ -7,8 +7,7 @@ all labelled pixels of a batch, however many devices share it.
 from deeplablib.backend import tf
 from deeplablib.inference import SCALES
 from deeplablib.resize import resize_bilinear, resize_nearest
-
-OUTPUT_STRIDE = 8
+from deeplablib.scores import OUTPUT_STRIDE
 
 
 def targets(labels, num_classes, multi_scale=False):

@@ -61,6 +61,26 @@ def check_outputs(samples, folder):
     raise_all(faults)
 
 
+def image_size(path):
+    """The (height, width) of an image that looks whole; only its header and its end are read.
+
+    path: a JPEG or PNG. Raises InputError when it is neither, cannot be read or is cut off.
+    """
+    try:
+        with Image.open(path) as image:
+            kind, (width, height) = image.format, image.size
+        if kind not in _ENDS:
+            raise InputError(f'cannot read the image {path} ({kind}, expected JPEG or PNG)')
+        with open(path, 'rb') as file:
+            file.seek(-min(_TAIL, os.path.getsize(path)), os.SEEK_END)
+            if _ENDS[kind] not in file.read():
+                raise InputError(f'cannot read the image {path} (it is cut off)')
+    except (OSError, Image.DecompressionBombError) as error:
+        reason = getattr(error, 'strerror', None) or 'not a JPEG or PNG'
+        raise InputError(f'cannot read the image {path} ({reason})') from None
+    return height, width
+
+
 def _check_files(samples, need_masks):
     faults = []
     for sample in samples:
@@ -75,27 +95,10 @@ def _check_files(samples, need_masks):
 def _check_contents(sample, num_classes, ignore_label):
     """Return the fault of one sample, or None, and whether its mask has a labelled pixel."""
     try:
-        size = _image_size(sample.image)
+        size = image_size(sample.image)
         if sample.mask is None:
             return None, False
         mask = read_mask(sample.mask, num_classes, size, ignore_label)
         return None, bool((mask != ignore_label).any())
     except InputError as error:
         return f'{sample.origin}: {error}', False
-
-
-def _image_size(path):
-    """Height and width of an image that looks whole."""
-    try:
-        with Image.open(path) as image:
-            kind, (width, height) = image.format, image.size
-        if kind not in _ENDS:
-            raise InputError(f'cannot read the image {path} ({kind}, expected JPEG or PNG)')
-        with open(path, 'rb') as file:
-            file.seek(-min(_TAIL, os.path.getsize(path)), os.SEEK_END)
-            if _ENDS[kind] not in file.read():
-                raise InputError(f'cannot read the image {path} (it is cut off)')
-    except (OSError, Image.DecompressionBombError) as error:
-        reason = getattr(error, 'strerror', None) or 'not a JPEG or PNG'
-        raise InputError(f'cannot read the image {path} ({reason})') from None
-    return height, width

@@ -61,6 +61,16 @@ def read_list(data_list, data_dir):
     return samples
 
 
+def check_files_of(samples, folder, kind, ending='.png'):
+    """Check that each image has its file in a folder, FOLDER/NAME.png.
+
+    samples: list of Sample. folder: Path. kind: what the file is called in messages.
+    ending: of the file, where it is not .png. Raises InputError naming every file that is missing.
+    """
+    paths = [(sample, folder / f'{sample.name}{ending}') for sample in samples]
+    raise_all([f'{s.origin}: no {kind} at {path}' for s, path in paths if not path.is_file()])
+
+
 def write_list(path, pairs, data_dir):
     """Write a list file that read_list reads back, whole or not at all.
 

@@ -15,6 +15,7 @@ from deeplablib.numpy_resize import resize_bilinear
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error)
 
+OUTPUT_STRIDE = 8  # pixels of the image for one of the score map, rounded up
 KINDS = ('logits', 'probabilities')
 
 

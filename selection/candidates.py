@@ -13,10 +13,11 @@ from functools import partial
 from pathlib import Path
 
 from deeplablib import errors, parallel
-from deeplablib.crf_samples import check_scores, read_probabilities
+from deeplablib.crf_samples import read_probabilities
 from deeplablib.errors import InputError
 from deeplablib.files import locked, make_output_folder
 from deeplablib.images import read_mask, write_mask
+from deeplablib.samples import check_files_of
 from selection.arguments import read_samples, step_parser
 from selection.measures import COLUMNS, measure
 from selection.refine import TABLE
@@ -46,9 +47,9 @@ def choose(samples, allowed, folders, scores, out, jobs=-1):
     folders, scores, out = [Path(folder) for folder in folders], Path(scores), Path(out)
     if out.resolve() in [folder.resolve() for folder in folders]:
         raise InputError(f'{out}: the result would overwrite the masks it is made from')
-    check_scores(samples, scores)
-    paths = [folder / f'{sample.name}.png' for folder in folders for sample in samples]
-    errors.raise_all([f'no mask at {path}' for path in paths if not path.is_file()])
+    check_files_of(samples, scores, 'scores', '.npz')
+    for folder in folders:
+        check_files_of(samples, folder, 'mask')
     items = [(sample.name, allowed[sample.name]) for sample in samples]
     with locked(out):
         work = partial(_choose_one, folders, scores, out)

@@ -16,7 +16,7 @@ import numpy as np
 from deeplablib import errors
 from deeplablib.errors import InputError
 from deeplablib.files import make_output_folder
-from deeplablib.samples import write_list
+from deeplablib.samples import check_files_of, write_list
 from deeplablib.voc import CLASSES
 from selection.arguments import read_samples, step_parser
 from selection.table import read_column
@@ -125,9 +125,9 @@ def read_selection(args, samples, allowed):
     else:
         scores = np.array(read_column(args.table, args.measure, names))
         kept = select_masks(scores, allowed, args.fraction, args.threshold, args.class_minimum)
-    paths = [Path(args.masks) / f'{name}.png' for name in names]
-    errors.raise_all([f'no mask at {path}' for path in paths if not path.is_file()])
-    return scores, kept, paths
+    masks = Path(args.masks)
+    check_files_of(samples, masks, 'mask')
+    return scores, kept, [masks / f'{name}.png' for name in names]
 
 
 def get_arguments():

@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from deeplablib import errors
-from deeplablib.crf_samples import check_scores, read_probabilities
+from deeplablib.crf_samples import read_probabilities
 from deeplablib.errors import InputError
 from deeplablib.files import locked, make_output_folder
 from deeplablib.images import read_mask, write_mask
 from deeplablib.parallel import for_each
+from deeplablib.samples import check_files_of
 from deeplablib.voc import IGNORE_LABEL, NUM_CLASSES
 from selection.arguments import add_work_flags, read_samples, step_parser
 
@@ -49,9 +50,8 @@ def select_pixels(samples, allowed, masks, scores, out, thresholds, jobs=-1):
     masks, scores, out = Path(masks), Path(scores), Path(out)
     if out.resolve() == masks.resolve():
         raise InputError(f'{out}: the result would overwrite the masks it is made from')
-    check_scores(samples, scores)
-    paths = [masks / f'{sample.name}.png' for sample in samples]
-    errors.raise_all([f'no mask at {path}' for path in paths if not path.is_file()])
+    check_files_of(samples, scores, 'scores', '.npz')
+    check_files_of(samples, masks, 'mask')
     items = [(sample.name, allowed[sample.name]) for sample in samples]
     with locked(out):
         for _ in for_each(partial(_select, masks, scores, out, thresholds), items, 'pixels', jobs):

@@ -14,7 +14,9 @@ import numpy as np
 
 from deeplablib import errors, parallel
 from deeplablib.files import locked, make_output_folder
-from deeplablib.images import image_size, read_grey, write_mask
+from deeplablib.images import read_grey, write_mask
+from deeplablib.sample_check import image_size
+from deeplablib.samples import check_files_of
 from deeplablib.voc import IGNORE_LABEL
 from selection.arguments import add_work_flags, read_samples, step_parser
 
@@ -88,10 +90,10 @@ def make_proxies(samples, allowed, cues, out, saliency=None, late_fill_in=LATE_F
         for index, path in paths.items():
             if not path.is_file():
                 faults.append(f'{sample.origin}: no cue for tag {index} at {path}')
-        if salient and not salient.is_file():
-            faults.append(f'{sample.origin}: no saliency map at {salient}')
         items.append((sample, paths, salient))
     errors.raise_all(faults)
+    if saliency:
+        check_files_of(samples, Path(saliency), 'saliency map')
     with locked(out):
         for _ in parallel.for_each(partial(_make_one, out, late_fill_in), items, 'proxies', jobs):
             pass

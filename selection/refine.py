@@ -16,10 +16,11 @@ import numpy as np
 
 from deeplablib import crf, errors
 from deeplablib.crf import crf_labels
-from deeplablib.crf_samples import check_scores, read_probabilities
+from deeplablib.crf_samples import read_probabilities
 from deeplablib.files import locked, make_output_folder
 from deeplablib.images import read_grey, read_image, read_mask, write_mask
 from deeplablib.parallel import for_each
+from deeplablib.samples import check_files_of
 from selection.arguments import add_work_flags, read_samples, step_parser
 from selection.measures import COLUMNS, measure
 from selection.table import write_table
@@ -57,12 +58,9 @@ def refine(
     its image.
     """
     scores, out, saliency = Path(scores), Path(out), saliency and Path(saliency)
-    check_scores(samples, scores)
+    check_files_of(samples, scores, 'scores', '.npz')
     if saliency:
-        paths = [(sample, saliency / f'{sample.name}.png') for sample in samples]
-        errors.raise_all(
-            [f'{s.origin}: no saliency map at {path}' for s, path in paths if not path.is_file()]
-        )
+        check_files_of(samples, saliency, 'saliency map')
     work = partial(_refine_one, scores, out, parameters, prune, saliency, resume)
     items = [(sample, allowed[sample.name]) for sample in samples]
     with locked(out):

@@ -19,6 +19,7 @@ from PIL import Image
 from deeplablib import errors
 from deeplablib.files import make_output_folder, replacing
 from deeplablib.images import read_image, read_mask
+from deeplablib.samples import check_files_of
 from deeplablib.voc import CLASSES, IGNORE_LABEL, colour_map
 from selection.arguments import read_samples, step_parser
 from selection.masks import add_selection_flags, cut, read_selection
@@ -147,8 +148,8 @@ def main():
     scores, kept, masks = read_selection(args, samples, allowed)
     annotations = None
     if args.annotations:
+        check_files_of(samples, Path(args.annotations), 'annotation')
         annotations = [Path(args.annotations) / path.name for path in masks]
-        errors.raise_all([f'no annotation at {p}' for p in annotations if not p.is_file()])
     level = cut(scores, args.fraction, args.threshold)
     title = f'Selection by {args.measure}'
     page = report(samples, allowed, scores, kept, masks, level, title, annotations)

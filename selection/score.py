@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 
 from deeplablib import errors, parallel
-from deeplablib.crf_samples import check_scores, read_probabilities
+from deeplablib.crf_samples import read_probabilities
 from deeplablib.files import make_output_folder
 from deeplablib.images import read_mask
+from deeplablib.samples import check_files_of
 from selection.arguments import read_samples, step_parser
 from selection.measures import COLUMNS, measure
 from selection.table import write_table
@@ -26,9 +27,8 @@ def score(samples, allowed, masks, scores, out, jobs=-1):
     jobs: as for parallel.for_each. Raises InputError for every missing or unfitting file.
     """
     masks, scores = Path(masks), Path(scores)
-    check_scores(samples, scores)
-    paths = [masks / f'{sample.name}.png' for sample in samples]
-    errors.raise_all([f'no mask at {path}' for path in paths if not path.is_file()])
+    check_files_of(samples, scores, 'scores', '.npz')
+    check_files_of(samples, masks, 'mask')
     names = [sample.name for sample in samples]
     items = [(name, allowed[name]) for name in names]
     rows = parallel.for_each(partial(_score_one, masks, scores), items, 'scoring', jobs)
