@@ -12,13 +12,15 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from deeplablib import errors, parallel
 from deeplablib.crf_samples import read_probabilities
 from deeplablib.errors import InputError
 from deeplablib.files import locked, make_output_folder
 from deeplablib.images import read_mask, write_mask
 from deeplablib.samples import check_files_of
-from selection.arguments import read_samples, step_parser
+from selection.arguments import add_work_flags, read_samples, step_parser
 from selection.measures import COLUMNS, measure
 from selection.refine import TABLE
 from selection.table import write_table
@@ -35,12 +37,13 @@ def best_candidate(masks, probabilities, allowed):
     return best, scores[best]
 
 
-def choose(samples, allowed, folders, scores, out, jobs=-1):
+def choose(samples, allowed, folders, scores, out, resume=False, jobs=-1):
     """Save the best candidate of each image as OUT/NAME.png, and the table OUT/scores.csv.
 
     samples: list of Sample. allowed: dict from image name to bool [classes]. folders: of NAME.png,
     one for each candidate. scores: folder of score files of the network. out: an existing folder,
-    none of folders. jobs: as for parallel.for_each.
+    none of folders. resume: keep the choices that are there; they are only scored.
+    jobs: as for parallel.for_each.
     Returns how often each folder was chosen, a Counter.
     Raises InputError for every missing or unfitting file.
     """
@@ -52,7 +55,7 @@ def choose(samples, allowed, folders, scores, out, jobs=-1):
         check_files_of(samples, folder, 'mask')
     items = [(sample.name, allowed[sample.name]) for sample in samples]
     with locked(out):
-        work = partial(_choose_one, folders, scores, out)
+        work = partial(_choose_one, folders, scores, out, resume)
         indices, rows = zip(*parallel.for_each(work, items, 'choosing', jobs), strict=True)
         names = [name for name, _ in items]
         columns = ['annotation_agreement', *COLUMNS[1:]]
@@ -60,7 +63,7 @@ def choose(samples, allowed, folders, scores, out, jobs=-1):
     return Counter(str(folders[index]) for index in indices)
 
 
-def _choose_one(folders, scores, out, item):
+def _choose_one(folders, scores, out, resume, item):
     name, allowed = item
     masks = [read_mask(folder / f'{name}.png') for folder in folders]
     errors.raise_all(
@@ -71,8 +74,14 @@ def _choose_one(folders, scores, out, item):
         ]
     )
     probabilities = read_probabilities(scores / f'{name}.npz', masks[0].shape, allowed)
+    path = out / f'{name}.png'
+    if resume and path.is_file():
+        kept = read_mask(path)
+        for index, mask in enumerate(masks):
+            if np.array_equal(mask, kept):
+                return index, measure(mask, probabilities, allowed)
     best, row = best_candidate(masks, probabilities, allowed)
-    write_mask(out / f'{name}.png', masks[best])
+    write_mask(path, masks[best])
     return best, row
 
 
@@ -81,7 +90,7 @@ def get_arguments():
     parser = step_parser(__doc__, './result/best', 'where masks and scores.csv go')
     parser.add_argument('--masks', nargs='+', required=True, help='folders of masks, NAME.png')
     parser.add_argument('--scores', required=True, help='folder of score files, NAME.npz')
-    parallel.add_jobs(parser)
+    add_work_flags(parser)
     return parser.parse_args()
 
 
@@ -89,12 +98,11 @@ def main():
     """Choose and count."""
     args = get_arguments()
     samples, allowed = read_samples(args)
-    counts = choose(
-        samples, allowed, args.masks, args.scores, make_output_folder(args.out), args.jobs
-    )
+    out = make_output_folder(args.out)
+    counts = choose(samples, allowed, args.masks, args.scores, out, args.resume, args.jobs)
     for folder in args.masks:
         print(f'{folder}: {counts[str(Path(folder))]} of {len(samples)}')
-    print(f'The masks and their scores have been saved to {args.out}')
+    print(f'The masks and their scores have been saved to {out}')
 
 
 if __name__ == '__main__':

@@ -343,10 +343,29 @@ def test_bad_scores_are_named_and_leave_no_table(data):
     bad(run_refine(data), 'list.txt, line 1: no scores at')
 
 
-def test_two_processes_do_not_refine_into_one_folder(data):
-    (data / 'refined').mkdir()
-    with locked(data / 'refined'):
-        bad(run_refine(data), 'another process is writing to this folder')
+@pytest.mark.parametrize('step', ['refine', 'pixels', 'candidates'])
+def test_two_processes_do_not_write_to_one_folder(data, step):
+    run_refine(data)
+    masks = () if step == 'refine' else ('--masks', data / 'refined')
+    masks += ('--threshold', '0.5') if step == 'pixels' else ()
+    (data / 'out').mkdir()
+    with locked(data / 'out'):
+        given = ('--scores', data / 'scores', '--out', data / 'out', '--jobs', '1')
+        bad(run(step, data, *masks, *given), 'another process is writing to this folder')
+    assert not list((data / 'out').glob('*.png'))
+
+
+def test_scores_of_other_classes_and_masks_of_other_sizes_are_named(data):
+    run_refine(data)
+    given = ('--masks', data / 'refined', '--scores', data / 'scores', '--jobs', '1')
+    Image.new('L', (3, 3)).save(data / f'refined/{NAMES[0]}.png')
+    result = run('score', data, *given, '--out', data / 's.csv')
+    bad(result, f'{NAMES[0]}.npz: scores of an image of')
+    size = size_of(NAMES[0])
+    write_scores(
+        data / f'scores/{NAMES[0]}.npz', np.zeros((*(-(-n // 8) for n in size), 5)), size, 'logits'
+    )
+    bad(run_refine(data), f'{NAMES[0]}.npz: scores of 5 classes, expected 21')
 
 
 # Tags
@@ -502,6 +521,18 @@ def test_chosen_candidates_are_saved_with_their_scores(data):
         np.testing.assert_array_equal(chosen, refined)
     scored = read_column(data / 'best/scores.csv', 'annotation_agreement', NAMES)
     assert scored == read_column(data / 'refined/scores.csv', 'crf_agreement', NAMES)
+    table = (data / 'best/scores.csv').read_bytes()
+    kept = data / f'best/{NAMES[0]}.png'
+    before = kept.stat().st_mtime_ns
+    (data / 'best/scores.csv').unlink()
+    (data / f'best/{NAMES[1]}.png').unlink()
+    Image.new('L', size_of(NAMES[2])[::-1], 0).save(data / f'best/{NAMES[2]}.png')
+    resumed = run('candidates', data, *arguments, '--out', data / 'best', '--jobs', '1', '--resume')
+    assert resumed.out == result.out
+    assert (data / 'best/scores.csv').read_bytes() == table
+    assert kept.stat().st_mtime_ns == before
+    chosen, refined = (labels_of(data / f'{f}/{NAMES[2]}.png') for f in ('best', 'refined'))
+    np.testing.assert_array_equal(chosen, refined, 'what is no candidate is not kept')
     bad(run('candidates', data, *arguments, '--out', data / 'refined'), 'overwrite')
     Image.new('L', (3, 3), 0).save(data / f'refined/{NAMES[0]}.png')
     bad(run('candidates', data, *arguments, '--out', data / 'best', '--jobs', '1'), 'another size')
