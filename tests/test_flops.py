@@ -1,6 +1,8 @@
+import time
+
 from deeplab_vgg import NETWORKS
 from deeplablib.backend import keras
-from deeplablib.flops import forward_flops
+from deeplablib.flops import forward_flops, matmul_rate
 from deeplablib.layers import Conv2D
 
 
@@ -22,3 +24,9 @@ def test_a_network_of_twice_the_width_does_four_times_the_work_within():
         return forward_flops(model, 64, 48) - 2 * (27 * first * 64 * 48 + last * 21 * 8 * 6)
 
     assert within(1 / 16) == 4 * within(1 / 32)
+
+
+def test_the_rate_of_products_is_that_of_this_machine():
+    start = time.monotonic()
+    assert 1e8 < matmul_rate(seconds=0.1) < 1e16
+    assert time.monotonic() - start < 20
