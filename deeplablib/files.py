@@ -62,7 +62,8 @@ def locked(folder):
     """Keep other processes from writing to a folder while the block runs.
 
     folder: an existing folder; a file `.lock` is left in it. The lock itself goes with the process
-    that holds it, so a killed run leaves nothing to clear away.
+    that holds it, so a killed run leaves nothing to clear away. Yields its file descriptor: a child
+    that inherits it holds the lock as long as it lives.
     Raises InputError at once when another process holds it.
     """
     path = Path(folder) / '.lock'
@@ -74,4 +75,4 @@ def locked(folder):
                 f'{folder}: another process is writing to this folder; wait for it or choose '
                 'another folder'
             ) from None
-        yield
+        yield file.fileno()

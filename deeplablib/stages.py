@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -10,11 +11,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from deeplablib.errors import InputError
+from deeplablib.errors import InputError, raise_all
 from deeplablib.files import locked, make_output_folder, replacing
 
 ROOT = Path(__file__).parent.parent
 RECORD = 'stages.json'
+DONE, GOING_ON, TO_DO, STALE, UNKNOWN = 'done', 'going on', 'to do', 'stale', 'unknown'
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Stage:
 
     name: what the record and the messages call it. command: arguments for Python, such as
     ('main.py', '--option', 'train') or ('-m', 'selection.refine'); paths must be absolute.
-    output: the file or folder that it makes. inputs: files from outside the work that it reads.
+    output: the file or folder that it makes. inputs: files and folders that it reads.
     """
 
     name: str
@@ -32,42 +34,55 @@ class Stage:
     inputs: tuple = ()
 
 
-def run_stages(stages, work_dir, dry_run=False):
+def run_stages(stages, work_dir, dry_run=False, title=None):
     """Run the stages that are not done, in their order.
 
-    A stage is done when the record holds it with a hash of its command, of its inputs and of the
-    stages before it. One that was stopped goes on from what it left; one whose hash has changed
-    is stale: what it left is removed first. What the record does not know is never removed.
+    A stage is done when the record holds it with its command, the state of its inputs, and those
+    of the earlier stages whose outputs its command names. One that was stopped goes on from what it
+    left; one that differs from the record is stale: what it left is removed first. What the record
+    does not know is never removed.
     stages: list of Stage. work_dir: folder of the record. dry_run: only say what would be done.
-    Raises InputError when an output stands there that is not in the record, or another process is
-    at work in work_dir; leaves the program with the stage's exit code when one fails.
+    title: what the run is; one folder is for runs of one title. None: not checked.
+    Returns the stages that were not done before.
+    Raises InputError when an input is not there (but for a dry run), an output is that is not in
+    the record, work_dir is of another title, or another process is at work in it; leaves the
+    program with the stage's exit code when one fails.
     """
-    keys = stage_keys(stages)
+    work_dir = Path(work_dir)
     if dry_run:
-        record = _read_record(Path(work_dir))
+        record = _read_record(work_dir, title)
+        entries = stage_entries(stages)
+        states = {stage.name: _state(record, stage, entries) for stage in stages}
         for stage in stages:
-            print(f'# {stage.name}: {_state(record, stage, keys)}\n{command_line(stage)}')
-        return
-    work_dir = make_output_folder(work_dir)
-    with locked(work_dir):
-        record = _read_record(work_dir)
+            print(f'# {stage.name}: {states[stage.name]}\n{command_line(stage)}')
+        return [stage for stage in stages if states[stage.name] != DONE]
+
+    make_output_folder(work_dir)
+    with locked(work_dir) as lock:
+        record = _read_record(work_dir, title)
+        missing = [path for stage in stages for path in _given(stage, stages) if not path.exists()]
+        raise_all([f'{path}: this input is not there' for path in dict.fromkeys(missing)])
+        entries = stage_entries(stages)
+        run = []
         for number, stage in enumerate(stages, 1):
-            state = _state(record, stage, keys)
+            state = _state(record, stage, entries)
             print(f'[{number}/{len(stages)}] {stage.name}: {state}', flush=True)
-            if state == 'done':
+            if state == DONE:
                 continue
-            if state == 'unknown':
+            if state == UNKNOWN:
                 raise InputError(
                     f'{stage.output}: is there, but not in {work_dir / RECORD}; move it away'
                 )
-            if state == 'stale':
+            if state.startswith(STALE):
                 _remove(stage.output)
             started = time.monotonic()
-            record[stage.name] = {'key': keys[stage.name], 'done': False}
+            entry = record[stage.name] = entries[stage.name] | {'title': title, 'done': False}
             _write_record(work_dir, record)
-            _run(stage)
-            record[stage.name] |= {'done': True, 'seconds': round(time.monotonic() - started, 1)}
+            _run(stage, lock)
+            entry |= {'done': True, 'seconds': round(time.monotonic() - started, 1)}
             _write_record(work_dir, record)
+            run.append(stage)
+    return run
 
 
 def command_line(stage):
@@ -75,37 +90,76 @@ def command_line(stage):
     return shlex.join(['python', *map(str, stage.command)])
 
 
-def stage_keys(stages):
-    """The hash that each stage is recorded under: a dict from name to hexadecimal str."""
-    keys, before = {}, ''
-    for stage in stages:
-        digest = hashlib.sha256(json.dumps([before, *map(str, stage.command)]).encode())
-        for path in stage.inputs:
-            digest.update(_digest(path))
-        before = keys[stage.name] = digest.hexdigest()
-    return keys
+def stage_entries(stages):
+    """What the record holds of each stage: a dict from its name.
+
+    An entry is a dict: `command`; `inputs`, from a path to the hash of what is there; `after`, from
+    the name of each stage that makes what this one reads to the hash of its entry.
+    """
+    entries = {}
+    for number, stage in enumerate(stages):
+        before = [s for s in stages[:number] if any(_within(path, s) for path in _paths(stage))]
+        entries[stage.name] = {
+            'command': [str(word) for word in stage.command],
+            'inputs': {str(path): _fingerprint(path) for path in _given(stage, stages)},
+            'after': {s.name: _hash(json.dumps(entries[s.name])) for s in before},
+        }
+    return entries
 
 
-def _digest(path):
+def _paths(stage):
+    return [path for path in (*stage.command, *stage.inputs) if isinstance(path, Path)]
+
+
+def _within(path, stage):
+    return stage.output == path or stage.output in path.parents
+
+
+def _given(stage, others):
+    """The inputs of a stage that no stage makes."""
+    return [path for path in stage.inputs if not any(_within(path, other) for other in others)]
+
+
+def _fingerprint(path):
+    """A hash of a file, or of the names, sizes and times of the files of a folder; None: missing.
+
+    A folder may hold gigabytes: its files are not read.
+    """
     try:
-        return hashlib.sha256(Path(path).read_bytes()).digest()
+        if not path.is_dir():
+            return _hash(path.read_bytes())
+        files = [(entry.name, entry.stat()) for entry in os.scandir(path)]
+        return _hash(str(sorted((name, s.st_size, s.st_mtime_ns) for name, s in files)))
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise InputError(f'{path}: cannot read this input ({error.strerror})') from None
 
 
-def _state(record, stage, keys):
-    entry = record.get(stage.name)
-    if entry is None:
-        return 'unknown' if Path(stage.output).exists() else 'to do'
-    if entry['key'] != keys[stage.name]:
-        return 'stale'
-    if not entry['done']:
-        return 'going on'
-    return 'done' if Path(stage.output).exists() else 'to do'
+def _hash(content):
+    return hashlib.sha256(content if isinstance(content, bytes) else content.encode()).hexdigest()
 
 
-def _run(stage):
-    code = subprocess.run([sys.executable, *map(str, stage.command)], cwd=ROOT).returncode
+def _state(record, stage, entries):
+    known, wanted = record.get(stage.name), entries[stage.name]
+    if known is None:
+        return UNKNOWN if stage.output.exists() else TO_DO
+    if known['command'] != wanted['command']:
+        return f'{STALE}, its command has changed'
+    for kind in ('inputs', 'after'):
+        names = known[kind].keys() | wanted[kind].keys()
+        changed = sorted(n for n in names if known[kind].get(n) != wanted[kind].get(n))
+        if changed:
+            return f'{STALE}, {changed[0]} has changed'
+    if not known['done']:
+        return GOING_ON
+    return DONE if stage.output.exists() else TO_DO
+
+
+def _run(stage, lock):
+    # A stage holds the lock too: should this process be killed, it is still at work in the folder.
+    command = [sys.executable, *map(str, stage.command)]
+    code = subprocess.run(command, cwd=ROOT, pass_fds=[lock]).returncode
     if code:
         print(
             f'error: stage {stage.name} failed (exit code {code}); mend what it says and run the '
@@ -122,13 +176,20 @@ def _remove(output):
         output.unlink(missing_ok=True)
 
 
-def _read_record(work_dir):
+def _read_record(work_dir, title):
+    path = work_dir / RECORD
     try:
-        return json.loads((work_dir / RECORD).read_text())
+        record = json.loads(path.read_text())
+        titles = {entry['title'] for entry in record.values()} - {title}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        raise InputError(f'{work_dir / RECORD}: cannot read the record ({error})') from None
+    except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
+        raise InputError(f'{path}: cannot read the record ({error})') from None
+    if titles:
+        raise InputError(
+            f'{work_dir}: holds a run of {titles.pop()}, this one is {title}; choose another folder'
+        )
+    return record
 
 
 def _write_record(work_dir, record):

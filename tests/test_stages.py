@@ -1,20 +1,28 @@
+import contextlib
 import json
+import os
+import signal
+import subprocess
 import sys
+import time
 
 import pytest
 
 from deeplablib.errors import InputError
 from deeplablib.files import locked
-from deeplablib.stages import RECORD, Stage, run_stages
+from deeplablib.stages import RECORD, ROOT, Stage, run_stages
 
 
-def writer(name, folder, text='x', inputs=()):
-    """A stage that appends to a log of what ran, and writes its output."""
+def writer(name, folder, text='x', inputs=(), reads=()):
+    """A stage that appends to a log of what ran, and writes its output.
+
+    reads: names of the stages whose outputs its command names.
+    """
     code = (
         f'open({str(folder / "log")!r}, "a").write({name!r} + " ");'
         f'open({str(folder / name)!r}, "a").write({text!r})'
     )
-    return Stage(name, ('-c', code), folder / name, inputs)
+    return Stage(name, ('-c', code, *(folder / r for r in reads)), folder / name, inputs)
 
 
 def ran(folder):
@@ -34,23 +42,70 @@ def test_stages_run_in_order_and_only_once(tmp_path, capfd):
     assert all(entry['done'] for entry in json.loads((tmp_path / RECORD).read_text()).values())
 
 
-def test_a_changed_command_makes_it_and_what_follows_stale(tmp_path):
-    run_stages([writer(name, tmp_path) for name in 'abc'], tmp_path)
+def test_a_changed_command_makes_it_and_what_reads_its_output_stale(tmp_path, capfd):
+    def stages(text):
+        return [
+            writer('a', tmp_path),
+            writer('b', tmp_path, text),
+            writer('c', tmp_path, reads='b'),
+            writer('d', tmp_path, reads='c'),
+            writer('e', tmp_path, reads='a'),
+        ]
+
+    run_stages(stages('x'), tmp_path)
     ran(tmp_path)
-    run_stages([writer('a', tmp_path), writer('b', tmp_path, 'y'), writer('c', tmp_path)], tmp_path)
-    assert ran(tmp_path) == ['b', 'c']
+    assert [stage.name for stage in run_stages(stages('y'), tmp_path)] == ['b', 'c', 'd']
+    assert ran(tmp_path) == ['b', 'c', 'd']
     assert (tmp_path / 'b').read_text() == 'y', 'the stale output was not removed'
+    out = capfd.readouterr().out
+    assert '[2/5] b: stale, its command has changed' in out
+    assert '[3/5] c: stale, b has changed' in out and '[5/5] e: done' in out
 
 
-def test_a_changed_input_makes_a_stage_stale(tmp_path):
+def test_a_stage_that_reads_within_an_output_depends_on_it(tmp_path):
+    def stages(text):
+        folder = tmp_path / 'a'
+        code = f'import os; os.makedirs({str(folder)!r}); {text!r}'
+        reader = writer('b', tmp_path, inputs=(folder / 'scores',))
+        return [Stage('a', ('-c', code), folder), reader]
+
+    run_stages(stages('x'), tmp_path)
+    ran(tmp_path)
+    run_stages(stages('y'), tmp_path)
+    assert ran(tmp_path) == ['b']
+
+
+def test_a_changed_input_makes_a_stage_stale(tmp_path, capfd):
     source = tmp_path / 'input'
     source.write_text('1')
-    stages = [writer('a', tmp_path, inputs=(source,)), writer('b', tmp_path)]
+    stages = [writer('a', tmp_path, inputs=(source,)), writer('b', tmp_path, reads='a')]
     run_stages(stages, tmp_path)
     ran(tmp_path)
+    os.utime(source, (0, 0))
+    assert not run_stages(stages, tmp_path), 'what a file holds counts, not its time'
     source.write_text('2')
     run_stages(stages, tmp_path)
     assert ran(tmp_path) == ['a', 'b']
+    assert f'a: stale, {source} has changed' in capfd.readouterr().out
+
+
+def test_a_folder_has_changed_when_a_file_in_it_has(tmp_path):
+    folder = tmp_path / 'cues'
+    folder.mkdir()
+    stages = [writer('a', tmp_path, inputs=(folder,))]
+    for change in (
+        lambda: (folder / 'x.png').write_text('1'),
+        lambda: (folder / 'x.png').write_text('12'),
+        lambda: os.utime(folder / 'x.png', (1, 1)),
+        lambda: (folder / 'x.png').rename(folder / 'y.png'),
+    ):
+        run_stages(stages, tmp_path)
+        ran(tmp_path)
+        run_stages(stages, tmp_path)
+        assert not ran(tmp_path)
+        change()
+        run_stages(stages, tmp_path)
+        assert ran(tmp_path) == ['a']
 
 
 def test_a_stage_whose_output_is_gone_is_done_again(tmp_path):
@@ -98,9 +153,47 @@ def test_two_runs_in_one_folder_are_refused(tmp_path):
         run_stages([writer('a', tmp_path)], tmp_path)
 
 
+def test_a_folder_is_for_one_kind_of_run(tmp_path):
+    run_stages([writer('a', tmp_path)], tmp_path, title='resnet from cues')
+    for dry_run in (True, False):
+        with pytest.raises(InputError, match='holds a run of resnet from cues, this one is vgg;'):
+            run_stages([writer('a', tmp_path)], tmp_path, dry_run, title='vgg')
+    assert not run_stages([writer('a', tmp_path)], tmp_path, title='resnet from cues')
+
+
+def test_a_stage_whose_parent_was_killed_still_holds_the_folder(tmp_path):
+    started, wait = tmp_path / 'started', tmp_path / 'wait'
+    wait.touch()
+    stage = (
+        f'import os, time; open({str(started)!r}, "w").close()\n'
+        f'while os.path.exists({str(wait)!r}): time.sleep(0.05)'
+    )
+    code = (
+        'import sys; from pathlib import Path; from deeplablib.stages import Stage, run_stages;'
+        f'run_stages([Stage("a", ("-c", {stage!r}), Path({str(started)!r}))], {str(tmp_path)!r})'
+    )
+    parent = subprocess.Popen([sys.executable, '-c', code], cwd=ROOT)
+    while not started.exists():
+        time.sleep(0.05)
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    with pytest.raises(InputError, match='another process is writing'):
+        run_stages([writer('a', tmp_path)], tmp_path)
+    wait.unlink()
+    for _ in range(100):
+        with contextlib.suppress(InputError), locked(tmp_path):
+            return
+        time.sleep(0.05)
+    pytest.fail('the lock outlived the stage')
+
+
 def test_a_missing_input_and_a_damaged_record_are_named(tmp_path):
-    with pytest.raises(InputError, match='gone: cannot read this input'):
-        run_stages([writer('a', tmp_path, inputs=(tmp_path / 'gone',))], tmp_path)
+    stages = [writer(n, tmp_path, inputs=(tmp_path / 'gone', tmp_path / f'no_{n}')) for n in 'ab']
+    with pytest.raises(InputError) as error:
+        run_stages(stages, tmp_path)
+    for name in ('gone', 'no_a', 'no_b'):
+        assert str(error.value).count(f'{name}: this input is not there') == 1
+    assert len(run_stages(stages, tmp_path, dry_run=True)) == 2, 'a dry run does without'
     (tmp_path / RECORD).write_text('{"a": ')
     with pytest.raises(InputError, match='cannot read the record'):
         run_stages([writer('a', tmp_path)], tmp_path)
