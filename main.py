@@ -284,17 +284,22 @@ def batches():
     )
 
 
+def parse(values, arguments):
+    """Read a command line, whose first word is the script's name, into FLAGS or a copy of them."""
+    try:
+        unknown = values([str(argument) for argument in arguments])[1:]
+    except flags.Error as error:
+        raise InputError(f'{error} (see --help)') from None
+    if unknown:
+        raise InputError(f'{unknown[0]}: not a flag (see --help)')
+
+
 def main():
     """Read the flags and do what --option says."""
     if '--help' in sys.argv[1:] or '-h' in sys.argv[1:]:
         print(f'{__doc__}\n{FLAGS.module_help(FLAGS.find_module_defining_flag("option"))}')
         return
-    try:
-        unknown = FLAGS(sys.argv)[1:]
-    except flags.Error as error:
-        raise InputError(f'{error} (see --help)') from None
-    if unknown:
-        raise InputError(f'{unknown[0]}: not a flag (see --help)')
+    parse(FLAGS, sys.argv)
     network = NETWORKS[FLAGS.encoder_name]
     {'train': train, 'test': test, 'predict': predict}[FLAGS.option](network)
 

@@ -5,21 +5,27 @@
     python reproduce.py resnet --annotations DIR DIR DIR    from the annotations of each round
     python reproduce.py vgg --annotations DIR               VGG16, from the final annotations
 
-Each stage is a command that can be run by hand (--dry-run prints them), is recorded in
-WORK_DIR/stages.json when it is done, and is not done again: after a stop, run the same command.
+Each stage is a command that can be run by hand (--dry-run prints them, and an estimate of time and
+disk), is recorded in WORK_DIR/stages.json when it is done, and is not done again: after a stop, run
+the same command. Ends with WORK_DIR/table.txt, table.md and table.json.
 """
 
 import argparse
+import copy
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
 from deeplablib import errors
-from deeplablib.errors import InputError
+from deeplablib.errors import InputError, raise_all
 from deeplablib.files import replacing
+from deeplablib.prepare_voc import COUNTS
+from deeplablib.sample_check import check_samples
 from deeplablib.samples import read_list
 from deeplablib.stages import run_stages
-from selection import rounds, toy
+from deeplablib.tables import as_markdown, as_text
+from selection import rounds, toy, toy_data
 from selection.panel import save_panel
 from selection.quality import list_quality
 from selection.rounds import Data, Settings
@@ -41,9 +47,10 @@ PAPER = {  # mean IoU on PASCAL VOC 2012 val, percent
     'vgg': {'round 1': 56.9, 'test script': 58.4, 'with CRF': 59.9},
     'toy': {},
 }
+KEEP = ('--max_to_keep', '2')  # a checkpoint of ResNet-101 takes 0.35 GB
 SETTINGS = {
-    'resnet': Settings('deeplab', 'test_vocspsm_resnet.py', 18000),
-    'vgg': Settings('vgg', 'test_vocspsm_vgg.py', 18000, train_flags=('--learning_rate', '1e-4')),
+    'resnet': Settings('deeplab', 'test_vocspsm_resnet.py', 18000, KEEP),
+    'vgg': Settings('vgg', 'test_vocspsm_vgg.py', 18000, ('--learning_rate', '1e-4', *KEEP)),
     'toy': toy.SETTINGS,
 }
 PANEL_IMAGES = 8
@@ -61,7 +68,11 @@ def get_arguments():
         '--steps', type=int, help='steps of each training (default: those of the paper)'
     )
     parser.add_argument('--seed', type=int, default=1234, help='of toy (default: %(default)s)')
-    parser.add_argument('--dry-run', action='store_true', help='only print the commands')
+    parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='only print the commands, what is missing, and an estimate of time and disk',
+    )
     voc = parser.add_argument_group('PASCAL VOC')
     voc.add_argument('--data-dir', default=DATA_DIRECTORY, help='default: %(default)s')
     voc.add_argument('--dataset', default=DATASET, help='folder of lists (default: %(default)s)')
@@ -72,63 +83,111 @@ def get_arguments():
         '--annotations', nargs='+', help='folders of annotations, NAME.png, one a round'
     )
     voc.add_argument('--saliency', help='folder of saliency maps, NAME.png')
+    voc.add_argument(
+        '--width', type=float, help="of a narrower network's --init: multiplies the channels"
+    )
+    voc.add_argument(
+        '--train-flags',
+        default='',
+        metavar="'FLAG ...'",
+        help="further flags of main.py, for each training: '--batch_size 5 --precision bfloat16'",
+    )
     return parser.parse_args()
 
 
 def voc_data(args):
-    """Where PASCAL VOC is. Raises InputError for whatever is not there."""
+    """Where PASCAL VOC is: a Data, and a list of lines about what is missing of it."""
+    missing = []
 
     def existing(path, remedy):
         path = Path(path).resolve()
         if not path.exists() and not path.with_name(f'{path.name}.index').exists():
-            raise InputError(f'{path}: not there; {remedy}')
+            missing.append(f'{path}: not there; {remedy}')
         return path
 
     lists = 'make it with: python -m deeplablib.prepare_voc VOCROOT'
     data_dir = existing(args.data_dir, 'set DATA_DIRECTORY or --data-dir')
-    val_list = existing(Path(args.dataset) / 'val.txt', lists)
-    val_mask = read_list(val_list, data_dir)[0].mask
-    if val_mask is None:
-        raise InputError(f'{val_list}: names no masks; {lists}')
+    train_list, val_list, tags = (
+        existing(Path(args.dataset) / name, lists) for name in ('train.txt', 'val.txt', 'tags.txt')
+    )
+    val_masks = data_dir / 'SegmentationClassAug'
+    if val_list.exists():
+        mask = read_list(val_list, data_dir)[0].mask
+        if mask is None:
+            raise InputError(f'{val_list}: names no masks; {lists}')
+        val_masks = mask.parent.resolve()
     init = args.init or RESTORE_FROM[args.what]
     cue_help = 'a folder of NAME_<class id - 1>.png'
-    return Data(
+    data = Data(
         data_dir=data_dir,
-        train_list=existing(Path(args.dataset) / 'train.txt', lists),
+        train_list=train_list,
         val_list=val_list,
-        val_masks=val_mask.parent.resolve(),
-        tags=existing(Path(args.dataset) / 'tags.txt', lists),
-        init=existing(init, 'see docs/checkpoints.md for what can be converted to one'),
+        val_masks=val_masks,
+        tags=tags,
+        init=existing(init, 'docs/reproduce.md says where to get one, or what to take instead'),
         cues=args.cues and existing(args.cues, cue_help),
         saliency=args.saliency and existing(args.saliency, 'a folder of NAME.png'),
     )
+    for folder in args.annotations or ():
+        existing(folder, 'a folder of annotations, NAME.png')
+    return data, missing
+
+
+def voc_settings(args):
+    """The Settings of a run on PASCAL VOC."""
+    settings = SETTINGS[args.what]
+    width = ('--width', str(args.width)) if args.width is not None else ()
+    more = *width, *shlex.split(args.train_flags)
+    return replace(settings, train_flags=(*settings.train_flags, *more))
 
 
 def make_plan(args, work):
-    """All stages of a run, where the data is, and the number of rounds."""
-    settings = SETTINGS[args.what]
+    """All stages of a run, where the data is, the number of rounds, and what is missing."""
+    number, missing, stages = args.rounds, [], []
+    if args.what == 'toy':
+        if args.cues or args.annotations or args.width is not None or args.train_flags:
+            raise InputError('toy has settings and data of its own: --rounds, --steps and --seed')
+        stages, data = toy.data_stages(work, args.seed)
+        settings = SETTINGS['toy']
+    else:
+        data, missing = voc_data(args)
+        settings = voc_settings(args)
     if args.steps:
         settings = replace(settings, num_steps=args.steps)
-    if args.what == 'toy':
-        stages, data = toy.data_stages(work, args.seed)
-        more, model = rounds.all_rounds(data, settings, work, args.rounds)
-        number = args.rounds
+    if args.annotations:
+        folders = [Path(folder).resolve() for folder in args.annotations]
+        more, model = rounds.given_annotations(data, settings, work, folders)
+        number = len(folders)
+    elif data.cues:
+        more, model = rounds.all_rounds(data, settings, work, number)
     else:
-        data = voc_data(args)
-        if args.annotations:
-            folders = [Path(folder).resolve() for folder in args.annotations]
-            more, model = rounds.given_annotations(data, settings, work, folders)
-            number = len(folders)
-        elif args.cues:
-            more, model = rounds.all_rounds(data, settings, work, args.rounds)
-            number = args.rounds
-        else:
-            raise InputError('give --cues (every round selects) or --annotations (it is done)')
-        stages = []
-    stages += more
-    inputs = () if args.what == 'toy' else (data.train_list, data.val_list, data.tags)
-    stages[0] = replace(stages[0], inputs=inputs)
-    return [*stages, *rounds.final_test(data, settings, model, work)], data, number
+        raise_all([*missing, 'give --cues (every round selects) or --annotations (it is done)'])
+    stages = [*stages, *more, *rounds.final_test(data, settings, model, work)]
+    return stages, data, number, missing
+
+
+def print_estimate(args, stages, left, data, work):
+    """Print what the stages that are left will take on this machine."""
+    # Here and not above: TensorFlow takes seconds to import and memory to keep, while stages run.
+    import main as trainer
+    from selection.estimate import PHOTOGRAPH, estimate, report
+
+    def read_flags(command):
+        flags = copy.deepcopy(trainer.FLAGS)
+        trainer.parse(flags, command)
+        return flags
+
+    expected, size = COUNTS, PHOTOGRAPH
+    if args.what == 'toy':
+        expected, size = toy_data.IMAGES, (toy_data.SIZE, toy_data.SIZE)
+    counts = {
+        str(path): len(read_list(path, data.data_dir)) if path.exists() else expected[path.stem]
+        for path in (data.train_list, data.val_list)
+    }
+    flags = read_flags(next(stage.command for stage in stages if stage.command[0] == 'main.py'))
+    model = trainer.NETWORKS[flags.encoder_name].build(width=flags.width)
+    cost = estimate(left, model, counts, read_flags, size)
+    print(f'\n{report(cost, flags.precision, work)}')
 
 
 def read_numbers(work, number):
@@ -138,23 +197,23 @@ def read_numbers(work, number):
     return {name: 100 * json.loads(file.read_text())['mean_iou'] for name, file in files.items()}
 
 
-def table(numbers, paper):
-    """The numbers beside the paper's, in Markdown."""
-    lines = ['| | mean IoU | paper |', '|---|---|---|']
-    for name, number in numbers.items():
-        lines.append(f'| {name} | {number:.1f} | {paper.get(name, "")} |')
-    return '\n'.join(lines)
+def number_rows(numbers, paper):
+    """The numbers beside the paper's, as rows of str."""
+    return [
+        ('', 'mean IoU', 'paper'),
+        *((name, f'{number:.1f}', str(paper.get(name, ''))) for name, number in numbers.items()),
+    ]
 
 
-def mask_table(data, work, number):
-    """Images and true quality of the masks that each round was trained on, in Markdown."""
-    lines = ['| round | images | true mean IoU of their masks | labelled |', '|---|---|---|---|']
+def mask_rows(data, work, number):
+    """Images and true quality of the masks that each round was trained on, as rows of str."""
+    rows = [('round', 'images', 'true mean IoU of their masks', 'labelled')]
     for k in range(1, number + 1):
         images, quality, labelled = list_quality(
             work / f'train_{k}.txt', data.data_dir, data.data_dir / 'SegmentationClassAug'
         )
-        lines.append(f'| {k} | {images} | {100 * quality:.1f} | {100 * labelled:.0f} % |')
-    return '\n'.join(lines)
+        rows.append((str(k), str(images), f'{100 * quality:.1f}', f'{100 * labelled:.0f} %'))
+    return rows
 
 
 def main():
@@ -163,23 +222,37 @@ def main():
     if args.rounds < 1 or (args.steps is not None and args.steps < 1):
         raise InputError('--rounds and --steps must be at least 1')
     work = Path(args.work_dir or f'./result/{args.what}').resolve()
-    stages, data, number = make_plan(args, work)
-    run_stages(stages, work, args.dry_run)
+    stages, data, number, missing = make_plan(args, work)
+    start = ' from annotations' * bool(args.annotations) or ' from cues' * bool(args.cues)
+    title = f'{args.what}{start}'
     if args.dry_run:
+        left = run_stages(stages, work, dry_run=True, title=title)
+        print_estimate(args, stages, left, data, work)
+        raise_all(missing)
         return
-    numbers = read_numbers(work, number)
-    text = table(numbers, PAPER[args.what])
+    raise_all(missing)
+    if args.what != 'toy':  # all that a training does not check itself before it begins
+        check_samples(read_list(data.val_list, data.data_dir), data.data_dir, need_masks=True)
+    run_stages(stages, work, title=title)
+
+    numbers, paper = read_numbers(work, number), PAPER[args.what]
+    tables = [number_rows(numbers, paper)]
     if args.what == 'toy':
-        text = f'{mask_table(data, work, number)}\n\n{text}'
+        tables.insert(0, mask_rows(data, work, number))
         images = [sample.image for sample in read_list(data.train_list, data.data_dir)]
         columns = {'truth': data.val_masks, 'proxy': work / 'proxies'}
         columns |= {f'refined {k}': work / f'round_{k}/refined' for k in range(1, number)}
         save_panel(work / 'panel.png', images[:PANEL_IMAGES], columns)
         print(f'Pictures: {work / "panel.png"}')
-    print(text)
-    for name, content in (('table.md', text), ('table.json', json.dumps(numbers, indent=2))):
-        with replacing(work / name) as temporary:
-            temporary.write_text(f'{content}\n')
+    content = {
+        'txt': '\n\n'.join(map(as_text, tables)),
+        'md': '\n\n'.join(map(as_markdown, tables)),
+        'json': json.dumps({n: {'mean_iou': v, 'paper': paper.get(n)} for n, v in numbers.items()}),
+    }
+    for ending, text in content.items():
+        with replacing(work / f'table.{ending}') as temporary:
+            temporary.write_text(f'{text}\n')
+    print(content['txt'])
 
 
 if __name__ == '__main__':

@@ -32,6 +32,12 @@ class Data:
     cues: Path | None = None
     saliency: Path | None = None
 
+    @property
+    def init_file(self):
+        """The file that a change of the initial checkpoint shows in: its index holds checksums."""
+        index = self.init.with_name(f'{self.init.name}.index')
+        return index if index.exists() else self.init
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -58,9 +64,9 @@ def proxies(data, work):
     """The stages that make the proxy annotations of round 1. Returns them and the round's list."""
     out = work / 'proxies'
     cues = ['--cues', data.cues, *(['--saliency', data.saliency] if data.saliency else [])]
-    make = Stage(
-        'proxies', ('-m', 'selection.proxies', *image_flags(data), *cues, '--out', out), out
-    )
+    command = ('-m', 'selection.proxies', *image_flags(data), *cues, '--out', out)
+    read = [path for path in (data.cues, data.saliency) if path]
+    make = Stage('proxies', command, out, (data.train_list, data.tags, *read))
     every = keep_all('list 1', data, out, work / 'train_1.txt')
     return [make, every], every.output
 
@@ -73,26 +79,30 @@ def train(name, data, settings, train_list, out):
         *('--data_dir', data.data_dir, '--data_list', train_list),
         *('--modeldir', out, '--logdir', out / 'log', '--logfile', out / 'log.txt'),
     )
-    return Stage(f'{name} train', ('main.py', *flags, *settings.train_flags), out)
+    command = ('main.py', *flags, *settings.train_flags)
+    return Stage(f'{name} train', command, out, (data.init_file,))
 
 
 def predict(name, data, settings, model, image_list, out, *flags):
     """The stage that predicts a list with the newest checkpoint of a folder."""
     where = ('--data-dir', data.data_dir, '--data-list', image_list, '--restore-from', model)
     command = (settings.test_script, *where, '--save-dir', out, '--resume', *flags)
-    return Stage(f'{name} predict {Path(out).name}', command, out)
+    read = (image_list, *(flag for flag in flags if flag == data.tags))
+    return Stage(f'{name} predict {Path(out).name}', command, out, read)
 
 
 def evaluate(name, data, predictions, out):
     """The stage that writes the IoU of predictions of the validation images, JSON."""
     where = ('--pred', predictions, '--gt', data.val_masks, '--list', data.val_list)
-    return Stage(f'{name} evaluate', ('eval_iou.py', *where, '--json', out), out)
+    command = ('eval_iou.py', *where, '--json', out)
+    return Stage(f'{name} evaluate', command, out, (data.val_list,))
 
 
 def refine(name, data, settings, scores, out):
     """The stage that makes refined masks of the training images from their scores."""
     flags = ('--scores', scores, '--out', out, '--resume', *settings.crf_flags)
-    return Stage(f'{name} refine', ('-m', 'selection.refine', *image_flags(data), *flags), out)
+    command = ('-m', 'selection.refine', *image_flags(data), *flags)
+    return Stage(f'{name} refine', command, out, (data.train_list, data.tags))
 
 
 def select(name, data, settings, masks, out, table=None):
@@ -102,13 +112,15 @@ def select(name, data, settings, masks, out, table=None):
         *('--measure', settings.measure, '--fraction', settings.fraction),
         *('--class-minimum', settings.class_minimum),
     )
-    return Stage(f'{name} select', ('-m', 'selection.masks', *image_flags(data), *flags), out)
+    command = ('-m', 'selection.masks', *image_flags(data), *flags)
+    return Stage(f'{name} select', command, out, (data.train_list, data.tags))
 
 
 def keep_all(name, data, masks, out):
     """The stage that lists every mask of a folder."""
     flags = ('--masks', masks, '--out', out)
-    return Stage(f'{name} keep all', ('-m', 'selection.masks', *image_flags(data), *flags), out)
+    command = ('-m', 'selection.masks', *image_flags(data), *flags)
+    return Stage(f'{name} keep all', command, out, (data.train_list, data.tags, masks))
 
 
 def one_round(number, data, settings, train_list, work, goes_on):
@@ -125,7 +137,7 @@ def one_round(number, data, settings, train_list, work, goes_on):
     ]
     if not goes_on:
         return stages, None
-    masks, scores = work / 'train', work / 'scores'
+    masks, scores = work / 'train', work / 'train/scores'
     next_list = work.parent / f'train_{number + 1}.txt'
     saved = ('--save-scores', scores, '--tags', data.tags, *settings.predict_flags)
     stages += [
@@ -148,26 +160,29 @@ def all_rounds(data, settings, work, rounds):
 def given_annotations(data, settings, work, folders):
     """The rounds where the annotations of each are given: train on each, in turn.
 
+    The lists come first: they find what is missing of any round before the first is trained.
     folders: of NAME.png, one a round. Returns the stages and the folder of the last model.
     """
-    stages = []
-    for number, folder in enumerate(folders, 1):
-        every = keep_all(f'list {number}', data, folder, work / f'train_{number}.txt')
+    stages = [
+        keep_all(f'list {number}', data, folder, work / f'train_{number}.txt')
+        for number, folder in enumerate(folders, 1)
+    ]
+    for number, every in enumerate(tuple(stages), 1):
         more, _ = one_round(number, data, settings, every.output, work, goes_on=False)
-        stages += [every, *more]
+        stages += more
     return stages, work / f'round_{len(folders)}' / 'model'
 
 
 def final_test(data, settings, model, work):
     """The stages of the last numbers, before and after the CRF, on the validation images."""
-    last, scores, after = work / 'last', work / 'last_scores', work / 'crf'
+    last, scores, after = work / 'last', work / 'last/scores', work / 'crf'
     saved = ('--save-scores', scores, *settings.predict_flags)
     where = ('--scores', scores, '--data-dir', data.data_dir, '--data-list', data.val_list)
     flags = (*where, '--save-dir', after, '--resume', *settings.crf_flags)
     return [
         predict('last', data, settings, model, data.val_list, last, *saved),
         evaluate('last', data, last, work / 'last.json'),
-        Stage('CRF', ('crf_vocspsm.py', *flags), after),
+        Stage('CRF', ('crf_vocspsm.py', *flags), after, (data.val_list,)),
         evaluate('CRF', data, after, work / 'crf.json'),
     ]
 

@@ -6,6 +6,8 @@ import pytest
 from PIL import Image
 
 from deeplablib.samples import write_list
+from deeplablib.stages import stage_entries
+from deeplablib.tables import as_markdown, as_text
 from selection import ablation, rounds, toy
 from selection.panel import save_panel
 from selection.quality import list_quality, mask_confusion
@@ -41,7 +43,7 @@ def test_every_round_starts_from_the_initial_checkpoint():
 def test_a_round_predicts_with_its_own_model_and_selects_among_its_own_masks():
     stages = {stage.name: stage for stage in plan()[0]}
     for k in (1, 2):
-        scores = str(WORK / f'round_{k}/scores')
+        scores = str(WORK / f'round_{k}/train/scores')
         labelled = stages[f'round {k} predict train']
         assert flag(labelled, '--restore-from') == str(WORK / f'round_{k}/model')
         assert flag(labelled, '--save-scores') == scores
@@ -65,7 +67,45 @@ def test_given_annotations_are_trained_on_without_any_selection():
     stages, model = rounds.given_annotations(data, toy.SETTINGS, WORK, [WORK / 'a', WORK / 'b'])
     assert model == WORK / 'round_2/model'
     assert not any('refine' in stage.name or 'select' in stage.name for stage in stages)
-    assert flag(stages[0], '--masks') == str(WORK / 'a')
+    assert [flag(stage, '--masks') for stage in stages[:2]] == [str(WORK / 'a'), str(WORK / 'b')]
+
+
+def after_a_change(stages, path):
+    """The stages that are stale when what stands at a path has changed."""
+    before = stage_entries(stages)
+    path.write_text('another')
+    return [name for name, entry in stage_entries(stages).items() if entry != before[name]]
+
+
+def test_only_what_depends_on_an_input_is_stale_when_it_changes(tmp_path):
+    def given(name):
+        (tmp_path / name).write_text('one')
+        return tmp_path / name
+
+    data = rounds.Data(
+        data_dir=tmp_path,
+        train_list=given('train.txt'),
+        val_list=given('val.txt'),
+        val_masks=tmp_path,
+        tags=given('tags.txt'),
+        init=tmp_path / 'init',
+        cues=given('cues'),
+        saliency=given('saliency'),
+    )
+    index = given('init.index')
+    stages, model = rounds.all_rounds(data, toy.SETTINGS, WORK, 2)
+    stages += rounds.final_test(data, toy.SETTINGS, model, WORK)
+    names = [stage.name for stage in stages]
+    for path in (data.train_list, data.tags, data.cues, data.saliency):
+        assert after_a_change(stages, path) == names, path
+    assert after_a_change(stages, index) == names[names.index('round 1 train') :]
+    of_val = [name for name in names if 'evaluate' in name or 'predict val' in name]
+    assert set(after_a_change(stages, data.val_list)) == {*of_val, 'last predict last', 'CRF'}
+
+    folders = [given('a'), given('b')]
+    stages, _ = rounds.given_annotations(data, toy.SETTINGS, WORK, folders)
+    stale = after_a_change(stages, folders[1])
+    assert stale == [n for n in map(lambda s: s.name, stages) if 'list 2' in n or 'round 2' in n]
 
 
 def test_the_plan_of_toy_is_printed_as_commands(tmp_path):
@@ -81,12 +121,33 @@ def test_the_plan_of_toy_is_printed_as_commands(tmp_path):
         (['toy', '--rounds', '0'], 'at least 1'),
         (['resnet', '--data-dir', 'nowhere'], 'nowhere: not there; set DATA_DIRECTORY'),
         (['resnet', '--data-dir', '.', '--dataset', 'no'], 'val.txt: not there; make it with'),
+        (['vgg'], 'give --cues (every round selects) or --annotations'),
+        (['vgg', '--annotations', 'no-a', 'no-b'], 'no-b: not there; a folder of annotations'),
+        (['toy', '--width', '0.5'], 'toy has settings and data of its own'),
     ],
 )
 def test_what_is_missing_is_named(arguments, message):
     result = run_command('reproduce', *arguments)
     assert result.code == 2
     assert message in result.error
+
+
+def test_a_dry_run_names_all_that_is_missing_after_the_plan_and_an_estimate(tmp_path):
+    where = ('--data-dir', tmp_path / 'VOC', '--dataset', tmp_path / 'ds', '--init', tmp_path / 'i')
+    cues = ('--cues', tmp_path / 'cues', '--work-dir', tmp_path / 'work')
+    flags = ('--train-flags', '--batch_size=2 --input_height 33', '--width', '0.125')
+    result = run_command('reproduce', 'resnet', *where, *cues, *flags, '--dry-run')
+    assert result.code == 2
+    for name in ('VOC', 'ds/train.txt', 'ds/val.txt', 'ds/tags.txt', 'i', 'cues'):
+        assert f'{tmp_path / name}: not there; ' in result.error
+    assert '# round 3 train: to do\npython main.py' in result.out
+    assert '--width 0.125 --batch_size=2 --input_height 33\n' in result.out
+    for line in ('An estimate', '  training ', '  prediction ', '  CRF ', '  disk '):
+        assert f'\n{line}' in result.out
+    assert not (tmp_path / 'work').exists()
+    wrong = ('--train-flags', '--no_such_flag 1')
+    result = run_command('reproduce', 'resnet', *where, *cues, *wrong, '--dry-run')
+    assert result.code == 2 and 'no_such_flag' in result.error
 
 
 def test_every_arm_of_the_ablation_has_its_own_folder_and_the_common_first_round():
@@ -209,5 +270,15 @@ def test_results_become_a_table_beside_the_paper(tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps({'mean_iou': value}))
     numbers = reproduce.read_numbers(tmp_path, 1)
-    text = reproduce.table(numbers, reproduce.PAPER['resnet'])
-    assert '| round 1 | 50.0 | 59.9 |' in text and '| with CRF | 70.0 | 62.3 |' in text
+    rows = reproduce.number_rows(numbers, reproduce.PAPER['resnet'])
+    assert as_markdown(rows).splitlines() == [
+        '|  | mean IoU | paper |',
+        '|---|---|---|',
+        '| round 1 | 50.0 | 59.9 |',
+        '| test script | 60.0 | 61.6 |',
+        '| with CRF | 70.0 | 62.3 |',
+    ]
+    assert as_text(rows).splitlines()[:2] == [
+        '             mean IoU  paper',
+        'round 1          50.0   59.9',
+    ]
