@@ -162,6 +162,11 @@ def report(counts, tagged, voc, masks, out):
         verdict = 'complete' if count == expected else f'expected {expected}'
         if count != expected:
             verdict += f'; get {SOURCES["test" if split == "test" else "masks"]}'
+        samples = read_list(out / f'{split}.txt', voc) if count else []
+        gone = sum(not sample.image.is_file() for sample in samples)
+        if gone:
+            source = SOURCES['test' if split == 'test' else 'images']
+            verdict += f', but {gone} are not in JPEGImages; get {source}'
         lines.append(f'{out / split}.txt: {count} images, {verdict}')
     verdict = 'complete' if tagged >= counts['train'] else f'of {counts["train"]}'
     lines.append(f'{out / "tags.txt"}: tags of {tagged} images, {verdict}')

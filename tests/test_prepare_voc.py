@@ -121,11 +121,23 @@ def test_an_incomplete_copy_is_reported_with_where_to_get_the_rest(devkit):
     assert 'this copy is not complete' in result.error
 
 
+def test_vocs_own_masks_alone_are_too_few(devkit):
+    voc = devkit / 'VOC2012'
+    (voc / 'SegmentationClassAug').rename(voc / 'SegmentationClass')
+    (voc / f'SegmentationClass/{TRAIN[0]}.png').unlink()
+    result = prepare(devkit)
+    assert result.code == 2
+    assert f'masks: {voc}/SegmentationClass\n' in result.out
+    assert 'train.txt: 2 images, expected 3; get SegmentationClassAug.zip' in result.out
+
+
 def test_missing_images_are_named(devkit):
-    for name in TRAIN[:2]:
+    for name in [*TRAIN[:2], VAL[0]]:  # half of all
         (devkit / f'VOC2012/JPEGImages/{name}.jpg').unlink()
     result = prepare(devkit)
     assert result.code == 2
+    assert 'train.txt: 3 images, complete, but 2 are not in JPEGImages; get' in result.out
+    assert 'val.txt: 2 images, complete, but 1 are not in JPEGImages; get' in result.out
     assert '2 faults' in result.error and f'no image at {devkit}' in result.error
     assert prepare(devkit, '--skip-check').code == 0
 
