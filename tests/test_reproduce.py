@@ -1,0 +1,162 @@
+"""The road of the README on a small stand-in for PASCAL VOC."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from deeplab_resnet import NETWORKS
+from deeplablib import checkpoints
+from deeplablib.files import locked
+from deeplablib.prepare_voc import COUNTS
+from deeplablib.samples import read_list
+from selection.toy_data import make_data
+from tests.command import run_command
+
+ROOT = Path(__file__).parent.parent
+IMAGES = {'train': 8, 'val': 4}  # different ones; the others of the tree are links to them
+
+
+def names_of(split, first):
+    return [f'2008_{first + number:06d}' for number in range(COUNTS[split])]
+
+
+@pytest.fixture(scope='module')
+def tree(tmp_path_factory):
+    """A folder with VOC2012 of the right size, cues and saliency, and a narrow checkpoint."""
+    root = tmp_path_factory.mktemp('voc')
+    drawn, voc = root / 'drawn', root / 'VOCdevkit/VOC2012'
+    drawn.mkdir()
+    make_data(drawn, images=IMAGES, size=48)
+    names = {'train': names_of('train', 0), 'val': names_of('val', 20000)}
+    for folder, ending in (
+        ('JPEGImages', 'jpg'),
+        ('SegmentationClassAug', 'png'),
+        ('Annotations', 'xml'),
+    ):
+        (voc / folder).mkdir(parents=True)
+        files = {split: sorted((drawn / folder).glob(f'{split}_*')) for split in IMAGES}
+        for split, of_split in names.items():
+            for number, name in enumerate(of_split):
+                source = files[split][number % IMAGES[split]]
+                os.link(source, voc / folder / f'{name}.{ending}')
+    names['test'] = names_of('test', 40000)
+    for name in names['test']:
+        os.link(drawn / 'JPEGImages/val_000000.jpg', voc / f'JPEGImages/{name}.jpg')
+    (voc / 'ImageSets/Segmentation').mkdir(parents=True)
+    for split in ('val', 'test'):
+        (voc / f'ImageSets/Segmentation/{split}.txt').write_text('\n'.join(names[split]))
+    for folder in ('cues', 'saliency'):
+        (root / folder).mkdir()
+        for source in (drawn / folder).glob('train_*'):
+            _, number, *rest = source.stem.split('_')
+            os.link(source, root / folder / ('_'.join([f'2008_{number}', *rest]) + '.png'))
+    network = NETWORKS['deeplab']
+    checkpoints.write(root / 'init', network.variables(network.build(width=0.125)))
+    return root
+
+
+def start(*arguments):
+    """Run a script in a process group of its own, which can be killed with all its children."""
+    return subprocess.Popen(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def kill_when(process, folder, pattern):
+    """Kill a process and all its children as soon as a file is there. Returns what it printed."""
+    while not any(folder.glob(pattern)):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    return process.communicate()[0]
+
+
+@pytest.fixture(scope='module')
+def lists(tree):
+    """The lists that prepare_voc makes, and the folder of their beginnings."""
+    process = start('-m', 'deeplablib.prepare_voc', tree, '--out', tree / 'dataset')
+    output = process.communicate()[0]
+    assert process.returncode == 0, output
+    assert output.count('complete') == 4, output
+    short = tree / 'short'
+    short.mkdir()
+    for split, count in IMAGES.items():
+        lines = (tree / f'dataset/{split}.txt').read_text().splitlines()
+        assert len(lines) == COUNTS[split]
+        (short / f'{split}.txt').write_text('\n'.join(lines[:count]))
+    (tree / 'dataset/tags.txt').rename(short / 'tags.txt')
+    return short
+
+
+def reproduce(tree, lists):
+    """The command line of two rounds of few steps."""
+    return [
+        *('resnet', '--data-dir', tree / 'VOCdevkit/VOC2012', '--dataset', lists),
+        *('--cues', tree / 'cues', '--saliency', tree / 'saliency', '--init', tree / 'init'),
+        *('--work-dir', tree / 'work', '--width', '0.125', '--rounds', '2', '--steps', '2'),
+        *('--train-flags', '--batch_size 2 --input_height 33 --input_width 33'),
+    ]
+
+
+def test_two_rounds_killed_three_times_end_in_the_table(tree, lists):
+    command, work = ['reproduce.py', *reproduce(tree, lists)], tree / 'work'
+    for pattern, stage in (
+        ('round_1/model/model.ckpt-0.index', 'round 1 train'),
+        ('round_1/train/scores/*.npz', 'round 1 predict train'),
+        ('round_1/refined/*.png', 'round 1 refine'),
+    ):
+        output = kill_when(start(*command), work, pattern)
+        assert f'] {stage}: to do\n' in output
+    process = start(*command)
+    output = process.communicate()[0]
+    assert process.returncode == 0, output
+    assert '] round 1 predict train: done\n' in output and '] round 1 refine: going on\n' in output
+
+    rows = ['round 1', 'round 2', 'test script', 'with CRF']
+    numbers = json.loads((work / 'table.json').read_text())
+    assert list(numbers) == rows and numbers['with CRF']['paper'] == 62.3
+    assert all(0 <= row['mean_iou'] <= 100 for row in numbers.values())
+    text, markdown = ((work / f'table.{ending}').read_text() for ending in ('txt', 'md'))
+    assert output.endswith(text) and text.startswith('             mean IoU  paper\n')
+    lines = zip(rows, text.splitlines()[1:], markdown.splitlines()[2:], strict=True)
+    for row, line, cells in lines:
+        assert line.startswith(row) and cells.startswith(f'| {row} | ')
+    assert len(read_list(work / 'train_2.txt', tree)) >= 6, 'the best 70 %'
+
+    record = (work / 'stages.json').read_bytes()
+    result = run_command('reproduce', *reproduce(tree, lists))
+    assert result.code == 0 and result.out.count(': done\n') == 15
+    assert (work / 'stages.json').read_bytes() == record
+
+    # What the folder holds is not for another run, nor for two at once.
+    other = ['vgg', *reproduce(tree, lists)[1:]]
+    for more in ([], ['--dry-run']):
+        result = run_command('reproduce', *other, *more)
+        assert result.code == 2
+        assert 'holds a run of resnet from cues, this one is vgg from cues' in result.error
+    with locked(work):
+        result = run_command('reproduce', *reproduce(tree, lists))
+    assert result.code == 2 and 'another process is writing' in result.error
+
+
+def test_images_that_are_gone_are_named_before_anything_is_done(tree, lists):
+    image = tree / 'VOCdevkit/VOC2012/JPEGImages/2008_020001.jpg'
+    command = [*reproduce(tree, lists), '--work-dir', tree / 'other']
+    image.rename(tree / 'gone.jpg')
+    try:
+        result = run_command('reproduce', *command)
+    finally:
+        (tree / 'gone.jpg').rename(image)
+    assert result.code == 2 and f'no image at {image}' in result.error
+    assert not (tree / 'other').exists()
