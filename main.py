@@ -8,6 +8,7 @@ python main.py --option predict --test_step 18000
 import contextlib
 import os
 import sys
+import zlib
 from pathlib import Path
 
 from absl import flags
@@ -130,8 +131,10 @@ flags.DEFINE_boolean(
 
 # log
 flags.DEFINE_string('modeldir', MODEL_DIRECTORY, 'model directory')
-flags.DEFINE_string('logfile', 'log.txt', 'training log filename')
-flags.DEFINE_string('logdir', 'log', 'training log directory')
+flags.DEFINE_string('logfile', None, 'training log filename; default: log.txt in modeldir')
+flags.DEFINE_string(
+    'logdir', None, "training log directory, TensorBoard's; default: log in modeldir"
+)
 
 
 def train(network):
@@ -166,15 +169,17 @@ def train(network):
         if leads:
             checkpoints.remove_leftovers(modeldir, training.CHECKPOINT)
         first_step = training.resume(trainer, modeldir)
-        if first_step > FLAGS.num_steps:
-            print(f'{modeldir}: step {first_step - 1} is there already, nothing is left to do')
-            return
         if first_step == 0 and FLAGS.pretrain_file:
             training.restore_pretrained(
                 network.variables(model), FLAGS.pretrain_file, recipe.classifier, FLAGS.restore_last
             )
             print(f'Restored model parameters from {FLAGS.pretrain_file}')
-        log = run_log.RunLog(FLAGS.logfile, FLAGS.logdir, first_step) if leads else None
+        check_same_start(strategy, trainer, first_step)
+        if first_step > FLAGS.num_steps:
+            print(f'{modeldir}: step {first_step - 1} is there already, nothing is left to do')
+            return
+        logfile, logdir = FLAGS.logfile or modeldir / 'log.txt', FLAGS.logdir or modeldir / 'log'
+        log = run_log.RunLog(logfile, logdir, first_step) if leads else None
         training.train(
             trainer, train_list, first_step, modeldir, log, FLAGS.save_interval, FLAGS.max_to_keep
         )
@@ -246,6 +251,22 @@ def make_strategy():
             f'{strategy.num_replicas_in_sync} devices'
         )
     return strategy
+
+
+def check_same_start(strategy, trainer, first_step):
+    """Raise InputError when machines that train together do not begin alike."""
+    if strategy.cluster_resolver is None:
+        return
+    checksum = 0
+    for variable in trainer.variables.values():
+        checksum = zlib.crc32(variable.numpy(), checksum)
+    start = strategy.run(lambda: tf.constant([[first_step, checksum]], tf.int64))
+    starts = strategy.gather(start, axis=0).numpy()
+    if (starts != starts[0]).any():
+        raise InputError(
+            f'the machines of TF_CONFIG begin at steps {starts[:, 0].tolist()} with different '
+            'weights; --modeldir and --pretrain_file must be the same files for all of them'
+        )
 
 
 def network_options():

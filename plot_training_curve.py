@@ -17,7 +17,7 @@ from deeplablib.errors import InputError
 from deeplablib.files import make_output_folder, replacing
 from deeplablib.run_log import read_log
 
-LOG_FILE = './log.txt'
+LOG_FILE = './model/train/log.txt'
 OUTPUT = './training_curve.png'
 STEPS_AVERAGED = 100
 

@@ -76,8 +76,7 @@ def train(name, data, settings, train_list, out):
     flags = (
         *('--option', 'train', '--encoder_name', settings.encoder_name),
         *('--pretrain_file', data.init, '--num_steps', settings.num_steps),
-        *('--data_dir', data.data_dir, '--data_list', train_list),
-        *('--modeldir', out, '--logdir', out / 'log', '--logfile', out / 'log.txt'),
+        *('--data_dir', data.data_dir, '--data_list', train_list, '--modeldir', out),
     )
     command = ('main.py', *flags, *settings.train_flags)
     return Stage(f'{name} train', command, out, (data.init_file,))

@@ -90,16 +90,27 @@ def free_ports(count):
     return ports
 
 
-def test_two_processes_train_as_one(data):
-    cluster = {'worker': [f'127.0.0.1:{port}' for port in free_ports(2)]}
-    flags = flags_of(data, 'multiworker', strategy='multiworker', **FLAGS)
-    workers = [
+def start_workers(*flags_of_each):
+    cluster = {'worker': [f'127.0.0.1:{port}' for port in free_ports(len(flags_of_each))]}
+    return [
         start(
             ['main.py', *flags],
             TF_CONFIG=json.dumps({'cluster': cluster, 'task': {'type': 'worker', 'index': i}}),
         )
-        for i in range(2)
+        for i, flags in enumerate(flags_of_each)
     ]
-    for code, output in map(finish, workers):
+
+
+def test_two_processes_train_as_one(data):
+    flags = flags_of(data, 'multiworker', strategy='multiworker', **FLAGS)
+    for code, output in map(finish, start_workers(flags, flags)):
         assert code == 0, output
     assert_equals_one_device(data, 'multiworker')
+
+
+def test_machines_that_do_not_see_one_modeldir_are_told_so(data):
+    options = FLAGS | {'num_steps': 5, 'strategy': 'multiworker'}
+    workers = start_workers(flags_of(data, 'one', **options), flags_of(data, 'apart', **options))
+    for code, output in map(finish, workers):
+        assert code == 2, output
+        assert 'begin at steps [4, 0] with different weights; --modeldir and' in output

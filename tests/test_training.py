@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from absl.testing import flagsaver
 from PIL import Image
 
 from deeplablib import checkpoints, training
@@ -12,7 +13,7 @@ from deeplablib.files import locked, make_output_folder
 from deeplablib.run_log import read_log
 from tests import golden
 from tests.command import run_command
-from tests.training_run import make_samples, run_main
+from tests.training_run import flags_of, make_samples, run_main
 
 ORIGINAL_FLAGS = [
     *['option', 'num_steps', 'save_interval', 'random_seed', 'weight_decay', 'learning_rate'],
@@ -55,6 +56,14 @@ def assert_input_error(result, *words):
     assert len(message) == 1, result.error
     for word in words:
         assert str(word) in result.error
+
+
+def test_the_log_of_a_run_is_in_its_modeldir_unless_named(data):
+    with flagsaver.flagsaver():
+        flags = [f for f in flags_of(data, 'plain') if not f.startswith(('--logfile', '--logdir'))]
+        assert run_command('main', *flags).code == 0
+    assert len(read_log(data / 'plain/model/log.txt')[0]) == 5
+    assert any((data / 'plain/model/log').iterdir())
 
 
 def test_a_run_leaves_log_checkpoints_and_tensorboard(data):
