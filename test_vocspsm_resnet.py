@@ -21,6 +21,7 @@ def main():
     predict_and_evaluate(
         NETWORKS,
         __doc__,
+        sibling='test_vocspsm_vgg.py',
         data_dir=DATA_DIRECTORY,
         data_list=DATA_LIST_PATH,
         num_steps=NUM_STEPS,

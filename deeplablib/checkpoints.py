@@ -11,6 +11,9 @@ from deeplablib.backend import tf
 from deeplablib.errors import InputError, raise_all
 from deeplablib.files import replacing
 
+# Endings of weights in other formats, which users give where a checkpoint is wanted.
+FOREIGN = ('.h5', '.hdf5', '.keras', '.npy', '.npz', '.pth', '.pt', '.safetensors', '.caffemodel')
+
 _PARTS = ('.index', '.data-00000-of-00001', '.meta')
 
 
@@ -47,6 +50,10 @@ def read(path):
     Raises InputError when it is not a checkpoint or is damaged.
     """
     prefix = find(path)
+    if prefix.lower().endswith(FOREIGN) and os.path.isfile(prefix):
+        raise InputError(
+            f'{prefix}: not a TensorFlow checkpoint; make one of it as docs/checkpoints.md shows'
+        )
     try:
         reader = tf.train.load_checkpoint(prefix)
         return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}

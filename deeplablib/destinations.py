@@ -12,8 +12,6 @@ from deeplablib.inference import make_predictor
 
 FORMATS = ('checkpoint', 'keras', 'savedmodel')
 KERAS_ENDING = '.weights.h5'
-# Endings that somebody gives who expects another format than a checkpoint.
-_FOREIGN = ('.h5', '.hdf5', '.keras', '.npy', '.npz', '.pth', '.pt', '.safetensors', '.caffemodel')
 
 
 def check(path, format=None):
@@ -32,7 +30,7 @@ def check(path, format=None):
     if format == 'savedmodel' and os.path.lexists(Path(path)):
         raise InputError(f'{path}: is there already; remove it, or name another folder')
     if format == 'checkpoint':
-        if path.lower().endswith(_FOREIGN):
+        if path.lower().endswith(checkpoints.FOREIGN):
             raise InputError(
                 f'{path}: this format is read, not written; name a checkpoint prefix, '
                 f'NAME{KERAS_ENDING} or a folder with a slash at its end'

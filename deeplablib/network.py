@@ -54,10 +54,11 @@ class Network:
         return {self.variable_name(v.path): v for v in model.weights}
 
 
-def load_model(networks, path):
+def load_model(networks, path, otherwise=''):
     """Build the network that a checkpoint belongs to, of the size it has, with its weights.
 
-    networks: a NETWORKS table. path: as for checkpoints.find.
+    networks: a NETWORKS table. path: as for checkpoints.find. otherwise: what to tell somebody
+    whose checkpoint is of none of them.
     Returns (name of the network, Keras model). Raises InputError when the checkpoint cannot be
     read, belongs to none of the networks, or does not fit.
     """
@@ -65,7 +66,7 @@ def load_model(networks, path):
     name = _recognise(networks, values)
     if name is None:
         raise InputError(
-            f'{path}: not a checkpoint of any of these networks: {", ".join(networks)}'
+            f'{path}: not a checkpoint of any of these networks: {", ".join(networks)}{otherwise}'
         )
     network = networks[name]
     model = network.build(**dimensions(network, values))

@@ -65,17 +65,17 @@ def get_arguments(description, defaults):
     return parser.parse_args()
 
 
-def predict_and_evaluate(networks, description, **defaults):
+def predict_and_evaluate(networks, description, sibling, **defaults):
     """Run a test script.
 
     networks: NETWORKS of its package; the checkpoint tells which of them it is.
-    description, defaults: as for get_arguments.
+    sibling: the script for the other networks. description, defaults: as for get_arguments.
     """
     args = get_arguments(description, defaults)
     if args.num_steps is not None and args.num_steps < 1:
         raise InputError(f'--num-steps {args.num_steps}: at least one image is needed')
     samples = read_list(args.data_list, args.data_dir)[: args.num_steps]
-    name, model = load_model(networks, args.restore_from)
+    name, model = load_model(networks, args.restore_from, f'; for others there is {sibling}')
     network = networks[name]
     num_classes = model.output.shape[-1]
     print(f'Restored model parameters of {name} from {args.restore_from}')

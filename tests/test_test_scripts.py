@@ -315,7 +315,7 @@ def test_a_palette_mask_gives_the_same_table_as_a_grey_one(narrow, data):
     assert run_vgg(narrow, data).out == grey
 
 
-@pytest.mark.parametrize('damage', ['nowhere', 'data alone', 'other network'])
+@pytest.mark.parametrize('damage', ['nowhere', 'data alone', 'other network', 'Keras weights'])
 def test_a_bad_checkpoint_is_named(narrow, released, data, damage):
     path = data / 'model.ckpt'
     message = 'no such checkpoint'
@@ -323,7 +323,12 @@ def test_a_bad_checkpoint_is_named(narrow, released, data, damage):
         shutil.copy(f'{narrow}.data-00000-of-00001', f'{path}.data-00000-of-00001')
         message = '.data-* is there but'
     if damage == 'other network':
-        path, message = released / 'deeplab', 'not a checkpoint of any of these networks: vgg'
+        path = released / 'deeplab'
+        message = 'not a checkpoint of any of these networks: vgg, vgg_aspp; for others there is '
+        message += 'test_vocspsm_resnet.py'
+    if damage == 'Keras weights':
+        path, message = data / 'a.weights.h5', 'not a TensorFlow checkpoint; make one of it as docs'
+        path.write_bytes(b'\x89HDF\r\n')
     bad_input(run_vgg(narrow, data, '--restore-from', path), message)
 
 
