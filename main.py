@@ -174,7 +174,9 @@ def train(network):
                 network.variables(model), FLAGS.pretrain_file, recipe.classifier, FLAGS.restore_last
             )
             print(f'Restored model parameters from {FLAGS.pretrain_file}')
-        check_same_start(strategy, trainer, first_step)
+        several = FLAGS.strategy == 'multiworker'
+        if several:
+            check_same_start(strategy, trainer, first_step)
         if first_step > FLAGS.num_steps:
             print(f'{modeldir}: step {first_step - 1} is there already, nothing is left to do')
             return
@@ -183,6 +185,8 @@ def train(network):
         training.train(
             trainer, train_list, first_step, modeldir, log, FLAGS.save_interval, FLAGS.max_to_keep
         )
+        if several:  # one that leaves while another still saves would be reported as failed
+            gather(strategy, first_step)
 
 
 def test(network):
@@ -253,15 +257,22 @@ def make_strategy():
     return strategy
 
 
+def gather(strategy, *values):
+    """Wait for all devices that train together, and gather their values, int64 [devices, n]."""
+
+    @tf.function
+    def own():
+        return strategy.run(tf.constant, ([values], tf.int64))
+
+    return strategy.gather(own(), axis=0).numpy()
+
+
 def check_same_start(strategy, trainer, first_step):
     """Raise InputError when machines that train together do not begin alike."""
-    if strategy.cluster_resolver is None:
-        return
     checksum = 0
     for variable in trainer.variables.values():
         checksum = zlib.crc32(variable.numpy(), checksum)
-    start = strategy.run(lambda: tf.constant([[first_step, checksum]], tf.int64))
-    starts = strategy.gather(start, axis=0).numpy()
+    starts = gather(strategy, first_step, checksum)
     if (starts != starts[0]).any():
         raise InputError(
             f'the machines of TF_CONFIG begin at steps {starts[:, 0].tolist()} with different '

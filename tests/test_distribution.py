@@ -105,6 +105,7 @@ def test_two_processes_train_as_one(data):
     flags = flags_of(data, 'multiworker', strategy='multiworker', **FLAGS)
     for code, output in map(finish, start_workers(flags, flags)):
         assert code == 0, output
+        assert 'WARNING' not in output and 'unhealthy' not in output
     assert_equals_one_device(data, 'multiworker')
 
 
