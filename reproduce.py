@@ -137,8 +137,11 @@ def voc_settings(args):
     """The Settings of a run on PASCAL VOC."""
     settings = SETTINGS[args.what]
     width = ('--width', str(args.width)) if args.width is not None else ()
-    more = *width, *shlex.split(args.train_flags)
-    return replace(settings, train_flags=(*settings.train_flags, *more))
+    try:
+        more = shlex.split(args.train_flags)
+    except ValueError as error:
+        raise InputError(f'--train-flags {args.train_flags}: {error}') from None
+    return replace(settings, train_flags=(*settings.train_flags, *width, *more))
 
 
 def make_plan(args, work):

@@ -24,7 +24,8 @@ class Stage:
     """One command.
 
     name: what the record and the messages call it. command: arguments for Python, such as
-    ('main.py', '--option', 'train') or ('-m', 'selection.refine'); paths must be absolute.
+    ('main.py', '--option', 'train') or ('-m', 'selection.refine'). Paths must be absolute; one that
+    an earlier stage makes must be a Path: it shows that this stage depends on that one.
     output: the file or folder that it makes. inputs: files and folders that it reads.
     """
 
@@ -184,7 +185,9 @@ def _read_record(work_dir, title):
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
-        raise InputError(f'{path}: cannot read the record ({error})') from None
+        raise InputError(
+            f'{path}: cannot read the record ({error}); choose another folder'
+        ) from None
     if titles:
         raise InputError(
             f'{work_dir}: holds a run of {titles.pop()}, this one is {title}; choose another folder'

@@ -123,6 +123,7 @@ def test_the_plan_of_toy_is_printed_as_commands(tmp_path):
         (['resnet', '--data-dir', '.', '--dataset', 'no'], 'val.txt: not there; make it with'),
         (['vgg'], 'give --cues (every round selects) or --annotations'),
         (['vgg', '--annotations', 'no-a', 'no-b'], 'no-b: not there; a folder of annotations'),
+        (['vgg', '--train-flags', "--modeldir 'a"], "--modeldir 'a: No closing quotation"),
         (['toy', '--width', '0.5'], 'toy has settings and data of its own'),
     ],
 )
