@@ -13,9 +13,9 @@ from functools import cache
 import joblib
 
 from deeplablib.backend import tf
-from deeplablib.crf_samples import OUTPUT_STRIDE
 from deeplablib.flops import TRAINING, forward_flops, matmul_rate
 from deeplablib.inference import SCALES, SINGLE_SCALE
+from deeplablib.scores import OUTPUT_STRIDE
 from deeplablib.voc import NUM_CLASSES
 
 # Of the rate of a matrix product, measured on two cores with AVX-512: a training step of two crops
