@@ -15,6 +15,7 @@ CRF), how many and how good masks each arm was trained on, and how well each sco
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def seed_stages(seed, work, arms, number):
     stages += more
     first, _ = rounds.one_round(1, data, toy.SETTINGS, first_list, work, goes_on=True)
     stages += first[:-1]  # but for the choice, which is the arms'
-    flags = ('--masks', work / 'proxies', '--scores', work / 'round_1/scores')
+    flags = ('--masks', work / 'proxies', '--scores', work / 'round_1/train/scores')
     command = ('-m', 'selection.score', *rounds.image_flags(data), *flags)
     table = work / 'proxies.csv'
     stages.append(Stage('round 1 score proxies', (*command, '--out', table), table))
@@ -62,7 +63,7 @@ def seed_stages(seed, work, arms, number):
             choice, train_list = _choice(arm, k, data, before, folder)
             goes_on = k < number
             one, _ = rounds.one_round(k, data, toy.SETTINGS, train_list, folder, goes_on)
-            named = [Stage(f'{arm}: {s.name}', s.command, s.output) for s in choice + one]
+            named = [replace(stage, name=f'{arm}: {stage.name}') for stage in choice + one]
             stages += named[:-1] if goes_on else named
             before = folder / f'round_{k}'
     return stages, data
@@ -78,7 +79,7 @@ def _choice(arm, k, data, before, folder):
         return [rounds.keep_all(name, data, refined, out)], out
     if arm == 'pixels':
         sure = folder / f'pixels_{k}'
-        flags = ('--masks', refined, '--scores', before / 'scores', '--out', sure)
+        flags = ('--masks', refined, '--scores', before / 'train/scores', '--out', sure)
         command = ('-m', 'selection.pixels', *rounds.image_flags(data), *flags)
         pixels = Stage(f'{name} pixels', (*command, '--threshold', PIXEL_THRESHOLD), sure)
         return [pixels, rounds.keep_all(name, data, sure, out)], out

@@ -162,6 +162,13 @@ def test_every_arm_of_the_ablation_has_its_own_folder_and_the_common_first_round
         assert lists == [str(WORK / arm / f'train_{k}.txt') for k in (2, 3)]
 
 
+def test_no_arm_reads_scores_that_no_stage_makes():
+    stages, _ = ablation.seed_stages(2, WORK, ablation.ARMS, 3)
+    made = {flag(s, '--save-scores') for s in stages if '--save-scores' in s.command}
+    read = {flag(s, '--scores') for s in stages if '--scores' in s.command}
+    assert read == made
+
+
 def write_masks(folder, masks):
     folder.mkdir()
     for name, mask in masks.items():
