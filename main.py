@@ -23,10 +23,10 @@ from deeplablib.inference import SCALES, SINGLE_SCALE, make_predictor
 from deeplablib.layers import STEM_FILTERS
 from deeplablib.metrics import evaluate, iou_table
 from deeplablib.network import load_model
-from deeplablib.precision import in_bfloat16
 from deeplablib.prediction import predict_samples
 from deeplablib.sample_check import check_outputs, check_samples
 from deeplablib.training_data import Batches
+from deeplablib.training_form import training_model
 
 # Change these to your own; each is the default of a flag (--help).
 DATA_DIRECTORY = './VOC2012'
@@ -76,6 +76,7 @@ flags.DEFINE_integer(
     'grad_update_every', 1, 'gradient accumulation step: batches of one update', lower_bound=1
 )
 flags.DEFINE_enum('precision', 'float32', ['float32', 'bfloat16'], 'type to compute in')
+flags.DEFINE_boolean('recompute', False, 'take less memory and a third more time')
 flags.DEFINE_enum(
     'strategy',
     'one',
@@ -151,6 +152,8 @@ def train(network):
 
     if not FLAGS.pretrain_file and network_options().get('train_batch_norm') is False:
         print('note: a ResNet from scratch hardly learns without --train_batch_norm')
+    if FLAGS.recompute and FLAGS.train_batch_norm:
+        raise InputError('--recompute needs a frozen batch norm: not with --train_batch_norm')
     strategy = make_strategy()
     leads = training.is_leader(strategy.cluster_resolver)
     devices = len(tf.config.list_physical_devices('GPU'))
@@ -160,10 +163,8 @@ def train(network):
         tf.config.experimental.enable_op_determinism()  # costs nothing on a CPU
     recipe = network.recipes[FLAGS.recipe]
     with strategy.scope():
-        model = network.build(**network_options())
-        if FLAGS.precision == 'bfloat16':
-            model = in_bfloat16(model)
-        trainer = training.Trainer(model, network, recipe, settings(), batches())
+        model = training_model(network.build(**network_options()), FLAGS.precision)
+        trainer = training.Trainer(model, network, recipe, settings(), batches(), FLAGS.recompute)
 
     with locked(modeldir) if leads else contextlib.nullcontext():
         if leads:

@@ -70,7 +70,12 @@ def training(plan, data):
         for batch_size in plan.batch_sizes:
             size = plan.sizes[0]
             options = {'network': encoder, 'width': plan.width, 'height_width': size}
-            variants = _forms('training', options | {'batch_size': batch_size})
+            options['batch_size'] = batch_size
+            variants = _forms('training', options)
+            for form in ('float32', 'bfloat16'):
+                options_of_form = options | {'form': form, 'recompute': True}
+                name = f'{form}, --recompute'
+                variants.append(Variant(name, _NETWORKS, 'training', options_of_form))
             needs = STEP_BYTES * batch_size * size[0] * size[1] * plan.width
             yield Case(f'{ENCODERS[encoder]}, {batch_size} of {_text(size)}', variants, int(needs))
 

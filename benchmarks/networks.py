@@ -21,12 +21,12 @@ from deeplablib.flops import TRAINING, forward_flops
 from deeplablib.images import IMG_MEAN, write_mask
 from deeplablib.inference import SCALES, make_predictor, multi_scale_scores
 from deeplablib.inputs import decode_image, preprocess
-from deeplablib.precision import in_bfloat16
 from deeplablib.prediction import predict_samples
 from deeplablib.resize import resize_bilinear
 from deeplablib.samples import read_list
 from deeplablib.training import Settings, Trainer
 from deeplablib.training_data import Batches
+from deeplablib.training_form import training_model
 from deeplablib.voc import NUM_CLASSES
 
 NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS
@@ -78,7 +78,7 @@ def end_to_end(form, network, width, data, count):
     )
 
 
-def training(form, network, width, height_width, batch_size, devices=1):
+def training(form, network, width, height_width, batch_size, devices=1, recompute=False):
     """One step on a batch in memory, shared by so many logical CPU devices."""
     strategy = tf.distribute.get_strategy()
     if devices > 1:
@@ -98,16 +98,14 @@ def training(form, network, width, height_width, batch_size, devices=1):
     with strategy.scope():
         model = NETWORKS[network].build(width=width)
         flops = TRAINING * batch_size * forward_flops(model, *height_width)
-        if form == 'plain':
-            model = plain_form(model)
-        elif form == 'bfloat16':
-            model = in_bfloat16(model)
+        model = plain_form(model) if form == 'plain' else training_model(model, form)
         trainer = Trainer(
             model,
             NETWORKS[network],
             NETWORKS[network].recipes[RECIPE],
             settings,
             Batches(height_width, batch_size),
+            recompute,
         )
     batch = [part[None] for part in random_batch(height_width, batch_size)]
 

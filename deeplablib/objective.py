@@ -36,7 +36,8 @@ def data_loss(model, images, target_maps, counts, outputs):
     One term for the network as it is; in multi-scale training one for each scale, and one for the
     elementwise maximum of their outputs at full size (the original's model_msc.py).
 
-    model: images to logits, called in training mode. images: float32 [batch, height, width, 3].
+    model: function of (images, training) to logits, called in training mode.
+    images: float32 [batch, height, width, 3].
     target_maps: from targets. counts: labelled pixels of each target, over all devices.
     outputs: Recipe.outputs.
     Returns a float32 scalar: this device's share; the shares of all devices sum to the loss.

@@ -12,6 +12,7 @@ from deeplablib.backend import keras, tf
 from deeplablib.errors import InputError
 from deeplablib.inference import SCALES, SINGLE_SCALE, multi_scale_scores
 from deeplablib.progress import progress
+from deeplablib.recompute import recomputed
 from deeplablib.resize import resize_bilinear
 from deeplablib.training_data import make_dataset, raise_unreadable, samples_of_step
 from deeplablib.voc import colour_map
@@ -41,8 +42,12 @@ class Trainer:
     variables: dict of all variables, network's and momentum, from checkpoint name to variable.
     """
 
-    def __init__(self, model, network, recipe, settings, batches):
-        """Take a Keras model, its Network, one of its recipes, Settings and Batches."""
+    def __init__(self, model, network, recipe, settings, batches, recompute=False):
+        """Take a Keras model, its Network, one of its recipes, Settings and Batches.
+
+        recompute: less memory for more time (deeplablib.recompute).
+        """
+        self._forward = recomputed(model) if recompute else model
         self.model, self.recipe, self.settings, self.batches = model, recipe, settings, batches
         self.strategy = tf.distribute.get_strategy()
         weights = network.variables(model)
@@ -135,7 +140,7 @@ class Trainer:
         ]
         with tf.GradientTape() as tape, keras.StatelessScope(state_mapping=seeds) as scope:
             loss = objective.data_loss(
-                self.model, images, target_maps, tf.unstack(counts), self.recipe.outputs
+                self._forward, images, target_maps, tf.unstack(counts), self.recipe.outputs
             )
         # The scope kept the statistics of a batch norm that learns from being assigned.
         for layer in self.model.layers:

@@ -1,9 +1,9 @@
 import pytest
 
 from deeplablib.backend import tf
-from deeplablib.precision import in_bfloat16
 from deeplablib.training import Settings, Trainer
 from deeplablib.training_data import Batches
+from deeplablib.training_form import training_model
 from tests import golden
 from tests.gpu_kernels import without_gpu_kernel
 
@@ -19,9 +19,7 @@ from tests.gpu_kernels import without_gpu_kernel
 )
 def test_every_operation_of_a_step_has_a_gpu_kernel(encoder_name, precision, multi_scale):
     network = golden.NETWORKS[encoder_name]
-    model = network.build(width=1 / 64)
-    if precision == 'bfloat16':
-        model = in_bfloat16(model)
+    model = training_model(network.build(width=1 / 64), precision)
     settings = Settings(10, 1e-3, 0.9, 0.9, 5e-4, 1, multi_scale)
     batches = Batches(size=(33, 33), batch_size=2, grad_update_every=2 if multi_scale else 1)
     for recipe in set(network.recipes.values()):

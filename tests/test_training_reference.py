@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from absl.testing import flagsaver
 
+import main  # noqa: F401 (its flags must be there before flagsaver keeps their values)
 from deeplablib import checkpoints, objective, training
 from deeplablib.backend import keras, tf
 from deeplablib.inference import SCALES
