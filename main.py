@@ -76,7 +76,9 @@ flags.DEFINE_integer(
     'grad_update_every', 1, 'gradient accumulation step: batches of one update', lower_bound=1
 )
 flags.DEFINE_enum('precision', 'float32', ['float32', 'bfloat16'], 'type to compute in')
-flags.DEFINE_boolean('recompute', False, 'take less memory and a third more time')
+flags.DEFINE_boolean(
+    'recompute', False, 'take less memory and more time: activations are computed twice'
+)
 flags.DEFINE_enum(
     'strategy',
     'one',

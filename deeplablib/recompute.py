@@ -15,7 +15,7 @@ def recomputed(model):
     """A function like a model that keeps, for the gradient, only what passes between its blocks.
 
     model: a network. Returns a function of (images, training) that gives the model's logits and
-    gradients, a third slower.
+    gradients.
     """
     blocks = [_repeatable(block) for block in _blocks(model)]
 
