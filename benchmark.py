@@ -1,7 +1,7 @@
 """How fast prediction, training, CRF, mask scores and evaluation are on this machine.
 
-python benchmark.py                       all sections but scale; about an hour on two cores
-python benchmark.py --quick               the same with narrow networks, in under two minutes
+python benchmark.py                       all sections but scale
+python benchmark.py --quick               the same with narrow networks and few repetitions
 python benchmark.py --sections scale      how time and memory grow with the list, and two devices
 
 Each way to do a thing has a process of its own, and they take turns. The first way of each is the
