@@ -185,9 +185,14 @@ def train(network):
             return
         logfile, logdir = FLAGS.logfile or modeldir / 'log.txt', FLAGS.logdir or modeldir / 'log'
         log = run_log.RunLog(logfile, logdir, first_step) if leads else None
-        training.train(
-            trainer, train_list, first_step, modeldir, log, FLAGS.save_interval, FLAGS.max_to_keep
-        )
+        keep = FLAGS.save_interval, FLAGS.max_to_keep
+        try:
+            training.train(trainer, train_list, first_step, modeldir, log, *keep)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                'interrupted; the same command goes on from the newest checkpoint in '
+                f'{modeldir} (--save_interval {FLAGS.save_interval})'
+            ) from None
         if several:  # one that leaves while another still saves would be reported as failed
             gather(strategy, first_step)
 

@@ -26,16 +26,16 @@ def raise_all(faults):
 def run(main, *args):
     """Run a script's main function and leave the process with its exit code.
 
-    0: success. 2: the input is wrong (InputError). 1: anything else; a failing disk is reported in
-    one line, a defect of the program with its traceback.
+    0: success. 2: the input is wrong (InputError). 1: anything else; a failing disk and Ctrl-C are
+    reported in one line, a defect of the program with its traceback.
     main: called with args; its return value is not used.
     """
     try:
         main(*args)
     except InputError as error:
         sys.exit(_report(error, 2))
-    except KeyboardInterrupt:
-        sys.exit(_report('interrupted', 1))
+    except KeyboardInterrupt as stop:
+        sys.exit(_report(str(stop) or 'interrupted', 1))
     except OSError as error:
         sys.exit(_report(error, 1))
     except Exception as error:

@@ -121,7 +121,9 @@ def test_interrupted_run_goes_on_as_if_it_had_not_been(data, whole_run, monkeypa
     save = training.save
     with monkeypatch.context() as patch:
         patch.setattr(training, 'save', save_then_interrupt)
-        assert run_main(data, 'stopped', save_interval=1).code == 1
+        result = run_main(data, 'stopped', save_interval=1)
+    assert result.code == 1
+    assert 'the same command goes on from the newest checkpoint' in result.error
     with open(data / 'stopped/log.txt', 'a') as log:
         log.write('2, 9.999\n3, 9.9')  # a step that was not saved, and one cut off
     assert run_main(data, 'stopped', save_interval=1).code == 0
@@ -373,6 +375,10 @@ def test_image_that_cannot_be_decoded_is_named(data):
         ({'learning_rate': 'fast'}, ['learning_rate']),
         ({'no_such_flag': 1}, ['no_such_flag']),
         ({'width': 0.3}, ['width']),
+        (
+            {'encoder_name': 'res50', 'train_batch_norm': True, 'recompute': True},
+            ['--train_batch_norm'],
+        ),
         ({'data_dir': '/nonexistent'}, ['/nonexistent']),
         ({'data_list': '/nonexistent.txt'}, ['/nonexistent.txt']),
         ({'pretrain_file': '/nonexistent.ckpt'}, ['/nonexistent.ckpt']),

@@ -99,7 +99,7 @@ def run_reference(encoder_name, recipe, folder, monkeypatch):
     }
     with flagsaver.flagsaver():
         result = run_command('main', *(f'--{flag}={value}' for flag, value in flags.items()))
-    assert result.error.endswith('interrupted\n')
+    assert 'interrupted' in result.error
     steps, losses = read_log(folder / 'log.txt')
     assert steps == list(range(reference['steps']))
     return reference, losses, checkpoints.read(folder / f'model/model.ckpt-{last_step}')
