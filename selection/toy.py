@@ -3,7 +3,7 @@
 from deeplablib.stages import Stage
 from selection.rounds import Data, Settings
 
-STEPS, INITIAL_STEPS = 400, 800
+STEPS, INITIAL_STEPS = 400, 1600
 
 # A narrow ResNet-50, trained and tested at one scale (at half of it the textures are gone), on
 # crops as large as the images.
@@ -12,7 +12,7 @@ _TRAIN = (
     *('--norandom_scale', '--skip_check', '--save_interval', '100', '--max_to_keep', '2'),
 )
 # As deeplab_resnet_init.ckpt was trained on COCO: on other images, with their true masks.
-_INITIAL = ('--pretrain_file', '', '--train_batch_norm', '--learning_rate', '0.02')
+_INITIAL = ('--pretrain_file', '', '--train_batch_norm', '--learning_rate', '0.03')
 # Lengths for images a fifth as large as photographs; chosen on the data of seed 1.
 _CRF = (
     *('--gaussian-sxy', '1', '--gaussian-weight', '1'),
@@ -23,7 +23,7 @@ SETTINGS = Settings(
     encoder_name='res50',
     test_script='test_vocspsm_resnet.py',
     num_steps=STEPS,
-    train_flags=(*_TRAIN, '--learning_rate', '5e-3'),
+    train_flags=(*_TRAIN, '--learning_rate', '1e-2'),
     predict_flags=('--single-scale',),
     crf_flags=_CRF,
 )

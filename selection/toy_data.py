@@ -5,8 +5,9 @@ python -m selection.toy_data --out ./dataset/toy
 Textured shapes of 20 classes over clutter of the same colours. There are seven tones: a class is
 known by the pair of them that its texture is made of, by that texture and by its shape; the clutter
 has all of them in plain patches and shapes, so that no pixel's colour tells object from background.
-Each class has a companion that often stands beside it. The cues are as bad as real
-ones: blurred, partial, spilled over, and about a third of them badly wrong.
+Each class has a companion that often stands beside it. The cues are as bad as real ones: blurred,
+partial, spilled over, some on the wrong thing; and where its companion stands beside an object,
+most of the object's cues show both, as those of a network that has seen them together do.
 """
 
 import argparse
@@ -27,10 +28,11 @@ from deeplablib.samples import write_list
 from deeplablib.voc import CLASSES, NUM_CLASSES
 
 SIZE = 96  # pixels, height and width
-IMAGES = {'initial': 300, 'train': 400, 'val': 100}
-OBJECTS = (0.45, 0.4, 0.15)  # probability of one, two and three objects
-COMPANION = 0.6  # probability that the next object is the companion of the last
-WRONG_CUES = 0.35  # fraction of cues that point to the wrong place
+IMAGES = {'initial': 1000, 'train': 600, 'val': 200}
+OBJECTS = (0.35, 0.5, 0.15)  # probability of one, two and three objects
+COMPANION = 0.9  # probability that the next object is the companion of the last
+SHARED_CUES = 0.8  # fraction of cues that show the companion too, where there is one
+WRONG_CUES = 0.25  # fraction of the others that point to the wrong place
 LIGHT = 12  # standard deviation of the light of an image, in levels, for each colour channel
 
 TONES = np.array(
@@ -79,8 +81,9 @@ def make_image(random, size=SIZE):
 def make_cue(random, mask, index, clutter):
     """Draw the localization cue of one class.
 
-    Most cues show a part of the object, blurred and a little beside it. The others (WRONG_CUES)
-    show another object or clutter, or spill far over what surrounds the object.
+    Where the companion of the class is in the image, most cues (SHARED_CUES) show both. Most of the
+    others show a part of the object, blurred and a little beside it; some (WRONG_CUES) show another
+    object or clutter, or spill far over what surrounds the object.
     random: numpy.random.Generator. mask, clutter: from make_image. index: a class of the mask.
     Returns uint8 [size, size].
     """
@@ -88,7 +91,10 @@ def make_cue(random, mask, index, clutter):
     shown = mask == index
     others = ((mask > 0) & ~shown) | (clutter > 0)
     heat = _part(random, shown, 0.5)
-    if random.random() < WRONG_CUES:
+    companion = mask == companion_of(index)
+    if companion.any() and random.random() < SHARED_CUES:
+        heat = heat + 1.1 * _part(random, companion, 0.8)
+    elif random.random() < WRONG_CUES:
         if others.any() and random.random() < 0.6:
             heat = _part(random, others, 0.8) + 0.4 * heat
         else:
@@ -100,6 +106,11 @@ def make_cue(random, mask, index, clutter):
     heat = gaussian_filter(heat, size / 40) / heat.max()
     heat += 0.12 * _smooth_noise(random, size)
     return _as_grey(heat)
+
+
+def companion_of(index):
+    """The class that often stands beside a class."""
+    return (index + 2) % 20 + 1
 
 
 def make_saliency(random, mask, clutter):
@@ -190,7 +201,7 @@ def _arrangement(random, size):
         index, centre = placed[-1]
         angle = random.uniform(0, 2 * np.pi)
         if random.random() < COMPANION:
-            index, distance = (index + 2) % 20 + 1, 0.36
+            index, distance = companion_of(index), 0.36
         else:
             index, distance = int(random.integers(1, NUM_CLASSES)), 0.45
         centre = centre + distance * size * np.array([np.sin(angle), np.cos(angle)])

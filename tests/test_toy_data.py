@@ -8,7 +8,7 @@ from deeplablib.images import read_image, read_mask
 from deeplablib.sample_check import check_samples
 from deeplablib.samples import read_list
 from selection.tags import make_tags
-from selection.toy_data import make_cue, make_data
+from selection.toy_data import companion_of, make_cue, make_data
 from tests.command import run_command
 
 IMAGES = {'initial': 3, 'train': 12, 'val': 2}
@@ -77,6 +77,19 @@ def test_an_object_of_which_one_pixel_is_seen_has_a_cue():
     for seed in range(20):
         cue = make_cue(np.random.default_rng(seed), mask, 3, clutter)
         assert cue.shape == mask.shape and cue.max() > 250
+
+
+def test_most_cues_show_the_companion_beside_the_object():
+    mask, clutter = np.zeros((64, 64), np.uint8), np.zeros((64, 64))
+    mask[20:40, 10:30], mask[20:40, 34:54] = 3, companion_of(3)
+
+    def shown(index, of):
+        cues = [make_cue(np.random.default_rng(s), mask, index, clutter) for s in range(40)]
+        return np.mean([cue[mask == of].max() > 200 for cue in cues])
+
+    assert shown(3, of=3) > 0.7
+    assert 0.5 < shown(3, of=companion_of(3)) < 1
+    assert shown(companion_of(3), of=3) < 0.4
 
 
 def test_bad_flags_are_refused(tmp_path):
