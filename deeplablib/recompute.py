@@ -3,9 +3,9 @@
 Chen et al., 2016, "Training Deep Nets with Sublinear Memory Cost".
 """
 
-from deeplablib.backend import keras, tf
+import math
 
-BLOCK_LAYERS = 5  # at least, in a block: between a unit of VGG16 and a bottleneck of a ResNet
+from deeplablib.backend import keras, tf
 
 # They draw or gather something: a second call would not do the same again.
 _UNREPEATABLE = (keras.layers.Dropout, keras.layers.BatchNormalization)
@@ -35,8 +35,13 @@ def _repeatable(block):
 
 
 def _blocks(model):
-    """Cut a model into models in a row, where all that follows hangs on one tensor."""
+    """Cut a model into models in a row, where all that follows hangs on one tensor.
+
+    Each has about the square root of all layers: then what passes between blocks, which is kept,
+    and what is within one, which is there while its gradient is taken, need about the same memory.
+    """
     operations = [op for op in model.operations if not isinstance(op, keras.layers.InputLayer)]
+    least = math.isqrt(len(operations))
     last_use = {
         id(tensor): position
         for position, operation in enumerate(operations)
@@ -47,7 +52,7 @@ def _blocks(model):
         alive = {tensor for tensor in alive if last_use[tensor] > position}
         is_last = operation.output is model.output
         whole = not isinstance(operation, keras.layers.Add)  # its activation goes with it
-        if is_last or whole and not alive and position - first + 1 >= BLOCK_LAYERS:
+        if is_last or whole and not alive and position - first + 1 >= least:
             yield keras.Model(start, operation.output)
             start, first = operation.output, position + 1
         alive.add(id(operation.output))
