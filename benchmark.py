@@ -1,7 +1,7 @@
 """How fast prediction, training, CRF, mask scores and evaluation are on this machine.
 
 python benchmark.py                       all sections but scale
-python benchmark.py --quick               the same with narrow networks and few repetitions
+python benchmark.py --quick               a narrow VGG16 and few repetitions, in two minutes
 python benchmark.py --sections scale      how time and memory grow with the list, and two devices
 
 Each way to do a thing has a process of its own, and they take turns. The first way of each is the
@@ -39,6 +39,7 @@ FULL = {
 }
 QUICK = FULL | {
     'sections': ['prediction', 'training', 'crf', 'scoring', 'evaluation'],
+    'encoders': ['vgg'],
     'width': 0.125,
     'repetitions': 2,
     'sizes': ['321x321'],
@@ -54,7 +55,7 @@ def get_arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--quick', action='store_true', help='narrow networks, few repetitions')
+    parser.add_argument('--quick', action='store_true', help='a narrow VGG16, few repetitions')
     parser.add_argument('--out', default='./result/benchmark', help='(default: %(default)s)')
 
     def add(flag, help, **options):
