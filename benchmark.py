@@ -130,11 +130,16 @@ def main():
                     row(section, case.name, timing, timings[0], results['matrix_product'])
                     for timing in timings
                 ]
-    text = markdown(results)
-    for suffix, content in (('.md', text), ('.json', json.dumps(results, indent=2) + '\n')):
+                write(results, out)  # after each: a run that is stopped leaves what it has
+    print(markdown(results), end='')
+
+
+def write(results, out):
+    """Write what was measured so far as OUT.md and OUT.json."""
+    content = {'.md': markdown(results), '.json': json.dumps(results, indent=2) + '\n'}
+    for suffix, text in content.items():
         with replacing(out.with_suffix(suffix)) as temporary:
-            temporary.write_text(content)
-    print(text, end='')
+            temporary.write_text(text)
 
 
 if __name__ == '__main__':

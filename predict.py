@@ -86,7 +86,9 @@ def overlay(image, labels, num_classes=NUM_CLASSES):
     for row, (label, count) in enumerate(zip(found, counts, strict=True)):
         top = height + LINE * row
         draw.rectangle((4, top + 4, 16, top + 16), fill=tuple(colours[label]), outline='black')
-        text = f'{class_name(label, num_classes)}, {100 * count / labels.size:.1f} %'
+        percent = 100 * count / labels.size
+        text = f'{class_name(label, num_classes)}, '
+        text += f'{percent:.1f} %' if percent >= 0.05 else 'less than 0.1 %'
         draw.text((24, top + 2), text, 'black', font)
     return np.array(picture)
 

@@ -70,7 +70,7 @@ def run(package, description, networks, convert, test_scripts):
     print(f'Read {args.source}: {source.title}, {file.format} file')
     print(f'Network: {source.encoder_name} (--encoder-name)')
     if any(path.endswith('/gamma') for path in source.values):
-        kept = 'function of SRC' if exact_bn else 'scales of SRC as they are'
+        kept = 'function of the source' if exact_bn else 'scales of the source as they are'
         print(f'Batch norm keeps the {kept} (--exact-bn, --no-exact-bn)')
     dropped = [*source.unused(), *file.others]
     if dropped:
@@ -80,12 +80,13 @@ def run(package, description, networks, convert, test_scripts):
     values = {network.variable_name(path): value for path, value in source.values.items()}
     model, fresh = fill(network, values, args.num_classes, args.source)
     if fresh:
-        print(f'Not in SRC, or for another number of classes; drawn anew: {_named(fresh)}')
+        print(f'Not in the source, or for another number of classes; drawn anew: {_named(fresh)}')
     destinations.write(args.destination, format, network, model)
     total = len(model.weights)
-    print(f'Wrote {args.destination} ({format}): {total} variables, {total - len(fresh)} from SRC')
+    print(f'Wrote {args.destination} ({format}): {total} variables, {total - len(fresh)} read')
+    sizes = dimensions(network, values) | {'num_classes': args.num_classes}
     script = None if fresh else test_scripts.get(source.encoder_name, 'predict.py PHOTO.jpg')
-    print(f'Next: {_next_command(package, args, format, source.encoder_name, script)}')
+    print(f'Next: {_next_command(package, args, format, source.encoder_name, script, sizes)}')
 
 
 def fill(network, values, num_classes, path):
@@ -130,17 +131,19 @@ def _named(names):
     return ', '.join(names[:MOST_NAMED]) + (f' and {more} more' if more > 0 else '')
 
 
-def _next_command(package, args, format, encoder_name, script):
-    destination, classes = args.destination, args.num_classes
+def _next_command(package, args, format, encoder_name, script, sizes):
+    destination = args.destination
     if format == 'savedmodel':
         load = f"tf.saved_model.load('{destination}')"
         return f'python -c "import tensorflow as tf; print({load}.signatures)"'
     if format == 'keras':
-        build = f"NETWORKS['{encoder_name}'].build({classes}).load_weights('{destination}')"
+        given = ', '.join(f'{name}={value}' for name, value in sizes.items())
+        build = f"NETWORKS['{encoder_name}'].build({given}).load_weights('{destination}')"
         return f'python -c "from {package} import NETWORKS; {build}"'
     if script:
         return f'python {script} --restore-from {destination}'
+    flags = ' '.join(f'--{name} {value}' for name, value in sizes.items())
     return (
-        f'python main.py --option train --encoder_name {encoder_name} '
-        f'--num_classes {classes} --pretrain_file {destination}'
+        f'python main.py --option train --encoder_name {encoder_name} {flags} '
+        f'--pretrain_file {destination}'
     )

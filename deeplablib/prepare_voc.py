@@ -161,7 +161,8 @@ def report(counts, tagged, voc, masks, out):
         count = counts[split]
         verdict = 'complete' if count == expected else f'expected {expected}'
         if count != expected:
-            verdict += f'; get {SOURCES["test" if split == "test" else "masks"]}'
+            # The lists of val and test are VOC's own; train is what has a mask beyond val.
+            verdict += f'; get {SOURCES[{"train": "masks", "val": "images"}.get(split, split)]}'
         samples = read_list(out / f'{split}.txt', voc) if count else []
         gone = sum(not sample.image.is_file() for sample in samples)
         if gone:
@@ -198,7 +199,7 @@ def main():
     if not args.skip_check:
         for split in (split for split, count in counts.items() if count):
             check_samples(read_list(out / f'{split}.txt', voc), voc, need_masks=split != 'test')
-        print('Every image and mask is there and fits.')
+        print('Every image and mask of these lists is there and fits.')
     if any(counts[split] != COUNTS[split] for split in ('train', 'val')):
         raise InputError('this copy is not complete, see above; the lists hold what is there')
     print(f'Now set DATA_DIRECTORY (or --data-dir, --data_dir) to {voc}')

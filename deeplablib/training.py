@@ -212,7 +212,8 @@ def saved_steps(modeldir):
 def resume(trainer, modeldir):
     """Go on from the newest whole checkpoint; one that cannot be read is passed over with a note.
 
-    Returns the next step; 0 when there is no checkpoint.
+    Returns the next step; 0 when there is no checkpoint. Raises InputError when it is of another
+    network.
     """
     for step, prefix in reversed(saved_steps(modeldir).items()):
         try:
@@ -220,7 +221,13 @@ def resume(trainer, modeldir):
         except InputError as error:
             print(f'passed over a checkpoint: {error}')
             continue
-        checkpoints.assign(values, trainer.variables, prefix)
+        try:
+            checkpoints.assign(values, trainer.variables, prefix)
+        except InputError as error:
+            raise InputError(
+                f'{modeldir}: holds a training of another network, width or number of classes; '
+                f'give this one a --modeldir of its own. {error}'
+            ) from None
         print(f'Restored model parameters from {prefix}')
         return step + 1
     return 0

@@ -114,7 +114,7 @@ def test_full_size_caffe_resnet_101_arrives_value_for_value(tmp_path, convert):
     writers.write_caffemodel(tmp_path / 'train2.caffemodel', layers_of(values))
     printed = convert('deeplab', tmp_path / 'train2.caffemodel', tmp_path / 'out/model')
     assert_same(checkpoints.read(tmp_path / 'out/model'), values)
-    assert '528 variables, 528 from SRC' in printed
+    assert '528 variables, 528 read' in printed
     assert f'python test_vocspsm_resnet.py --restore-from {tmp_path}/out/model' in printed
 
 
@@ -447,7 +447,7 @@ def test_keras_vgg16_without_its_top_gets_a_fresh_one(tmp_path, convert):
     model = keras.applications.VGG16(weights=None, include_top=False)
     model.save(tmp_path / 'notop.h5')
     printed = convert('vgg', tmp_path / 'notop.h5', tmp_path / 'out')
-    assert '32 variables, 26 from SRC' in printed and 'drawn anew: fc6_weights' in printed
+    assert '32 variables, 26 read' in printed and 'drawn anew: fc6_weights' in printed
 
 
 # --- the classifier ------------------------------------------------------------------------------
@@ -463,7 +463,7 @@ def test_a_classifier_of_another_number_of_classes_is_drawn_anew(tmp_path, conve
     assert kernel.shape == (3, 3, 128, 7)
     assert np.std(kernel) == pytest.approx(0.01, rel=0.05)
     assert not first['fc1_voc12_c0/biases'].any()
-    assert '520 from SRC' in printed and '--num_classes 7' in printed
+    assert '520 read' in printed and '--num_classes 7' in printed
 
 
 def test_a_classifier_of_the_number_asked_for_is_kept(tmp_path, convert):

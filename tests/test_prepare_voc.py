@@ -70,7 +70,7 @@ def test_voc_is_found_and_its_lists_are_written(devkit, given):
     tags = read_tags(devkit.parent / 'dataset/tags.txt')
     assert tags == {'2007_000001': (1, 15), '2008_000007': (2, 15), '2011_000003': (3, 15)}
     assert 'train.txt: 3 images, complete' in result.out
-    assert 'Every image and mask is there and fits.' in result.out
+    assert 'Every image and mask of these lists is there and fits.' in result.out
 
 
 def test_a_second_run_changes_nothing(devkit):
