@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 import deeplab_resnet
 import deeplab_vgg
-from deeplablib import errors
+from deeplablib import checkpoints, errors
 from deeplablib.errors import InputError
 from deeplablib.files import make_output_folder
 from deeplablib.images import read_image, write_image, write_mask
@@ -99,8 +99,9 @@ def main():
     samples = find_images(args.images)
     check_samples(samples, '.')
     check_outputs(samples, args.save_dir)
-    name, model = load_model(NETWORKS, args.restore_from)
-    print(f'Restored {name} from {args.restore_from}')
+    prefix = checkpoints.find(args.restore_from)
+    name, model = load_model(NETWORKS, prefix)
+    print(f'Restored {name} from {prefix}')
     save_dir = make_output_folder(args.save_dir)
     predict = make_predictor(
         model, NETWORKS[name].scores, img_mean=IMG_MEAN, precision=args.precision

@@ -2,6 +2,7 @@
 
 import argparse
 
+from deeplablib import checkpoints
 from deeplablib.crf import DEFAULT_PRESET, PRESETS
 from deeplablib.crf_samples import crf_samples
 from deeplablib.errors import InputError
@@ -75,10 +76,11 @@ def predict_and_evaluate(networks, description, sibling, **defaults):
     if args.num_steps is not None and args.num_steps < 1:
         raise InputError(f'--num-steps {args.num_steps}: at least one image is needed')
     samples = read_list(args.data_list, args.data_dir)[: args.num_steps]
-    name, model = load_model(networks, args.restore_from, f'; for others there is {sibling}')
+    prefix = checkpoints.find(args.restore_from)
+    name, model = load_model(networks, prefix, f'; for others there is {sibling}')
     network = networks[name]
     num_classes = model.output.shape[-1]
-    print(f'Restored model parameters of {name} from {args.restore_from}')
+    print(f'Restored model parameters of {name} from {prefix}')
     check_samples(samples, args.data_dir, num_classes)
     check_outputs(samples, args.save_dir)
     allowed = args.tags and allowed_classes(read_tags(args.tags, num_classes), samples, num_classes)
