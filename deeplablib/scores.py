@@ -1,7 +1,8 @@
 """Score files: what a multi-scale test saves of an image for the CRF.
 
 NAME.npz holds `scores`, float16 [height / 8, width / 8, classes]: the fused scores at network
-resolution; `size`, the image's (height, width); and `kind`, 'logits' or 'probabilities'.
+resolution; `size`, the image's (height, width); `kind`, 'logits' or 'probabilities'; and `name`,
+NAME: most photographs of VOC have one size, which does not tell one from another.
 """
 
 import zipfile
@@ -28,18 +29,25 @@ def write_scores(path, scores, size, kind):
     limits = np.finfo(np.float16)
     scores = np.clip(scores, limits.min, limits.max).astype(np.float16)
     with replacing(path) as temporary, temporary.open('wb') as file:
-        np.savez_compressed(file, scores=scores, size=np.array(size, np.int32), kind=np.array(kind))
+        np.savez_compressed(
+            file,
+            scores=scores,
+            size=np.array(size, np.int32),
+            kind=np.array(kind),
+            name=np.array(path.stem),
+        )
 
 
 def read_scores(path):
     """Read one score file.
 
     Returns (scores as float32 [height / 8, width / 8, classes], (height, width), kind).
-    Raises InputError when it cannot be read or is no score file.
+    Raises InputError when it cannot be read, is no score file, or is that of another image.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            scores, size, kind = file['scores'], file['size'], str(file['kind'])
+            scores, size = file['scores'], file['size']
+            kind, name = str(file['kind']), str(file['name'])
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f'{path}: cannot read the scores ({reason})') from None
@@ -47,6 +55,8 @@ def read_scores(path):
         raise InputError(f'{path}: not a score file ({error})') from None
     if scores.ndim != 3 or size.shape != (2,) or kind not in KINDS:
         raise InputError(f'{path}: not a score file (shape {scores.shape}, kind {kind})')
+    if name != path.stem:
+        raise InputError(f'{path}: holds the scores of another image, {name}')
     return scores.astype(np.float32), tuple(int(n) for n in size), kind
 
 

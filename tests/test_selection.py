@@ -337,7 +337,7 @@ def test_bad_selections_are_named(data):
 
 def test_bad_scores_are_named_and_leave_no_table(data):
     shutil.copy(data / f'scores/{NAMES[1]}.npz', data / f'scores/{NAMES[0]}.npz')
-    bad(run_refine(data), f'{NAMES[0]}.npz: scores of an image of')
+    bad(run_refine(data), f'{NAMES[0]}.npz: holds the scores of another image, {NAMES[1]}')
     assert not (data / 'refined/scores.csv').exists()
     (data / f'scores/{NAMES[0]}.npz').unlink()
     bad(run_refine(data), 'list.txt, line 1: no scores at')
