@@ -16,7 +16,7 @@ def confusion_matrix(truth, prediction, num_classes=NUM_CLASSES):
     """
     pairs = truth.astype(np.intp).reshape(-1) * 256 + prediction.reshape(-1)
     counts = np.bincount(pairs, minlength=256 * 256).reshape(256, 256)
-    return counts[:num_classes, :num_classes]
+    return counts[:num_classes, :num_classes].copy()  # a view would keep all 65,536 counts
 
 
 def evaluate(pairs, num_classes=NUM_CLASSES, ignore_label=IGNORE_LABEL):
