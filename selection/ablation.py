@@ -23,11 +23,10 @@ import numpy as np
 from deeplablib import errors
 from deeplablib.errors import InputError
 from deeplablib.files import make_output_folder, replacing
-from deeplablib.metrics import mean_iou
 from deeplablib.samples import read_list
 from deeplablib.stages import Stage, run_stages
 from selection import rounds, toy
-from selection.evidence import rank_correlation, true_confusions
+from selection.evidence import rank_correlation, true_confusions, true_quality
 from selection.quality import list_quality
 from selection.refine import TABLE
 from selection.table import read_column, write_table
@@ -42,15 +41,16 @@ TITLES = (
 )
 
 
-def seed_stages(seed, work, arms, number):
+def seed_stages(seed, work, arms, number, settings=toy.SETTINGS):
     """The stages of one seed.
 
     seed: int. work: absolute folder of the seed. arms: of ARMS. number: rounds.
+    settings: rounds.Settings of the rounds. Returns the stages and the Data of the seed.
     """
     stages, data = toy.data_stages(work, seed)
     more, first_list = rounds.proxies(data, work)
     stages += more
-    first, _ = rounds.one_round(1, data, toy.SETTINGS, first_list, work, goes_on=True)
+    first, _ = rounds.one_round(1, data, settings, first_list, work, goes_on=True)
     stages += first[:-1]  # but for the choice, which is the arms'
     flags = ('--masks', work / 'proxies', '--scores', work / 'round_1/train/scores')
     command = ('-m', 'selection.score', *rounds.image_flags(data), *flags)
@@ -60,16 +60,16 @@ def seed_stages(seed, work, arms, number):
         folder = work / arm
         before = work / 'round_1'
         for k in range(2, number + 1):
-            choice, train_list = _choice(arm, k, data, before, folder)
+            choice, train_list = _choice(arm, k, data, settings, before, folder)
             goes_on = k < number
-            one, _ = rounds.one_round(k, data, toy.SETTINGS, train_list, folder, goes_on)
+            one, _ = rounds.one_round(k, data, settings, train_list, folder, goes_on)
             named = [replace(stage, name=f'{arm}: {stage.name}') for stage in choice + one]
             stages += named[:-1] if goes_on else named
             before = folder / f'round_{k}'
     return stages, data
 
 
-def _choice(arm, k, data, before, folder):
+def _choice(arm, k, data, settings, before, folder):
     """The stages that choose the list of round k, and the list."""
     refined, out = before / 'refined', folder / f'train_{k}.txt'
     name = f'round {k}'
@@ -84,12 +84,12 @@ def _choice(arm, k, data, before, folder):
         pixels = Stage(f'{name} pixels', (*command, '--threshold', PIXEL_THRESHOLD), sure)
         return [pixels, rounds.keep_all(name, data, sure, out)], out
     if arm == 'selection':
-        return [rounds.select(name, data, toy.SETTINGS, refined, out)], out
+        return [rounds.select(name, data, settings, refined, out)], out
     table = folder / f'{arm}_{k}.csv'
     command = ('-m', 'selection.ablation', '--write-table', arm, '--masks', refined)
     command += ('--truth', data.val_masks, '--table', table)
     scores = Stage(f'{name} scores', command, table)
-    return [scores, rounds.select(name, data, toy.SETTINGS, refined, out, table)], out
+    return [scores, rounds.select(name, data, settings, refined, out, table)], out
 
 
 def write_scores(arm, masks, truth, table):
@@ -99,7 +99,7 @@ def write_scores(arm, masks, truth, table):
         random = np.random.default_rng([*table.stem.encode()])  # another choice in each round
         values = random.permutation(len(names)) / len(names)
     else:
-        values = [mean_iou(counts) for counts in true_confusions(names, masks, truth)]
+        values = true_quality(true_confusions(names, masks, truth))
     make_output_folder(table.parent)
     rows = {name: (value,) for name, value in zip(names, values, strict=True)}
     write_table(table, [toy.SETTINGS.measure], rows)
@@ -182,6 +182,8 @@ def get_arguments():
     parser.add_argument('--seeds', type=int, nargs='+', default=[2, 3, 4], help='default: 2 3 4')
     parser.add_argument('--arms', nargs='+', choices=ARMS, default=ARMS, help='default: all')
     parser.add_argument('--rounds', type=int, default=3, help='at least 2 (default: 3)')
+    parser.add_argument('--learning-rate', type=float, help='of every training but the initial one')
+    parser.add_argument('--fraction', type=float, help='of the masks that go on')
     parser.add_argument('--work-dir', type=Path, default='./result/ablation')
     parser.add_argument('--dry-run', action='store_true', help='only print the commands')
     step = parser.add_argument_group('one step of it, which the stages call')
@@ -200,10 +202,16 @@ def main():
     if args.rounds < 2:
         raise InputError('--rounds must be at least 2: the arms part after the first')
     work = args.work_dir.resolve()
+    settings = toy.SETTINGS
+    if args.learning_rate is not None:
+        rate = ('--learning_rate', args.learning_rate)  # the last one counts
+        settings = replace(settings, train_flags=(*settings.train_flags, *rate))
+    if args.fraction is not None:
+        settings = replace(settings, fraction=args.fraction)
     results = {}
     for seed in args.seeds:
         folder = work / f'seed_{seed}'
-        stages, data = seed_stages(seed, folder, args.arms, args.rounds)
+        stages, data = seed_stages(seed, folder, args.arms, args.rounds, settings)
         run_stages(stages, folder, args.dry_run)
         if not args.dry_run:
             results[seed] = summary(folder, data, args.arms, args.rounds)

@@ -34,12 +34,20 @@ def true_confusions(names, masks, truth, jobs=-1):
     return [counts for counts, _ in for_each(compare, pairs, 'comparing', jobs)]
 
 
+def true_quality(confusions):
+    """The true mean IoU of each mask; 0 for one without a labelled pixel.
+
+    confusions: as from true_confusions. Returns float [images].
+    """
+    return np.nan_to_num([mean_iou(counts) for counts in confusions])
+
+
 def rank_correlation(scores, confusions):
     """Spearman's rank correlation of scores with the true mean IoU of the masks.
 
     scores: float [images]. confusions: as from true_confusions. Returns a float.
     """
-    return float(spearmanr(scores, [mean_iou(counts) for counts in confusions]).statistic)
+    return float(spearmanr(scores, true_quality(confusions)).statistic)
 
 
 def kept_quality(kept, confusions, allowed):

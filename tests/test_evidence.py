@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selection.evidence import kept_quality, rank_correlation
+from selection.evidence import kept_quality, rank_correlation, true_quality
 from selection.table import write_table
 from tests.command import run_command
 
@@ -19,6 +19,10 @@ ALLOWED = np.array([[1, 1, 0], [1, 1, 1], [1, 0, 1]], bool)
 def test_scores_in_the_order_of_the_truth_correlate_fully():
     assert rank_correlation([0.9, 0.5, 0.1], CONFUSIONS) == pytest.approx(1)
     assert rank_correlation([0.1, 0.5, 0.9], CONFUSIONS) == pytest.approx(-1)
+
+
+def test_a_mask_without_a_labelled_pixel_has_no_quality():
+    assert true_quality(CONFUSIONS * [[[1]], [[1]], [[0]]]).tolist() == [1, 0.25, 0]
 
 
 def test_the_quality_of_a_choice_is_that_of_its_masks_together():
