@@ -5,7 +5,7 @@ python -m selection.candidates --masks ./result/proxies ./result/refined ./resul
     --scores ./result/scores --out ./result/best
 
 Known: the same group's later work chooses among these three for each image. Reconstructed: the
-choice, by agreement with the network.
+choice, by agreement with the network, which favours the mask that was made from its own labels.
 """
 
 from collections import Counter

@@ -3,8 +3,8 @@
 python -m selection.pixels --masks ./result/refined --scores ./result/scores --threshold 0.7 \
     --out ./result/pixels
 
-Reconstructed. Not part of the default rounds: it makes labels better and the trained network
-worse, as it takes away object boundaries and the very pixels that the CRF mended.
+Reconstructed. Not part of the default rounds: it makes labels better, but takes away object
+boundaries and the very pixels that the CRF mended; what it did to networks is in docs/selection.md.
 """
 
 import argparse

@@ -124,6 +124,8 @@ def main():
     args = get_arguments()
     samples, allowed = read_samples(args)
     out = make_output_folder(args.out)
+    if not args.saliency:
+        print('note: without --saliency nearly every pixel gets a label, right or wrong')
     if args.resume:
         samples = [s for s in samples if not (out / f'{s.name}.png').is_file()]
     late_fill_in = None if args.no_late_fill_in else LATE_FILL_IN
