@@ -4,6 +4,7 @@
     python reproduce.py resnet --cues DIR [--saliency DIR]  on PASCAL VOC, from localization cues
     python reproduce.py resnet --annotations DIR DIR DIR    from the annotations of each round
     python reproduce.py vgg --annotations DIR               VGG16, from the final annotations
+    python reproduce.py vgg --annotations result/resnet/train_3.txt    the same, from a list
 
 Each stage is a command that can be run by hand (--dry-run prints them, and an estimate of time and
 disk), is recorded in WORK_DIR/stages.json when it is done, and is not done again: after a stop, run
@@ -80,7 +81,9 @@ def get_arguments():
     source = voc.add_mutually_exclusive_group()
     source.add_argument('--cues', help='folder of localization cues, NAME_<class id - 1>.png')
     source.add_argument(
-        '--annotations', nargs='+', help='folders of annotations, NAME.png, one a round'
+        '--annotations',
+        nargs='+',
+        help='folders of annotations, NAME.png, or lists of images and annotations; one a round',
     )
     voc.add_argument('--saliency', help='folder of saliency maps, NAME.png')
     voc.add_argument(
@@ -128,8 +131,8 @@ def voc_data(args):
         cues=args.cues and existing(args.cues, cue_help),
         saliency=args.saliency and existing(args.saliency, 'a folder of NAME.png'),
     )
-    for folder in args.annotations or ():
-        existing(folder, 'a folder of annotations, NAME.png')
+    for path in args.annotations or ():
+        existing(path, 'a folder of annotations, NAME.png, or a list')
     return data, missing
 
 
@@ -158,9 +161,9 @@ def make_plan(args, work):
     if args.steps:
         settings = replace(settings, num_steps=args.steps)
     if args.annotations:
-        folders = [Path(folder).resolve() for folder in args.annotations]
-        more, model = rounds.given_annotations(data, settings, work, folders)
-        number = len(folders)
+        annotations = [Path(path).resolve() for path in args.annotations]
+        more, model = rounds.given_annotations(data, settings, work, annotations)
+        number = len(annotations)
     elif data.cues:
         more, model = rounds.all_rounds(data, settings, work, number)
     else:

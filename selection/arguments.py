@@ -1,8 +1,10 @@
 """The flags that the steps have in common."""
 
 import argparse
+from pathlib import Path
 
 from deeplablib import parallel
+from deeplablib.errors import InputError
 from deeplablib.sample_check import check_outputs, check_samples
 from deeplablib.samples import read_list
 from deeplablib.tags import allowed_classes, read_tags
@@ -48,5 +50,8 @@ def read_samples(args):
     samples = read_list(args.data_list, args.data_dir)
     allowed = allowed_classes(read_tags(args.tags), samples)
     check_samples(samples, args.data_dir)
-    check_outputs(samples, args.out)
+    out = Path(args.out)
+    check_outputs(samples, out)
+    if out.resolve() in (Path(args.data_list).resolve(), Path(args.tags).resolve()):
+        raise InputError(f'{out}: the result would overwrite what it is made from')
     return samples, allowed

@@ -35,7 +35,7 @@ def select_masks(scores, allowed, fraction=FRACTION, threshold=None, class_minim
     scores: float [images]. allowed: bool [images, classes]; column 0 is the background.
     fraction, class_minimum: 0 to 1. threshold: 0 to 1, or None for the fraction.
     Returns bool [images].
-    Raises InputError when a value is outside [0, 1] or no score reaches the threshold.
+    Raises InputError when a value is outside [0, 1] or nothing would be kept.
     """
     scores, allowed = np.asarray(scores, float), np.asarray(allowed, bool)
     _check(fraction=fraction, threshold=threshold, class_minimum=class_minimum)
@@ -54,6 +54,8 @@ def select_masks(scores, allowed, fraction=FRACTION, threshold=None, class_minim
     for shown in allowed.T[1:]:
         of_class = ranking[shown[ranking]]
         kept[of_class[: _count(class_minimum, of_class)]] = True
+    if not kept.any():
+        raise InputError(f'fraction {fraction} and class minimum {class_minimum} keep no mask')
     return kept
 
 
@@ -89,9 +91,13 @@ def _check(**values):
             raise InputError(f'{name.replace("_", " ")} {value}: must be from 0 to 1')
 
 
-def add_selection_flags(parser):
+def add_selection_flags(parser, need_table=False):
     """Add the flags that say which masks are kept; read_selection reads them back."""
-    parser.add_argument('--table', help='scores, CSV; without it every mask goes on')
+    parser.add_argument(
+        '--table',
+        required=need_table,
+        help='scores, CSV' + '; without it every mask that is there goes on' * (not need_table),
+    )
     parser.add_argument('--masks', required=True, help='folder of the masks that go on, NAME.png')
     parser.add_argument(
         '--measure', default=MEASURE, help='column of the table (default: %(default)s)'
@@ -120,21 +126,27 @@ def read_selection(args, samples, allowed):
     Raises InputError as select_masks and read_column do, and for every missing mask.
     """
     names = [sample.name for sample in samples]
+    masks = [Path(args.masks) / f'{name}.png' for name in names]
     if args.table is None:
-        scores, kept = np.ones(len(names)), np.ones(len(names), bool)
-    else:
-        scores = np.array(read_column(args.table, args.measure, names))
-        kept = select_masks(scores, allowed, args.fraction, args.threshold, args.class_minimum)
-    masks = Path(args.masks)
-    check_files_of(samples, masks, 'mask')
-    return scores, kept, [masks / f'{name}.png' for name in names]
+        kept = np.array([path.is_file() for path in masks])
+        if not kept.any():
+            raise InputError(f'{args.masks}: no mask of any image of {args.data_list}')
+        return np.ones(len(names)), kept, masks
+    scores = np.array(read_column(args.table, args.measure, names))
+    kept = select_masks(scores, allowed, args.fraction, args.threshold, args.class_minimum)
+    check_files_of(samples, Path(args.masks), 'mask')
+    return scores, kept, masks
 
 
 def get_arguments():
     """Parse the command line."""
     parser = step_parser(__doc__, './result/train.txt', 'list of the selected samples')
     add_selection_flags(parser)
-    return parser.parse_args()
+    args = parser.parse_args()
+    choice = ('measure', 'fraction', 'threshold', 'class_minimum')
+    if args.table is None and any(getattr(args, f) != parser.get_default(f) for f in choice):
+        raise InputError('without --table there are no scores to choose masks by')
+    return args
 
 
 def main():

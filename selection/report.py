@@ -32,6 +32,7 @@ _STYLE = """
 body { font: 15px sans-serif; margin: 2em auto; max-width: 1050px }
 td, th { padding: 2px 12px 2px 0; text-align: right }
 td:first-child, th:first-child { text-align: left }
+b { display: inline-block; width: 12px; height: 12px; margin-right: 6px }
 """
 
 
@@ -79,7 +80,7 @@ def panel(image, annotation, mask, kept):
     size = width, max(1, round(image.shape[0] * width / image.shape[1]))
     drawn = Image.new('RGB', (len(parts) * (width + 4) - 4, size[1]), 'white')
     for i, part in enumerate(parts):
-        drawn.paste(Image.fromarray(part).resize(size), (i * (width + 4), 0))
+        drawn.paste(Image.fromarray(part).resize(size, Image.NEAREST), (i * (width + 4), 0))
     return drawn
 
 
@@ -100,7 +101,8 @@ def report(samples, allowed, scores, kept, masks, level, title, annotations=None
     ]
     for i in np.flatnonzero(allowed[:, 1:].any(0)) + 1:
         shown, chosen = allowed[:, i], (kept & allowed[:, i]).sum()
-        cells = (CLASSES[i], shown.sum(), chosen, shown.sum() - chosen)
+        swatch = '<b style="background:#{:02x}{:02x}{:02x}"></b>'.format(*_COLOURS[i])
+        cells = (swatch + CLASSES[i], shown.sum(), chosen, shown.sum() - chosen)
         lines.append(
             ''.join(['<tr>', *(f'<td>{cell}' for cell in cells)])
             + f'<td>{np.median(scores[shown]):.3f}'
@@ -135,7 +137,7 @@ def _embedded(data, kind):
 def get_arguments():
     """Parse the command line."""
     parser = step_parser(__doc__, './result/report.html', 'where the page goes')
-    add_selection_flags(parser)
+    add_selection_flags(parser, need_table=True)
     parser.add_argument('--annotations', help='folder of what the network was trained on, NAME.png')
     return parser.parse_args()
 

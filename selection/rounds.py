@@ -79,7 +79,7 @@ def train(name, data, settings, train_list, out):
         *('--data_dir', data.data_dir, '--data_list', train_list, '--modeldir', out),
     )
     command = ('main.py', *flags, *settings.train_flags)
-    return Stage(f'{name} train', command, out, (data.init_file,))
+    return Stage(f'{name} train', command, out, (data.init_file, train_list))
 
 
 def predict(name, data, settings, model, image_list, out, *flags):
@@ -156,20 +156,21 @@ def all_rounds(data, settings, work, rounds):
     return stages, work / f'round_{rounds}' / 'model'
 
 
-def given_annotations(data, settings, work, folders):
+def given_annotations(data, settings, work, annotations):
     """The rounds where the annotations of each are given: train on each, in turn.
 
-    The lists come first: they find what is missing of any round before the first is trained.
-    folders: of NAME.png, one a round. Returns the stages and the folder of the last model.
+    annotations: absolute paths, one a round: a folder of NAME.png, of which every mask is taken, or
+    a list of images and masks. Returns the stages and the folder of the last model.
     """
-    stages = [
-        keep_all(f'list {number}', data, folder, work / f'train_{number}.txt')
-        for number, folder in enumerate(folders, 1)
-    ]
-    for number, every in enumerate(tuple(stages), 1):
-        more, _ = one_round(number, data, settings, every.output, work, goes_on=False)
+    stages, lists = [], list(annotations)
+    for number, given in enumerate(annotations, 1):
+        if not given.is_file():  # all of them first: an empty folder is found before any training
+            lists[number - 1] = work / f'train_{number}.txt'
+            stages.append(keep_all(f'list {number}', data, given, lists[number - 1]))
+    for number, train_list in enumerate(lists, 1):
+        more, _ = one_round(number, data, settings, train_list, work, goes_on=False)
         stages += more
-    return stages, work / f'round_{len(folders)}' / 'model'
+    return stages, work / f'round_{len(lists)}' / 'model'
 
 
 def final_test(data, settings, model, work):

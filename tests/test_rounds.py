@@ -70,6 +70,17 @@ def test_given_annotations_are_trained_on_without_any_selection():
     assert [flag(stage, '--masks') for stage in stages[:2]] == [str(WORK / 'a'), str(WORK / 'b')]
 
 
+def test_an_annotation_list_is_trained_on_as_it_is(tmp_path):
+    (tmp_path / 'train_3.txt').write_text('/a.jpg /b.png')
+    _, data = toy.data_stages(WORK, seed=5)
+    given = [WORK / 'a', tmp_path / 'train_3.txt']
+    stages, _ = rounds.given_annotations(data, toy.SETTINGS, WORK, given)
+    trainings = [stage for stage in stages if stage.name.endswith('train')]
+    lists = [str(WORK / 'train_1.txt'), str(tmp_path / 'train_3.txt')]
+    assert [flag(stage, '--data_list') for stage in trainings] == lists
+    assert after_a_change(stages, tmp_path / 'train_3.txt')[0] == 'round 2 train'
+
+
 def after_a_change(stages, path):
     """The stages that are stale when what stands at a path has changed."""
     before = stage_entries(stages)
@@ -102,9 +113,11 @@ def test_only_what_depends_on_an_input_is_stale_when_it_changes(tmp_path):
     of_val = [name for name in names if 'evaluate' in name or 'predict val' in name]
     assert set(after_a_change(stages, data.val_list)) == {*of_val, 'last predict last', 'CRF'}
 
-    folders = [given('a'), given('b')]
+    folders = [tmp_path / 'a', tmp_path / 'b']
+    for folder in folders:
+        folder.mkdir()
     stages, _ = rounds.given_annotations(data, toy.SETTINGS, WORK, folders)
-    stale = after_a_change(stages, folders[1])
+    stale = after_a_change(stages, folders[1] / 'mask.png')
     assert stale == [n for n in map(lambda s: s.name, stages) if 'list 2' in n or 'round 2' in n]
 
 
@@ -190,16 +203,19 @@ def test_ignored_pixels_have_no_part_in_the_quality_of_a_mask(tmp_path):
 
 
 def test_tables_that_stand_in_for_scores(tmp_path):
-    write_masks(tmp_path / 'truth', {'a': [[0, 1]], 'b': [[0, 2]]})
-    write_masks(tmp_path / 'masks', {'a': [[0, 1]], 'b': [[0, 0]]})
+    write_masks(tmp_path / 'truth', {'a': [[0, 1]], 'b': [[0, 2]], 'c': [[1, 1]]})
+    write_masks(tmp_path / 'masks', {'a': [[0, 1]], 'b': [[0, 0]], 'c': [[255, 255]]})
     where = ('--masks', tmp_path / 'masks', '--truth', tmp_path / 'truth')
     for arm in ('oracle', 'random'):
         table = tmp_path / arm / 'table.csv'
-        assert run_command('selection.ablation', '--write-table', arm, *where, '--table', table)
+        result = run_command('selection.ablation', '--write-table', arm, *where, '--table', table)
+        assert result.code == 0
     rows = (tmp_path / 'oracle/table.csv').read_text().splitlines()
-    assert rows == ['name,crf_agreement', 'a,1.000000', 'b,0.250000']
+    assert rows == ['name,crf_agreement', 'a,1.000000', 'b,0.250000', 'c,0.000000']
     random = (tmp_path / 'random/table.csv').read_text().splitlines()
-    assert sorted(line.split(',')[1] for line in random[1:]) == ['0.000000', '0.500000']
+    assert sorted(line.split(',')[1] for line in random[1:]) == [
+        *('0.000000', '0.333333', '0.666667')
+    ]
 
 
 def test_the_ablation_report_gives_mean_and_spread_over_the_seeds():

@@ -332,7 +332,20 @@ def test_bad_selections_are_named(data):
     (data / f'refined/{NAMES[0]}.png').unlink()
     write_table(table, ['crf_agreement'], {name: [0.5] for name in NAMES})
     bad(run_masks(data), 'no mask at')
+    bad(run_masks(data, '--fraction', '0', '--class-minimum', '0'), 'keep no mask')
+    bad(run_masks(data, '--out', data / 'list.txt'), 'would overwrite what it is made from')
     assert not (data / 'train.txt').exists()
+
+
+def test_without_a_table_the_masks_that_are_there_go_on(data):
+    run_refine(data)
+    (data / f'refined/{NAMES[0]}.png').unlink()
+    given = ('--masks', data / 'refined', '--out', data / 'train.txt')
+    result = run('masks', data, *given)
+    assert result.code == 0 and 'all               3 images,      2 kept' in result.out
+    assert [s.name for s in read_list(data / 'train.txt', data)] == NAMES[1:]
+    bad(run('masks', data, *given, '--threshold', '0.8'), 'without --table there are no scores')
+    bad(run('masks', data, *given, '--masks', data / 'scores'), 'no mask of any image of')
 
 
 def test_bad_scores_are_named_and_leave_no_table(data):
@@ -427,7 +440,7 @@ def test_report_is_one_page_with_every_picture_in_it(data):
     page = (data / 'r.html').read_text()
     assert '1 of 3 masks are kept' in page
     assert 'gold_000002: 1.000, kept (no tags)' in page
-    assert '<td>bird<td>1<td>0<td>1' in page
+    assert '<td><b style="background:#808000"></b>bird<td>1<td>0<td>1' in page
     assert page.count('<img') == page.count('src="data:image/') == 1 + 3 * 3
     assert 'http' not in page
     (data / f'refined/{NAMES[0]}.png').unlink()
@@ -440,6 +453,14 @@ def test_panel_dims_what_does_not_go_on():
     kept = np.array(panel(image, None, labels, True))[:, -2:, 0]
     assert kept.tolist() == [[100, 40], [100, 100]]
     assert (np.array(panel(image, None, labels, False))[:, -2:] == 40).all()
+
+
+def test_panel_made_smaller_shows_no_colour_that_is_not_in_the_masks():
+    labels = np.zeros((400, 500), np.uint8)
+    labels[100:300, 200:333] = 15
+    drawn = np.array(panel(np.zeros((400, 500, 3), np.uint8), None, labels, True))
+    colours = np.unique(drawn[:, 244:484].reshape(-1, 3), axis=0)
+    assert colours.tolist() == [[0, 0, 0], [192, 128, 128]]
 
 
 # Saliency, and candidates
