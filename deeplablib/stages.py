@@ -1,10 +1,9 @@
 """A long piece of work as a row of commands: what is done is recorded and not done again."""
 
 import hashlib
+import itertools
 import json
-import os
 import shlex
-import shutil
 import subprocess
 import sys
 import time
@@ -40,8 +39,8 @@ def run_stages(stages, work_dir, dry_run=False, title=None):
 
     A stage is done when the record holds it with its command, the state of its inputs, and those
     of the earlier stages whose outputs its command names. One that was stopped goes on from what it
-    left; one that differs from the record is stale: what it left is removed first. What the record
-    does not know is never removed.
+    left; one that differs from the record is stale: what it left is set aside first, as
+    NAME.stale-1 or the next number that is free. Nothing is ever removed.
     stages: list of Stage. work_dir: folder of the record. dry_run: only say what would be done.
     title: what the run is; one folder is for runs of one title. None: not checked.
     Returns the stages that were not done before.
@@ -75,7 +74,7 @@ def run_stages(stages, work_dir, dry_run=False, title=None):
                     f'{stage.output}: is there, but not in {work_dir / RECORD}; move it away'
                 )
             if state.startswith(STALE):
-                _remove(stage.output)
+                _set_aside(stage.output)
             started = time.monotonic()
             entry = record[stage.name] = entries[stage.name] | {'title': title, 'done': False}
             _write_record(work_dir, record)
@@ -122,15 +121,15 @@ def _given(stage, others):
 
 
 def _fingerprint(path):
-    """A hash of a file, or of the names, sizes and times of the files of a folder; None: missing.
+    """A hash of what a file, or the files of a folder, hold; None when it is not there.
 
-    A folder may hold gigabytes: its files are not read.
+    Hidden files do not count: what lists folders likes to leave them there.
     """
     try:
         if not path.is_dir():
             return _hash(path.read_bytes())
-        files = [(entry.name, entry.stat()) for entry in os.scandir(path)]
-        return _hash(str(sorted((name, s.st_size, s.st_mtime_ns) for name, s in files)))
+        files = [file for file in sorted(path.glob('[!.]*')) if file.is_file()]
+        return _hash(str([(file.name, _hash(file.read_bytes())) for file in files]))
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -170,11 +169,13 @@ def _run(stage, lock):
         sys.exit(code if code in (1, 2) else 1)
 
 
-def _remove(output):
-    if output.is_dir():
-        shutil.rmtree(output)
-    else:
-        output.unlink(missing_ok=True)
+def _set_aside(output):
+    # Removing could take away a training of days, and when stopped leave half of it as if done.
+    if output.exists():
+        names = (output.with_name(f'{output.name}.stale-{n}') for n in itertools.count(1))
+        aside = next(name for name in names if not name.exists())
+        output.rename(aside)
+        print(f'  what was there is now {aside}; remove it when you need it no more')
 
 
 def _read_record(work_dir, title):

@@ -56,7 +56,10 @@ def test_a_changed_command_makes_it_and_what_reads_its_output_stale(tmp_path, ca
     ran(tmp_path)
     assert [stage.name for stage in run_stages(stages('y'), tmp_path)] == ['b', 'c', 'd']
     assert ran(tmp_path) == ['b', 'c', 'd']
-    assert (tmp_path / 'b').read_text() == 'y', 'the stale output was not removed'
+    assert (tmp_path / 'b').read_text() == 'y', 'it went on from the stale output'
+    assert (tmp_path / 'b.stale-1').read_text() == 'x', 'the stale output was removed'
+    run_stages(stages('z'), tmp_path)
+    assert (tmp_path / 'b.stale-2').read_text() == 'y'
     out = capfd.readouterr().out
     assert '[2/5] b: stale, its command has changed' in out
     assert '[3/5] c: stale, b has changed' in out and '[5/5] e: done' in out
@@ -89,14 +92,13 @@ def test_a_changed_input_makes_a_stage_stale(tmp_path, capfd):
     assert f'a: stale, {source} has changed' in capfd.readouterr().out
 
 
-def test_a_folder_has_changed_when_a_file_in_it_has(tmp_path):
+def test_a_folder_has_changed_when_what_a_file_in_it_holds_has(tmp_path):
     folder = tmp_path / 'cues'
     folder.mkdir()
     stages = [writer('a', tmp_path, inputs=(folder,))]
     for change in (
         lambda: (folder / 'x.png').write_text('1'),
-        lambda: (folder / 'x.png').write_text('12'),
-        lambda: os.utime(folder / 'x.png', (1, 1)),
+        lambda: (folder / 'x.png').write_text('2'),
         lambda: (folder / 'x.png').rename(folder / 'y.png'),
     ):
         run_stages(stages, tmp_path)
@@ -106,6 +108,10 @@ def test_a_folder_has_changed_when_a_file_in_it_has(tmp_path):
         change()
         run_stages(stages, tmp_path)
         assert ran(tmp_path) == ['a']
+    os.utime(folder / 'y.png', (1, 1))  # as a copy would have
+    (folder / '.DS_Store').touch()
+    run_stages(stages, tmp_path)
+    assert not ran(tmp_path)
 
 
 def test_a_stage_whose_output_is_gone_is_done_again(tmp_path):
