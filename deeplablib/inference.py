@@ -3,7 +3,7 @@
 from deeplablib.backend import keras, tf
 from deeplablib.images import IMG_MEAN
 from deeplablib.inputs import preprocess
-from deeplablib.layers import Conv2D
+from deeplablib.layers import Conv2D, ends_in_classes, folded, norms_after
 from deeplablib.resize import resize_bilinear
 
 SCALES = (1.0, 0.75, 0.5)
@@ -13,19 +13,13 @@ SINGLE_SCALE = (1.0,)
 def prediction_model(model, precision='float32'):
     """Copy a model into the form that predicts fastest.
 
-    Each batch norm is folded into the convolution before it: with s = gamma / sqrt(variance +
-    epsilon), the kernel is multiplied by s and the bias is beta - mean * s. In bfloat16 every
-    convolution keeps its weights in that type but the ones into the classes: those stay float32,
-    which is faster there (few channels) and keeps the scores exact to float32.
+    Each batch norm is folded into the convolution before it (layers.folded). In bfloat16 every
+    convolution keeps its weights in that type but the ones into the classes.
 
     model: a network with its weights; it is left as it is. precision: 'float32' or 'bfloat16'.
     Returns a Keras model with the same input and float32 logits.
     """
-    norms = {
-        layer.input._keras_history.operation.name: layer
-        for layer in model.layers
-        if isinstance(layer, keras.layers.BatchNormalization)
-    }
+    norms = norms_after(model)
 
     def copy(layer):
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -33,10 +27,8 @@ def prediction_model(model, precision='float32'):
         config = layer.get_config()
         if isinstance(layer, Conv2D):
             config['use_bias'] = layer.use_bias or layer.name in norms
-            to_classes = layer.filters == model.output.shape[-1] and layer.name not in norms
-            config['dtype'] = 'float32' if to_classes else precision
-        elif not isinstance(layer, keras.layers.InputLayer):
-            config['dtype'] = precision if layer.output is not model.output else 'float32'
+        if not isinstance(layer, keras.layers.InputLayer):
+            config['dtype'] = 'float32' if ends_in_classes(layer, model) else precision
         return type(layer).from_config(config)
 
     def call(layer, inputs, **_):
@@ -45,9 +37,9 @@ def prediction_model(model, precision='float32'):
     copied = keras.models.clone_model(model, clone_function=copy, call_function=call)
     for layer in model.layers:
         if isinstance(layer, Conv2D):
-            weights = [tf.convert_to_tensor(weight) for weight in layer.weights]
+            weights = layer.weights
             if layer.name in norms:
-                weights = _folded(*weights, norms[layer.name])
+                weights = folded(layer.kernel, layer.bias, norms[layer.name])
             copied.get_layer(layer.name).set_weights(weights)
     return copied
 
@@ -100,10 +92,3 @@ def make_predictor(model, scores, scales=SCALES, img_mean=IMG_MEAN, precision='f
 
 def _size(batch):
     return tf.shape(batch)[1:3]
-
-
-def _folded(kernel, *rest):
-    *bias, norm = rest
-    scale = norm.gamma / tf.sqrt(norm.moving_variance + norm.epsilon)
-    bias = bias[0] if bias else 0.0
-    return kernel * scale, norm.beta + (bias - norm.moving_mean) * scale

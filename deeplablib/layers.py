@@ -42,6 +42,34 @@ def batch_norm(name, train, ends_branch=False):
     )
 
 
+def norms_after(model):
+    """The batch norms of a network: a dict from the name of the convolution before each."""
+    return {
+        layer.input._keras_history.operation.name: layer
+        for layer in model.layers
+        if isinstance(layer, keras.layers.BatchNormalization)
+    }
+
+
+def folded(kernel, bias, norm):
+    """Fold a batch norm on its stored statistics into the convolution before it.
+
+    With s = gamma / sqrt(variance + epsilon), the kernel is multiplied by s and the bias is
+    beta + (bias - mean) * s.
+    kernel: float32 [height, width, in, out]. bias: float32 [out], or None. norm: the layer.
+    Returns kernel and bias of the convolution that does both.
+    """
+    scale = norm.gamma / tf.sqrt(norm.moving_variance + norm.epsilon)
+    bias = 0.0 if bias is None else bias
+    return kernel * scale, norm.beta + (bias - norm.moving_mean) * scale
+
+
+def ends_in_classes(layer, model):
+    """Whether a layer gives scores of classes: those stay float32 in a bfloat16 network, which is
+    faster there (few channels) and keeps the scores exact."""
+    return layer.output.shape[-1] == model.output.shape[-1]
+
+
 def scaled(filters, width):
     """The number of channels of a layer in a narrower or wider network.
 

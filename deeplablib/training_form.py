@@ -1,15 +1,14 @@
 """The form of a network that trains fastest, over the variables of the network itself."""
 
 from deeplablib.backend import keras, tf
-from deeplablib.layers import Conv2D
+from deeplablib.layers import Conv2D, ends_in_classes, folded, norms_after
 
 
 def training_model(model, precision='float32'):
     """Copy a model into the form that trains fastest; its convolutions share the model's variables.
 
-    A batch norm that is frozen is folded into the convolution before it, in every step anew: with
-    s = gamma / sqrt(variance + epsilon), the kernel is multiplied by s and the bias is
-    beta - mean * s. The gradient of the kernel passes through that product, so it is exact.
+    A batch norm that is frozen is folded into the convolution before it (layers.folded), in every
+    step anew: the gradient of the kernel passes through that product, so it is exact.
     In bfloat16 every layer but those that end in classes computes in that type, on variables that
     stay float32, as in prediction (inference.prediction_model).
 
@@ -17,26 +16,22 @@ def training_model(model, precision='float32'):
     'bfloat16'.
     Returns a Keras model with the same input and float32 logits.
     """
-    norms = {
-        layer.input._keras_history.operation.name: layer
-        for layer in model.layers
-        if isinstance(layer, keras.layers.BatchNormalization) and not layer.trainable
-    }
-    folded = {norm.name for norm in norms.values()}
+    norms = {conv: norm for conv, norm in norms_after(model).items() if not norm.trainable}
+    frozen = {norm.name for norm in norms.values()}
 
     def copy(layer):
         if isinstance(layer, keras.layers.InputLayer):
             return type(layer).from_config(layer.get_config())
-        to_classes = layer.output.shape[-1] == model.output.shape[-1]
-        mixed = 'mixed_bfloat16' if precision == 'bfloat16' and not to_classes else 'float32'
+        mixed = precision == 'bfloat16' and not ends_in_classes(layer, model)
+        dtype = 'mixed_bfloat16' if mixed else 'float32'
         if isinstance(layer, Conv2D):
-            return _SharedConv2D(layer, norms.get(layer.name), name=layer.name, dtype=mixed)
+            return _SharedConv2D(layer, norms.get(layer.name), name=layer.name, dtype=dtype)
         if layer.weights:
             return layer
-        return type(layer).from_config(layer.get_config() | {'dtype': mixed})
+        return type(layer).from_config(layer.get_config() | {'dtype': dtype})
 
     def call(layer, inputs, **_):
-        return inputs if layer.name in folded else layer(inputs)
+        return inputs if layer.name in frozen else layer(inputs)
 
     return keras.models.clone_model(model, clone_function=copy, call_function=call)
 
@@ -52,10 +47,7 @@ class _SharedConv2D(keras.layers.Layer):
     def call(self, inputs):
         kernel, bias = self.conv.kernel, self.conv.bias
         if self.norm is not None:
-            norm = self.norm
-            scale = norm.gamma / tf.sqrt(norm.moving_variance + norm.epsilon)
-            kernel = kernel * scale
-            bias = norm.beta + ((0.0 if bias is None else bias) - norm.moving_mean) * scale
+            kernel, bias = folded(kernel, bias, self.norm)
         outputs = tf.nn.conv2d(
             tf.cast(inputs, self.compute_dtype),
             tf.cast(kernel, self.compute_dtype),
