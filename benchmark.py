@@ -138,7 +138,7 @@ def write(results, out):
     """Write what was measured so far as OUT.md and OUT.json."""
     content = {'.md': markdown(results), '.json': json.dumps(results, indent=2) + '\n'}
     for suffix, text in content.items():
-        with replacing(out.with_suffix(suffix)) as temporary:
+        with replacing(out.with_name(out.name + suffix)) as temporary:
             temporary.write_text(text)
 
 
