@@ -45,13 +45,23 @@ PAPER = {  # mean IoU on PASCAL VOC 2012 val, percent
         'test script': 61.6,
         'with CRF': 62.3,
     },
-    'vgg': {'round 1': 56.9, 'test script': 58.4, 'with CRF': 59.9},
+    'vgg': {'last round': 56.9, 'test script': 58.4, 'with CRF': 59.9},
     'toy': {},
 }
-KEEP = ('--max_to_keep', '2')  # a checkpoint of ResNet-101 takes 0.35 GB
+# Named here although they are defaults: a constant that is edited in main.py must not change them.
+TRAINING = (
+    *('--batch_size', '10', '--input_height', '321', '--input_width', '321'),
+    *('--momentum', '0.9', '--power', '0.9', '--weight_decay', '5e-4', '--random_seed', '1234'),
+    *('--max_to_keep', '2'),  # a checkpoint of ResNet-101 takes 0.35 GB
+)
 SETTINGS = {
-    'resnet': Settings('deeplab', 'test_vocspsm_resnet.py', 18000, KEEP),
-    'vgg': Settings('vgg', 'test_vocspsm_vgg.py', 18000, ('--learning_rate', '1e-4', *KEEP)),
+    'resnet': Settings(
+        'deeplab', 'test_vocspsm_resnet.py', 18000, ('--learning_rate', '4e-5', *TRAINING)
+    ),
+    'vgg': Settings(
+        *('vgg', 'test_vocspsm_vgg.py', 18000),
+        ('--learning_rate', '1e-4', '--recipe', 'caffe', *TRAINING),
+    ),
     'toy': toy.SETTINGS,
 }
 PANEL_IMAGES = 8
@@ -64,7 +74,7 @@ def get_arguments():
     )
     parser.add_argument('what', choices=PAPER)
     parser.add_argument('--work-dir', help='where everything goes (default: ./result/WHAT)')
-    parser.add_argument('--rounds', type=int, default=ROUNDS, help='rounds (default: %(default)s)')
+    parser.add_argument('--rounds', type=int, help=f'from cues and of toy (default: {ROUNDS})')
     parser.add_argument(
         '--steps', type=int, help='steps of each training (default: those of the paper)'
     )
@@ -148,10 +158,13 @@ def voc_settings(args):
 
 
 def make_plan(args, work):
-    """All stages of a run, where the data is, the number of rounds, and what is missing."""
-    number, missing, stages = args.rounds, [], []
+    """All stages of a run, where the data is, its Settings, the rounds, and what is missing."""
+    number, missing, stages = args.rounds or ROUNDS, [], []
+    if args.annotations and (args.rounds or args.saliency):
+        raise InputError('--annotations names the rounds: not with --rounds or --saliency')
     if args.what == 'toy':
-        if args.cues or args.annotations or args.width is not None or args.train_flags:
+        of_voc = (args.cues, args.annotations, args.saliency, args.init, args.train_flags)
+        if any(of_voc) or args.width is not None:
             raise InputError('toy has settings and data of its own: --rounds, --steps and --seed')
         stages, data = toy.data_stages(work, args.seed)
         settings = SETTINGS['toy']
@@ -169,7 +182,7 @@ def make_plan(args, work):
     else:
         raise_all([*missing, 'give --cues (every round selects) or --annotations (it is done)'])
     stages = [*stages, *more, *rounds.final_test(data, settings, model, work)]
-    return stages, data, number, missing
+    return stages, data, settings, number, missing
 
 
 def print_estimate(args, stages, left, data, work):
@@ -203,12 +216,19 @@ def read_numbers(work, number):
     return {name: 100 * json.loads(file.read_text())['mean_iou'] for name, file in files.items()}
 
 
-def number_rows(numbers, paper):
-    """The numbers beside the paper's, as rows of str."""
-    return [
-        ('', 'mean IoU', 'paper'),
-        *((name, f'{number:.1f}', str(paper.get(name, ''))) for name, number in numbers.items()),
-    ]
+def beside_paper(numbers, paper, last_round):
+    """The numbers with the paper's: a dict from name to (number, the paper's or None).
+
+    numbers: as from read_numbers. paper: of PAPER. last_round: its number.
+    """
+    paper = {f'round {last_round}': paper.get('last round')} | paper
+    return {name: (number, paper.get(name)) for name, number in numbers.items()}
+
+
+def number_rows(pairs):
+    """What beside_paper gives, as rows of str."""
+    rows = [(name, f'{number:.1f}', str(paper or '')) for name, (number, paper) in pairs.items()]
+    return [('', 'mean IoU', 'paper'), *rows]
 
 
 def mask_rows(data, work, number):
@@ -225,10 +245,10 @@ def mask_rows(data, work, number):
 def main():
     """Run the stages and print the tables."""
     args = get_arguments()
-    if args.rounds < 1 or (args.steps is not None and args.steps < 1):
+    if any(number is not None and number < 1 for number in (args.rounds, args.steps)):
         raise InputError('--rounds and --steps must be at least 1')
     work = Path(args.work_dir or f'./result/{args.what}').resolve()
-    stages, data, number, missing = make_plan(args, work)
+    stages, data, settings, number, missing = make_plan(args, work)
     start = ' from annotations' * bool(args.annotations) or ' from cues' * bool(args.cues)
     title = f'{args.what}{start}'
     if args.dry_run:
@@ -241,8 +261,8 @@ def main():
         check_samples(read_list(data.val_list, data.data_dir), data.data_dir, need_masks=True)
     run_stages(stages, work, title=title)
 
-    numbers, paper = read_numbers(work, number), PAPER[args.what]
-    tables = [number_rows(numbers, paper)]
+    pairs = beside_paper(read_numbers(work, number), PAPER[args.what], number)
+    tables = [number_rows(pairs)]
     if args.what == 'toy':
         tables.insert(0, mask_rows(data, work, number))
         images = [sample.image for sample in read_list(data.train_list, data.data_dir)]
@@ -250,10 +270,15 @@ def main():
         columns |= {f'refined {k}': work / f'round_{k}/refined' for k in range(1, number)}
         save_panel(work / 'panel.png', images[:PANEL_IMAGES], columns)
         print(f'Pictures: {work / "panel.png"}')
+    flags = shlex.join(['--num_steps', str(settings.num_steps), *settings.train_flags])
+    trained = f'Trained by main.py --encoder_name {settings.encoder_name} {flags}'
+    results = {
+        name: {'mean_iou': number, 'paper': paper} for name, (number, paper) in pairs.items()
+    }
     content = {
-        'txt': '\n\n'.join(map(as_text, tables)),
-        'md': '\n\n'.join(map(as_markdown, tables)),
-        'json': json.dumps({n: {'mean_iou': v, 'paper': paper.get(n)} for n, v in numbers.items()}),
+        'txt': '\n\n'.join([*map(as_text, tables), trained]),
+        'md': '\n\n'.join([*map(as_markdown, tables), trained]),
+        'json': json.dumps({'results': results, 'training': trained}, indent=2),
     }
     for ending, text in content.items():
         with replacing(work / f'table.{ending}') as temporary:

@@ -124,14 +124,15 @@ def test_two_rounds_killed_three_times_end_in_the_table(tree, lists):
     assert '] round 1 predict train: done\n' in output and '] round 1 refine: going on\n' in output
 
     rows = ['round 1', 'round 2', 'test script', 'with CRF']
-    numbers = json.loads((work / 'table.json').read_text())
+    numbers = json.loads((work / 'table.json').read_text())['results']
     assert list(numbers) == rows and numbers['with CRF']['paper'] == 62.3
     assert all(0 <= row['mean_iou'] <= 100 for row in numbers.values())
     text, markdown = ((work / f'table.{ending}').read_text() for ending in ('txt', 'md'))
     assert output.endswith(text) and text.startswith('             mean IoU  paper\n')
-    lines = zip(rows, text.splitlines()[1:], markdown.splitlines()[2:], strict=True)
+    lines = zip(rows, text.splitlines()[1:5], markdown.splitlines()[2:6], strict=True)
     for row, line, cells in lines:
         assert line.startswith(row) and cells.startswith(f'| {row} | ')
+    assert '--num_steps 2' in text and '--width 0.125' in text, 'not the settings of the paper'
     assert len(read_list(work / 'train_2.txt', tree)) >= 6, 'the best 70 %'
 
     record = (work / 'stages.json').read_bytes()

@@ -138,6 +138,8 @@ def test_the_plan_of_toy_is_printed_as_commands(tmp_path):
         (['vgg', '--annotations', 'no-a', 'no-b'], 'no-b: not there; a folder of annotations'),
         (['vgg', '--train-flags', "--modeldir 'a"], "--modeldir 'a: No closing quotation"),
         (['toy', '--width', '0.5'], 'toy has settings and data of its own'),
+        (['toy', '--init', 'model'], 'toy has settings and data of its own'),
+        (['vgg', '--annotations', 'a', '--rounds', '2'], '--annotations names the rounds'),
     ],
 )
 def test_what_is_missing_is_named(arguments, message):
@@ -294,7 +296,7 @@ def test_results_become_a_table_beside_the_paper(tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps({'mean_iou': value}))
     numbers = reproduce.read_numbers(tmp_path, 1)
-    rows = reproduce.number_rows(numbers, reproduce.PAPER['resnet'])
+    rows = reproduce.number_rows(reproduce.beside_paper(numbers, reproduce.PAPER['resnet'], 1))
     assert as_markdown(rows).splitlines() == [
         '|  | mean IoU | paper |',
         '|---|---|---|',
@@ -306,3 +308,5 @@ def test_results_become_a_table_beside_the_paper(tmp_path):
         '             mean IoU  paper',
         'round 1          50.0   59.9',
     ]
+    pairs = reproduce.beside_paper({'round 2': 1, 'round 3': 2}, reproduce.PAPER['vgg'], 3)
+    assert pairs == {'round 2': (1, None), 'round 3': (2, 56.9)}
