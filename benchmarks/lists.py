@@ -61,7 +61,7 @@ def mask_scores(data, count, jobs):
     masks, scores = (Path(data) / name for name in ('SegmentationClassAug', 'scores'))
     allowed = dict.fromkeys((s.name for s in samples), np.ones(NUM_CLASSES, bool))
     out = Path(folder.name) / 'scores.csv'
-    return Work(lambda: score(samples, allowed, masks, scores, out, jobs), count, keeps=folder)
+    return Work(lambda: score(samples, allowed, masks, scores, out, jobs=jobs), count, keeps=folder)
 
 
 def evaluation(data, count, one_by_one):

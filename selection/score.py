@@ -11,29 +11,41 @@ from pathlib import Path
 
 from deeplablib import errors, parallel
 from deeplablib.crf_samples import read_probabilities
+from deeplablib.errors import InputError
 from deeplablib.files import make_output_folder
 from deeplablib.images import read_mask
 from deeplablib.samples import check_files_of
-from selection.arguments import read_samples, step_parser
+from selection.arguments import add_work_flags, read_samples, step_parser
 from selection.measures import COLUMNS, measure
-from selection.table import write_table
+from selection.table import read_table, write_table
+
+MEASURES = ('annotation_agreement', *COLUMNS[1:])
+SAVE_EVERY = 500  # images, some ten seconds of work
 
 
-def score(samples, allowed, masks, scores, out, jobs=-1):
+def score(samples, allowed, masks, scores, out, resume=False, jobs=-1):
     """Write the scores of a folder of masks.
 
     samples: list of Sample. allowed: dict from image name to bool [classes]. masks: folder of
-    NAME.png. scores: folder of score files of the network. out: path of the table, CSV.
+    NAME.png. scores: folder of score files of the network. out: path of the table, CSV, which is
+    saved again and again on the way. resume: keep the scores that are in it.
     jobs: as for parallel.for_each. Raises InputError for every missing or unfitting file.
     """
     masks, scores = Path(masks), Path(scores)
     check_files_of(samples, scores, 'scores', '.npz')
     check_files_of(samples, masks, 'mask')
-    names = [sample.name for sample in samples]
-    items = [(name, allowed[name]) for name in names]
-    rows = parallel.for_each(partial(_score_one, masks, scores), items, 'scoring', jobs)
-    columns = ['annotation_agreement', *COLUMNS[1:]]
-    write_table(out, columns, dict(zip(names, rows, strict=True)))
+    rows = {}
+    if resume and Path(out).is_file():
+        columns, rows = read_table(out)
+        if tuple(columns) != MEASURES:
+            raise InputError(f'{out}: a table of other scores; choose another --out')
+    items = [(s.name, allowed[s.name]) for s in samples if s.name not in rows]
+    made = parallel.for_each(partial(_score_one, masks, scores), items, 'scoring', jobs)
+    for (name, _), row in zip(items, made, strict=True):
+        rows[name] = row
+        if len(rows) % SAVE_EVERY == 0:
+            write_table(out, MEASURES, rows)
+    write_table(out, MEASURES, rows)
 
 
 def _score_one(masks, scores, item):
@@ -48,7 +60,7 @@ def get_arguments():
     parser = step_parser(__doc__, './result/scores.csv', 'where the table goes')
     parser.add_argument('--masks', required=True, help='folder of masks, NAME.png')
     parser.add_argument('--scores', required=True, help='folder of score files, NAME.npz')
-    parallel.add_jobs(parser)
+    add_work_flags(parser)
     return parser.parse_args()
 
 
@@ -57,7 +69,7 @@ def main():
     args = get_arguments()
     samples, allowed = read_samples(args)
     make_output_folder(Path(args.out).parent)
-    score(samples, allowed, args.masks, args.scores, args.out, args.jobs)
+    score(samples, allowed, args.masks, args.scores, args.out, args.resume, args.jobs)
     print(f'The scores of {len(samples)} masks have been saved to {args.out}')
 
 

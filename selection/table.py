@@ -23,8 +23,20 @@ def read_column(path, column, names):
 
     path: a table. column: name of the score. names: the images that are needed.
     Returns a list of floats in [0, 1], one for each name.
-    Raises InputError for a table that is no table or was cut, a score outside [0, 1], an image
-    without a score, and an unknown column.
+    Raises InputError as read_table does, for an image without a score, and an unknown column.
+    """
+    columns, rows = read_table(path)
+    if column not in columns:
+        raise InputError(f'{path}: no score {column}; there are: {", ".join(columns)}')
+    raise_all([f'{path}: no score for {name}' for name in names if name not in rows])
+    return [rows[name][columns.index(column)] for name in names]
+
+
+def read_table(path):
+    """Read a table that write_table wrote.
+
+    path: of the table. Returns (names of the scores, dict from image name to a tuple of floats in
+    [0, 1]). Raises InputError for what is no table or was cut, and for a score outside [0, 1].
     """
     path = Path(path)
     try:
@@ -36,24 +48,23 @@ def read_column(path, column, names):
     header, *rows = list(csv.reader(text.splitlines())) or [[]]
     if header[:1] != ['name']:
         raise InputError(f'{path}: no table of scores (the first line must begin with "name")')
-    if column not in header[1:]:
-        raise InputError(f'{path}: no score {column}; there are: {", ".join(header[1:])}')
     if not text.endswith('\n'):
         raise InputError(f'{path}: cut off in line {len(rows) + 1}; make it again')
-    scores, faults = {}, []
+    values, faults = {}, []
     for number, row in enumerate(rows, 2):
-        if len(row) != len(header):
-            faults.append(f'{path}, line {number}: {len(row)} fields, expected {len(header)}')
-            continue
-        score = _score(row[header.index(column)])
-        if score is None:
-            faults.append(f'{path}, line {number}: {column} is no number from 0 to 1')
-        elif row[0] in scores:
-            faults.append(f'{path}, line {number}: {row[0]} has a score already')
-        scores[row[0]] = score
+        name, *fields = row or ['']
+        if 1 + len(fields) != len(header):
+            faults.append(
+                f'{path}, line {number}: {1 + len(fields)} fields, expected {len(header)}'
+            )
+        if name in values:
+            faults.append(f'{path}, line {number}: {name} has a score already')
+        values[name] = tuple(map(_score, fields))
+        for column, score in zip(header[1:], values[name], strict=False):
+            if score is None:
+                faults.append(f'{path}, line {number}: {column} is no number from 0 to 1')
     raise_all(faults)
-    raise_all([f'{path}: no score for {name}' for name in names if name not in scores])
-    return [scores[name] for name in names]
+    return header[1:], values
 
 
 def _score(text):

@@ -16,7 +16,7 @@ from selection.measures import agreement, all_tags, class_mean, measure
 from selection.pixels import confident_pixels
 from selection.refine import with_saliency
 from selection.report import panel
-from selection.table import read_column, write_table
+from selection.table import read_column, read_table, write_table
 from selection.tags import tags_of_mask
 from tests import golden
 from tests.command import run_command
@@ -157,6 +157,7 @@ def test_a_table_is_read_as_it_was_written(tmp_path):
     [
         ('name,x\na,0.5\nb,0.', 'cut off in line 3'),
         ('name,x\na,0.5\nb\n', 'line 3: 1 fields, expected 2'),
+        ('name,x\na,0.5\n\nb,1\n', 'line 3: 1 fields, expected 2'),
         ('name,x\na,0.5\n', 'no score for b'),
         ('name,x\na,0.5\nb,1.5\n', 'line 3: x is no number from 0 to 1'),
         ('name,x\na,0.5\nb,nan\n', 'line 3: x is no number from 0 to 1'),
@@ -298,6 +299,23 @@ def test_masks_on_disk_are_scored_as_refine_scores_them(data):
     assert scored == read_column(data / 'refined/scores.csv', 'crf_agreement', NAMES)
     (data / f'refined/{NAMES[2]}.png').unlink()
     bad(run('score', data, *arguments, '--out', data / 'scored.csv'), 'no mask at')
+
+
+def test_scoring_goes_on_with_the_scores_that_are_there(data, monkeypatch):
+    run_refine(data)
+    given = ('--masks', data / 'refined', '--scores', data / 'scores', '--jobs', '1')
+    out = data / 'scored.csv'
+    monkeypatch.setattr('selection.score.SAVE_EVERY', 2)
+    good = (data / f'scores/{NAMES[2]}.npz').read_bytes()
+    (data / f'scores/{NAMES[2]}.npz').write_bytes(b'PK')
+    bad(run('score', data, *given, '--out', out), f'{NAMES[2]}.npz: not a score file')
+    assert list(read_table(out)[1]) == NAMES[:2], 'what was scored until then is saved'
+    (data / f'scores/{NAMES[2]}.npz').write_bytes(good)
+    (data / f'scores/{NAMES[0]}.npz').write_bytes(b'PK')  # not read again
+    assert run('score', data, *given, '--out', out, '--resume').code == 0
+    assert list(read_table(out)[1]) == NAMES
+    other = ('--out', data / 'refined/scores.csv', '--resume')
+    bad(run('score', data, *given, *other), 'a table of other scores')
 
 
 def test_pixel_selection_ignores_unsure_pixels(data):
