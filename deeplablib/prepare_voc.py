@@ -8,6 +8,7 @@ what is missing and where that is to be had. Run it again when something has bee
 """
 
 import argparse
+import tempfile
 from pathlib import Path
 
 import joblib
@@ -17,7 +18,7 @@ from PIL import Image
 from deeplablib import errors
 from deeplablib.errors import InputError, raise_all
 from deeplablib.files import make_output_folder
-from deeplablib.images import write_mask
+from deeplablib.images import read_image, read_mask, write_mask
 from deeplablib.progress import progress
 from deeplablib.sample_check import check_samples
 from deeplablib.samples import read_list, write_list
@@ -74,12 +75,14 @@ def find_masks(voc, masks=None):
     )
 
 
-def indices_of_colours(picture):
-    """Turn a mask saved in the VOC colours into labels.
+def read_colours(path):
+    """Read a mask saved in the VOC colours as labels.
 
-    picture: uint8 RGB [height, width, 3]. Returns uint8 [height, width].
-    Raises InputError naming a colour that is not in the VOC map of classes and ignored pixels.
+    path: an RGB PNG. Returns uint8 [height, width].
+    Raises InputError when it cannot be read, or has a colour that is not in the VOC map of classes
+    and ignored pixels.
     """
+    picture = read_image(path)
     codes = picture.astype(np.int32) @ (1 << 16, 1 << 8, 1)
     labels = np.append(np.arange(NUM_CLASSES), IGNORE_LABEL)
     known = colour_map()[labels].astype(np.int32) @ (1 << 16, 1 << 8, 1)
@@ -87,38 +90,38 @@ def indices_of_colours(picture):
     places = np.searchsorted(known[order], codes).clip(max=len(known) - 1)
     found = order[places]
     if (known[found] != codes).any():
-        wrong = picture[known[found] != codes][0]
-        raise InputError(f'colour {tuple(map(int, wrong))} is not in the VOC colour map')
+        wrong = tuple(map(int, picture[known[found] != codes][0]))
+        raise InputError(f'{path}: colour {wrong} is not in the VOC colour map')
     return labels[found].astype(np.uint8)
 
 
 def convert_colours(masks, out):
-    """Convert a folder of RGB masks to indices; one of grey or palette masks stays where it is.
+    """Convert a folder with RGB masks to indices; one of grey or palette masks stays where it is.
 
-    masks: folder. out: folder for the converted ones, made when it is needed.
-    Returns the folder whose masks hold indices. Raises InputError for every mask of other colours.
+    masks: folder. out: folder for the converted ones, which is replaced, whole or not at all.
+    Returns the folder whose masks hold indices.
+    Raises InputError for every mask that cannot be read or has other colours or labels.
     """
     paths = sorted(masks.glob('*.png'))
-    with Image.open(paths[0]) as first:
-        if first.mode in ('L', 'P'):
-            return masks
-    make_output_folder(out)
+    if not any(map(_has_colours, paths)):
+        return masks
 
     def convert(path):
-        target = out / path.name
-        if target.exists():
-            return None
         try:
-            with Image.open(path) as image:
-                write_mask(target, indices_of_colours(np.array(image.convert('RGB'))))
-        except OSError as error:
-            return f'{path}: cannot read the mask ({error.strerror or error})'
+            labels = read_colours(path) if _has_colours(path) else read_mask(path)
         except InputError as error:
-            return f'{path}: {error}'
+            return str(error)
+        write_mask(fresh / path.name, labels)
 
-    parallel = joblib.Parallel(n_jobs=-1, prefer='threads', return_as='generator')
-    faults = parallel(joblib.delayed(convert)(path) for path in paths)
-    raise_all([f for f in progress(faults, len(paths), 'converting colours', 'mask') if f])
+    with tempfile.TemporaryDirectory(prefix=f'.{out.name}.', dir=out.parent) as folder:
+        fresh = Path(folder) / 'fresh'
+        fresh.mkdir()
+        parallel = joblib.Parallel(n_jobs=-1, prefer='threads', return_as='generator')
+        faults = parallel(joblib.delayed(convert)(path) for path in paths)
+        raise_all([f for f in progress(faults, len(paths), 'converting colours', 'mask') if f])
+        if out.exists():
+            out.rename(Path(folder) / 'old')
+        fresh.rename(out)
     return out
 
 
@@ -191,7 +194,7 @@ def main():
     out = make_output_folder(args.out)
     masks = find_masks(voc, args.masks)
     if not args.skip_check:
-        masks = convert_colours(masks, out / 'SegmentationClass')
+        masks = convert_colours(masks, out / f'{masks.name}_labels')
     counts = write_lists(voc, masks, out)
     train = [sample.name for sample in read_list(out / 'train.txt', voc)]
     tagged = write_voc_tags(voc, train, out / 'tags.txt')
@@ -209,6 +212,14 @@ def _is_2007(folder):
     """VOC2007 counts its images, 000033.jpg; VOC2012 puts the year before, 2007_000033.jpg."""
     names = _official(folder, 'val') or [folder.name]
     return folder.name == 'VOC2007' or names[0].isdecimal()
+
+
+def _has_colours(path):
+    try:
+        with Image.open(path) as image:
+            return image.mode not in ('L', 'P')
+    except (OSError, Image.DecompressionBombError):
+        return False  # whoever reads it says why
 
 
 def _official(voc, split):

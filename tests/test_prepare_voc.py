@@ -56,6 +56,10 @@ def names_of(devkit, split):
     return [sample.name for sample in read_list(devkit.parent / f'dataset/{split}.txt', voc)]
 
 
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob('*') if path.is_file()}
+
+
 @pytest.mark.parametrize('given', ['.', 'VOC2012', '..'])
 def test_voc_is_found_and_its_lists_are_written(devkit, given):
     result = run_command(
@@ -73,12 +77,14 @@ def test_voc_is_found_and_its_lists_are_written(devkit, given):
     assert 'Every image and mask of these lists is there and fits.' in result.out
 
 
-def test_a_second_run_changes_nothing(devkit):
+@pytest.mark.parametrize('mode', ['P', 'RGB'])
+def test_a_second_run_changes_nothing(devkit, mode):
+    write_masks(devkit / 'VOC2012/SegmentationClassAug', [*TRAIN, *VAL], mode)
     prepare(devkit)
     folder = devkit.parent / 'dataset'
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    before = contents(folder)
     assert prepare(devkit).code == 0
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert contents(folder) == before
 
 
 def test_masks_may_lie_elsewhere(devkit):
@@ -90,25 +96,60 @@ def test_masks_may_lie_elsewhere(devkit):
         assert names_of(devkit, 'train') == TRAIN
 
 
-def test_rgb_masks_are_converted_where_only_those_exist(devkit):
-    voc = devkit / 'VOC2012'
-    shutil.rmtree(voc / 'SegmentationClassAug')
-    write_masks(voc / 'SegmentationClass', [*TRAIN, *VAL], 'RGB')
+@pytest.fixture
+def rgb_masks(devkit):
+    """VOC's own masks, saved as colours, in place of the augmented ones."""
+    folder = devkit / 'VOC2012/SegmentationClass'
+    shutil.rmtree(devkit / 'VOC2012/SegmentationClassAug')
+    write_masks(folder, [*TRAIN, *VAL], 'RGB')
+    return folder
+
+
+def labels_of(devkit, number):
+    sample = read_list(devkit.parent / 'dataset/train.txt', devkit / 'VOC2012')[number]
+    return np.unique(np.array(Image.open(sample.mask))).tolist()
+
+
+def test_rgb_masks_are_converted_where_only_those_exist(devkit, rgb_masks):
     result = prepare(devkit)
     assert result.code == 0, result.error
-    sample = read_list(devkit.parent / 'dataset/train.txt', voc)[2]
-    labels = np.array(Image.open(sample.mask))
-    assert np.unique(labels).tolist() == [2, 255]
+    assert labels_of(devkit, 2) == [2, 255]
 
 
-def test_rgb_masks_with_other_colours_are_named(devkit):
-    voc = devkit / 'VOC2012'
-    shutil.rmtree(voc / 'SegmentationClassAug')
-    write_masks(voc / 'SegmentationClass', [*TRAIN, *VAL], 'RGB')
-    Image.new('RGB', (12, 9), (1, 2, 3)).save(voc / f'SegmentationClass/{VAL[0]}.png')
+def test_rgb_masks_are_converted_beside_palette_masks(devkit, rgb_masks):
+    write_masks(rgb_masks, TRAIN[:1])  # the first of the folder
+    result = prepare(devkit)
+    assert result.code == 0, result.error
+    assert [labels_of(devkit, number) for number in range(3)] == [[0, 255], [1, 255], [2, 255]]
+
+
+def test_changed_and_removed_rgb_masks_leave_no_conversion(devkit, rgb_masks):
+    prepare(devkit)
+    write_masks(rgb_masks, [VAL[0], TRAIN[0]], 'RGB')
+    (rgb_masks / f'{TRAIN[1]}.png').unlink()
+    prepare(devkit)
+    assert labels_of(devkit, 0) == [1, 255]
+    assert not list((devkit.parent / 'dataset').rglob(f'{TRAIN[1]}.png'))
+
+
+def test_rgb_masks_that_cannot_be_converted_are_named_and_change_nothing(devkit, rgb_masks):
+    prepare(devkit)
+    before = contents(devkit.parent / 'dataset')
+    Image.new('RGB', (12, 9), (1, 2, 3)).save(rgb_masks / f'{VAL[0]}.png')
+    (rgb_masks / f'{TRAIN[0]}.png').write_bytes(b'')
     result = prepare(devkit)
     assert result.code == 2
     assert f'{VAL[0]}.png: colour (1, 2, 3) is not in the VOC colour map' in result.error
+    assert f'{TRAIN[0]}.png: cannot read the mask' in result.error
+    assert contents(devkit.parent / 'dataset') == before
+
+
+def test_a_palette_mask_that_cannot_be_read_is_named(devkit):
+    (devkit / f'VOC2012/SegmentationClassAug/{TRAIN[0]}.png').write_bytes(b'')  # the first
+    result = prepare(devkit)
+    assert result.code == 2
+    assert 'train.txt: 3 images, complete' in result.out
+    assert f'{TRAIN[0]}.png: cannot read the mask' in result.error
 
 
 def test_an_incomplete_copy_is_reported_with_where_to_get_the_rest(devkit):
