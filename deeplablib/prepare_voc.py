@@ -2,12 +2,13 @@
 
     python -m deeplablib.prepare_voc /data/VOCdevkit
 
-finds VOC2012 in the folder given and writes dataset/train.txt (every mask of SegmentationClassAug
-that is not in VOC's val.txt), val.txt, test.txt and tags.txt. Ends with one report: what is there,
-what is missing and where that is to be had. Run it again when something has been added.
+finds VOC2012 in the folder given and reports what is there, what is missing and where that is to
+be had. Then writes dataset/train.txt (every mask of SegmentationClassAug that is not in VOC's
+val.txt), val.txt, test.txt and tags.txt. Run it again when something has been added.
 """
 
 import argparse
+import itertools
 import tempfile
 from pathlib import Path
 
@@ -60,19 +61,32 @@ def find_voc(root):
 
 
 def find_masks(voc, masks=None):
-    """Find the folder of the masks: the augmented ones, or else VOC's own.
+    """Find the folders of the masks: the augmented ones, or else VOC's own.
 
     voc: from find_voc. masks: where the user says they are, or None.
-    Returns the path of the folder. Raises InputError when there is none.
+    Returns a dict from 'train', 'val' to a folder. It is the same one, unless it lacks masks of val
+    that VOC's own folder has. Where there are no masks, it is the folder that should have them.
     """
     roots = [Path(masks)] if masks else [voc, voc.parent, voc.parent.parent]
     folders = [root / name for name in MASK_FOLDERS for root in roots]
-    for folder in [Path(masks), *folders] if masks else folders:
-        if any(folder.glob('*.png')):
-            return folder
-    raise InputError(
-        f'{roots[0]}: no masks here ({" or ".join(MASK_FOLDERS)}); get {SOURCES["masks"]}'
-    )
+    given = [Path(masks)] if masks else []
+    found = (folder for folder in [*given, *folders] if any(folder.glob('*.png')))
+    train = next(found, folders[0])
+    val = _official(voc, 'val')
+    own = voc / 'SegmentationClass'
+    lacking = {folder: _count_absent(folder, val, '.png') for folder in (train, own)}
+    return {'train': train, 'val': min(lacking, key=lacking.get)}
+
+
+def find_names(voc, masks):
+    """Find which images each list is to name.
+
+    voc, masks: folders. Returns a dict from 'train', 'val', 'test' to names, sorted: the lists of
+    val and test are VOC's own, train is what has a mask beyond val.
+    """
+    official = {split: _official(voc, split) for split in ('val', 'test')}
+    masked = {path.stem for path in masks.glob('*.png')}
+    return {'train': sorted(masked.difference(official['val'])), **official}
 
 
 def read_colours(path):
@@ -95,14 +109,14 @@ def read_colours(path):
     return labels[found].astype(np.uint8)
 
 
-def convert_colours(masks, out):
-    """Convert a folder with RGB masks to indices; one of grey or palette masks stays where it is.
+def convert_colours(masks, names, out):
+    """Convert the masks of the lists to indices; where all are grey or palette masks, they stay.
 
-    masks: folder. out: folder for the converted ones, which is replaced, whole or not at all.
-    Returns the folder whose masks hold indices.
+    masks: from find_masks. names: from find_names. out: folder for converted masks, which is
+    replaced, whole or not at all. Returns masks with the folders whose masks hold indices.
     Raises InputError for every mask that cannot be read or has other colours or labels.
     """
-    paths = sorted(masks.glob('*.png'))
+    paths = [folder / f'{name}.png' for split, folder in masks.items() for name in names[split]]
     if not any(map(_has_colours, paths)):
         return masks
 
@@ -122,63 +136,73 @@ def convert_colours(masks, out):
         if out.exists():
             out.rename(Path(folder) / 'old')
         fresh.rename(out)
-    return out
+    return dict.fromkeys(masks, out)
 
 
-def write_lists(voc, masks, out):
-    """Write train.txt, val.txt and, where VOC's own test list is there, test.txt, all sorted.
+def write_lists(voc, masks, names, out):
+    """Write train.txt, val.txt and test.txt, those that have a name. Their paths start from voc.
 
-    voc, masks: folders. out: folder for the lists. Their paths start from voc.
-    Returns a dict from 'train', 'val', 'test' to the number of lines.
+    voc: folder. masks: from find_masks. names: from find_names. out: folder for the lists.
     """
-    named = sorted(path.stem for path in masks.glob('*.png'))
-    official = {split: _official(voc, split) for split in ('val', 'test')}
-    if not official['val']:
-        raise InputError(f'{voc}/ImageSets/Segmentation/val.txt: missing; get {SOURCES["images"]}')
-    names = {'train': sorted(set(named) - set(official['val'])), **official}
     for split, of_split in names.items():
-        images = [voc / 'JPEGImages' / f'{name}.jpg' for name in of_split]
-        with_masks = [] if split == 'test' else [[masks / f'{name}.png' for name in of_split]]
-        if of_split:
-            write_list(out / f'{split}.txt', list(zip(images, *with_masks, strict=True)), voc)
-    return {split: len(of_split) for split, of_split in names.items()}
+        columns = [(voc / 'JPEGImages', '.jpg')]
+        if split in masks:
+            columns.append((masks[split], '.png'))
+        lines = [[folder / f'{name}{end}' for folder, end in columns] for name in of_split]
+        if lines:
+            write_list(out / f'{split}.txt', lines, voc)
 
 
 def write_voc_tags(voc, names, out):
     """Write the tags of images from VOC's annotations.
 
     voc: folder. names: images. out: the text file. Images without an annotation are left out.
-    Returns how many have tags.
     """
     paths = [voc / 'Annotations' / f'{name}.xml' for name in names]
     tags = {path.stem: tags_of_annotation(path) for path in paths if path.is_file()}
     if tags:
         write_tags(out, tags)
-    return len(tags)
 
 
-def report(counts, tagged, voc, masks, out):
-    """What is there and what is missing, as lines of text."""
-    lines = [f'images and annotations: {voc}', f'masks: {masks}', '']
+def take_stock(voc, masks, names, out):
+    """Report what is there, what is missing and where that is to be had.
+
+    voc: folder. masks: from find_masks. names: from find_names. out: folder of the lists.
+    Returns the report, a text, and whether everything is there but the test images.
+    """
+    counts, faults = {}, {}
     for split, expected in COUNTS.items():
-        count = counts[split]
-        verdict = 'complete' if count == expected else f'expected {expected}'
-        if count != expected:
-            # The lists of val and test are VOC's own; train is what has a mask beyond val.
-            verdict += f'; get {SOURCES[{"train": "masks", "val": "images"}.get(split, split)]}'
-        samples = read_list(out / f'{split}.txt', voc) if count else []
-        gone = sum(not sample.image.is_file() for sample in samples)
-        if gone:
-            source = SOURCES['test' if split == 'test' else 'images']
-            verdict += f', but {gone} are not in JPEGImages; get {source}'
-        lines.append(f'{out / split}.txt: {count} images, {verdict}')
-    verdict = 'complete' if tagged >= counts['train'] else f'of {counts["train"]}'
-    lines.append(f'{out / "tags.txt"}: tags of {tagged} images, {verdict}')
-    return '\n'.join(lines)
+        of_split, archive = names[split], 'test' if split == 'test' else 'images'
+        counts[split], faults[split] = f'{len(of_split)} images', []
+        if len(of_split) != expected:
+            # Without val.txt, train counts the masks of val too.
+            needs_masks = split == 'train' and (names['val'] or len(of_split) < expected)
+            source = 'masks' if needs_masks else archive
+            faults[split].append(f'expected {expected}; get {SOURCES[source]}')
+        absent = _count_absent(voc / 'JPEGImages', of_split, '.jpg')
+        if absent:
+            faults[split].append(f'{absent} are not in JPEGImages; get {SOURCES[archive]}')
+    absent = _count_absent(masks['val'], names['val'], '.png')
+    if absent:
+        folders = ' or '.join(MASK_FOLDERS)
+        faults['val'].append(f'{absent} have no mask in {folders}; get {SOURCES["masks"]}')
+    absent = _count_absent(voc / 'Annotations', names['train'], '.xml')
+    counts['tags'], faults['tags'] = f'tags of {len(names["train"]) - absent} images', []
+    if absent or not any((voc / 'Annotations').glob('*.xml')):
+        faults['tags'].append(
+            f'{absent or "all"} are not in Annotations, and the selection needs them; '
+            f'get {SOURCES["images"]}'
+        )
+
+    lines = [f'images and annotations: {voc}']
+    lines += [f'masks of {split}.txt: {folder}' for split, folder in masks.items()] + ['']
+    for file, count in counts.items():
+        lines.append(f'{out / file}.txt: {count}, {"; ".join(faults[file]) or "complete"}')
+    return '\n'.join(lines), not any(faults[file] for file in ('train', 'val', 'tags'))
 
 
 def main():
-    """Find, write, check and report."""
+    """Find, report, write and check."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -193,17 +217,24 @@ def main():
     voc = find_voc(args.root)
     out = make_output_folder(args.out)
     masks = find_masks(voc, args.masks)
+    names = find_names(voc, masks['train'])
+    report, complete = take_stock(voc, masks, names, out)
+    print(report)
+    if not names['val']:
+        raise InputError('this copy is not complete, see above; there are no lists without val.txt')
     if not args.skip_check:
-        masks = convert_colours(masks, out / f'{masks.name}_labels')
-    counts = write_lists(voc, masks, out)
-    train = [sample.name for sample in read_list(out / 'train.txt', voc)]
-    tagged = write_voc_tags(voc, train, out / 'tags.txt')
-    print(report(counts, tagged, voc, masks, out))
+        masks = convert_colours(masks, names, out / 'converted_masks')
+    write_lists(voc, masks, names, out)
+    write_voc_tags(voc, names['train'], out / 'tags.txt')
     if not args.skip_check:
-        for split in (split for split, count in counts.items() if count):
-            check_samples(read_list(out / f'{split}.txt', voc), voc, need_masks=split != 'test')
+        lists = [read_list(out / f'{split}.txt', voc) for split in names if names[split]]
+        samples = list(itertools.chain(*lists))
+        check_samples([s for s in samples if s.mask], voc, need_masks=True)
+        test = [s for s in samples if not s.mask]
+        if test:
+            check_samples(test, voc)
         print('Every image and mask of these lists is there and fits.')
-    if any(counts[split] != COUNTS[split] for split in ('train', 'val')):
+    if not complete:
         raise InputError('this copy is not complete, see above; the lists hold what is there')
     print(f'Now set DATA_DIRECTORY (or --data-dir, --data_dir) to {voc}')
 
@@ -225,6 +256,10 @@ def _has_colours(path):
 def _official(voc, split):
     path = voc / 'ImageSets' / 'Segmentation' / f'{split}.txt'
     return sorted(path.read_text().split()) if path.is_file() else []
+
+
+def _count_absent(folder, names, ending):
+    return sum(not (folder / f'{name}{ending}').is_file() for name in names)
 
 
 if __name__ == '__main__':

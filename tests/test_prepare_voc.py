@@ -139,17 +139,20 @@ def test_rgb_masks_that_cannot_be_converted_are_named_and_change_nothing(devkit,
     (rgb_masks / f'{TRAIN[0]}.png').write_bytes(b'')
     result = prepare(devkit)
     assert result.code == 2
+    assert 'train.txt: 3 images, complete' in result.out
     assert f'{VAL[0]}.png: colour (1, 2, 3) is not in the VOC colour map' in result.error
     assert f'{TRAIN[0]}.png: cannot read the mask' in result.error
     assert contents(devkit.parent / 'dataset') == before
 
 
-def test_a_palette_mask_that_cannot_be_read_is_named(devkit):
-    (devkit / f'VOC2012/SegmentationClassAug/{TRAIN[0]}.png').write_bytes(b'')  # the first
+def test_palette_masks_that_cannot_be_read_are_named(devkit):
+    for name in (TRAIN[0], VAL[0]):
+        (devkit / f'VOC2012/SegmentationClassAug/{name}.png').write_bytes(b'')
     result = prepare(devkit)
     assert result.code == 2
     assert 'train.txt: 3 images, complete' in result.out
-    assert f'{TRAIN[0]}.png: cannot read the mask' in result.error
+    for name in (TRAIN[0], VAL[0]):
+        assert f'{name}.png: cannot read the mask' in result.error
 
 
 def test_an_incomplete_copy_is_reported_with_where_to_get_the_rest(devkit):
@@ -168,7 +171,7 @@ def test_vocs_own_masks_alone_are_too_few(devkit):
     (voc / f'SegmentationClass/{TRAIN[0]}.png').unlink()
     result = prepare(devkit)
     assert result.code == 2
-    assert f'masks: {voc}/SegmentationClass\n' in result.out
+    assert f'masks of train.txt: {voc}/SegmentationClass\n' in result.out
     assert 'train.txt: 2 images, expected 3; get SegmentationClassAug.zip' in result.out
 
 
@@ -177,17 +180,68 @@ def test_missing_images_are_named(devkit):
         (devkit / f'VOC2012/JPEGImages/{name}.jpg').unlink()
     result = prepare(devkit)
     assert result.code == 2
-    assert 'train.txt: 3 images, complete, but 2 are not in JPEGImages; get' in result.out
-    assert 'val.txt: 2 images, complete, but 1 are not in JPEGImages; get' in result.out
-    assert '2 faults' in result.error and f'no image at {devkit}' in result.error
-    assert prepare(devkit, '--skip-check').code == 0
+    assert 'train.txt: 3 images, 2 are not in JPEGImages; get VOCtrainval' in result.out
+    assert 'val.txt: 2 images, 1 are not in JPEGImages; get VOCtrainval' in result.out
+    assert '3 faults' in result.error and f'no image at {devkit}' in result.error
+    result = prepare(devkit, '--skip-check')
+    assert result.code == 2 and 'this copy is not complete' in result.error
 
 
-def test_a_copy_without_masks_is_refused(devkit):
-    shutil.rmtree(devkit / 'VOC2012/SegmentationClassAug')
+def test_missing_annotations_are_reported(devkit):
+    (devkit / f'VOC2012/Annotations/{TRAIN[0]}.xml').unlink()
     result = prepare(devkit)
     assert result.code == 2
-    assert 'no masks here (SegmentationClassAug or SegmentationClass); get' in result.error
+    needed = 'not in Annotations, and the selection needs them; get VOCtrainval'
+    assert f'tags.txt: tags of 2 images, 1 are {needed}' in result.out
+    assert 'this copy is not complete' in result.error and 'DATA_DIRECTORY' not in result.out
+    shutil.rmtree(devkit / 'VOC2012/Annotations')
+    result = prepare(devkit)
+    assert result.code == 2
+    assert f'tags.txt: tags of 0 images, 3 are {needed}' in result.out
+
+
+def test_masks_of_val_are_those_of_voc_where_the_augmented_ones_lack_them(devkit):
+    voc = devkit / 'VOC2012'
+    (voc / f'SegmentationClassAug/{VAL[1]}.png').unlink()
+    write_masks(voc / 'SegmentationClass', VAL)
+    result = prepare(devkit)
+    assert result.code == 0, result.error
+    assert f'masks of val.txt: {voc}/SegmentationClass\n' in result.out
+    samples = [read_list(devkit.parent / f'dataset/{split}.txt', voc) for split in ('train', 'val')]
+    folders = [{sample.mask.parent.name for sample in of_split} for of_split in samples]
+    assert folders == [{'SegmentationClassAug'}, {'SegmentationClass'}]
+
+
+def test_missing_masks_of_val_are_reported(devkit):
+    (devkit / f'VOC2012/SegmentationClassAug/{VAL[1]}.png').unlink()
+    result = prepare(devkit)
+    assert result.code == 2
+    folders = 'SegmentationClassAug or SegmentationClass'
+    assert f'val.txt: 2 images, 1 have no mask in {folders}; get Seg' in result.out
+    assert f'SegmentationClassAug/{VAL[1]}.png' in result.error
+
+
+def test_all_that_is_missing_is_in_one_report(devkit):
+    voc = devkit / 'VOC2012'
+    for folder in ('SegmentationClassAug', 'Annotations'):
+        shutil.rmtree(voc / folder)
+    (voc / f'JPEGImages/{VAL[0]}.jpg').unlink()
+    result = prepare(devkit)
+    assert result.code == 2
+    assert 'train.txt: 0 images, expected 3; get SegmentationClassAug.zip' in result.out
+    assert 'val.txt: 2 images, 1 are not in JPEGImages; get VOCtrainval' in result.out
+    assert '; 2 have no mask in' in result.out
+    assert 'tags.txt: tags of 0 images, all are not in Annotations' in result.out
+
+
+def test_without_vocs_val_list_no_list_is_made(devkit):
+    (devkit / 'VOC2012/ImageSets/Segmentation/val.txt').unlink()
+    result = prepare(devkit)
+    assert result.code == 2
+    assert 'train.txt: 5 images, expected 3; get VOCtrainval' in result.out
+    assert 'val.txt: 0 images, expected 2; get VOCtrainval' in result.out
+    assert 'there are no lists without val.txt' in result.error
+    assert not any((devkit.parent / 'dataset').iterdir())
 
 
 @pytest.mark.parametrize(
@@ -204,10 +258,6 @@ def test_a_copy_without_masks_is_refused(devkit):
                 '000033\n000042\n'
             ),
             'this is VOC2007; SPSM uses VOC2012',
-        ),
-        (
-            lambda root: (root / 'VOC2012/ImageSets/Segmentation/val.txt').unlink(),
-            'val.txt: missing',
         ),
     ],
 )
