@@ -29,7 +29,8 @@ from deeplablib.voc import IGNORE_LABEL, NUM_CLASSES, colour_map
 COUNTS = {'train': 10582, 'val': 1449, 'test': 1456}
 SOURCES = {
     'images': 'VOCtrainval_11-May-2012.tar from http://host.robots.ox.ac.uk/pascal/VOC/voc2012/',
-    'test': 'the VOC2012 test images, from http://host.robots.ox.ac.uk:8080 (free registration)',
+    'test': 'the VOC2012 test images, which are optional, from http://host.robots.ox.ac.uk:8080 '
+    '(free registration)',
     'masks': 'SegmentationClassAug.zip, made from the SBD annotations of Hariharan et al. '
     '(http://home.bharathh.info/pubs/codes/SBD/download.html)',
 }
@@ -230,10 +231,10 @@ def main():
         lists = [read_list(out / f'{split}.txt', voc) for split in names if names[split]]
         samples = list(itertools.chain(*lists))
         check_samples([s for s in samples if s.mask], voc, need_masks=True)
-        test = [s for s in samples if not s.mask]
+        test = [s for s in samples if not s.mask and s.image.is_file()]
         if test:
             check_samples(test, voc)
-        print('Every image and mask of these lists is there and fits.')
+        print('Every image and mask of train.txt and val.txt is there and fits.')
     if not complete:
         raise InputError('this copy is not complete, see above; the lists hold what is there')
     print(f'Now set DATA_DIRECTORY (or --data-dir, --data_dir) to {voc}')

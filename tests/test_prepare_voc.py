@@ -74,7 +74,7 @@ def test_voc_is_found_and_its_lists_are_written(devkit, given):
     tags = read_tags(devkit.parent / 'dataset/tags.txt')
     assert tags == {'2007_000001': (1, 15), '2008_000007': (2, 15), '2011_000003': (3, 15)}
     assert 'train.txt: 3 images, complete' in result.out
-    assert 'Every image and mask of these lists is there and fits.' in result.out
+    assert 'Every image and mask of train.txt and val.txt is there and fits.' in result.out
 
 
 @pytest.mark.parametrize('mode', ['P', 'RGB'])
@@ -185,6 +185,23 @@ def test_missing_images_are_named(devkit):
     assert '3 faults' in result.error and f'no image at {devkit}' in result.error
     result = prepare(devkit, '--skip-check')
     assert result.code == 2 and 'this copy is not complete' in result.error
+
+
+def test_the_test_images_are_optional(devkit):
+    image = devkit / f'VOC2012/JPEGImages/{TEST[0]}.jpg'
+    image.write_bytes(b'')
+    result = prepare(devkit)
+    assert result.code == 2 and f'cannot read the image {image}' in result.error
+    image.unlink()
+    result = prepare(devkit)
+    assert result.code == 0, result.error
+    optional = 'get the VOC2012 test images, which are optional, from'
+    assert f'test.txt: 1 images, 1 are not in JPEGImages; {optional}' in result.out
+    assert result.out.endswith(f'to {devkit}/VOC2012\n')
+    (devkit / 'VOC2012/ImageSets/Segmentation/test.txt').unlink()
+    result = prepare(devkit)
+    assert result.code == 0, result.error
+    assert f'test.txt: 0 images, expected 1; {optional}' in result.out
 
 
 def test_missing_annotations_are_reported(devkit):
