@@ -34,6 +34,7 @@ SOURCES = {
     'masks': 'SegmentationClassAug.zip, made from the SBD annotations of Hariharan et al. '
     '(http://home.bharathh.info/pubs/codes/SBD/download.html)',
 }
+ARCHIVES = {'images': 'VOCtrainval*2012*', 'test': 'VOC2012test*', 'masks': 'SegmentationClass*'}
 MASK_FOLDERS = ('SegmentationClassAug', 'SegmentationClass')
 
 
@@ -41,23 +42,24 @@ def find_voc(root):
     """Find the folder of VOC2012 in what a user calls it.
 
     root: the folder itself, VOCdevkit, or the folder that holds VOCdevkit.
-    Returns its path. Raises InputError when it is not there, or VOC2007 or a tarball is.
+    Returns its path. Raises InputError when it is not there, or VOC2007 or an archive is.
     """
     root = Path(root)
     if root.is_file():
-        raise InputError(f'{root}: a file; unpack it (tar xf {root.name}) and give the folder')
+        raise InputError(f'{root}: a file; unpack it and give the folder')
     if not root.is_dir():
         raise InputError(f'{root}: no such folder')
-    for folder in (root, root / 'VOC2012', root / 'VOCdevkit' / 'VOC2012'):
+    folders = [root / name for name in ('.', 'VOC2012', 'VOCdevkit', 'VOCdevkit/VOC2012')]
+    for folder in folders:
         if (folder / 'JPEGImages').is_dir() and (folder / 'ImageSets').is_dir():
             if _is_2007(folder):
                 raise InputError(f'{folder}: this is VOC2007; SPSM uses VOC2012')
             return folder
     if any((root / name).is_dir() for name in ('VOC2007', 'VOCdevkit/VOC2007')):
         raise InputError(f'{root}: only VOC2007 is here; SPSM uses VOC2012')
-    tarballs = sorted(path.name for path in root.glob('*.tar*'))
-    if tarballs:
-        raise InputError(f'{root}: not unpacked yet; run: tar xf {root / tarballs[0]} -C {root}')
+    archive = _archive(folders, '*')
+    if archive:
+        raise InputError(f'{root}: not unpacked yet; unpack {archive}')
     raise InputError(f'{root}: no VOC2012 here (JPEGImages and ImageSets); get {SOURCES["images"]}')
 
 
@@ -172,27 +174,28 @@ def take_stock(voc, masks, names, out):
     Returns the report, a text, and whether everything is there but the test images.
     """
     counts, faults = {}, {}
+    near = [voc, voc.parent, voc.parent.parent, masks['train'].parent]
     for split, expected in COUNTS.items():
-        of_split, archive = names[split], 'test' if split == 'test' else 'images'
+        of_split, voc_part = names[split], 'test' if split == 'test' else 'images'
         counts[split], faults[split] = f'{len(of_split)} images', []
         if len(of_split) != expected:
             # Without val.txt, train counts the masks of val too.
             needs_masks = split == 'train' and (names['val'] or len(of_split) < expected)
-            source = 'masks' if needs_masks else archive
-            faults[split].append(f'expected {expected}; get {SOURCES[source]}')
+            source = 'masks' if needs_masks else voc_part
+            faults[split].append(f'expected {expected}; {_remedy(source, near)}')
         absent = _count_absent(voc / 'JPEGImages', of_split, '.jpg')
         if absent:
-            faults[split].append(f'{absent} are not in JPEGImages; get {SOURCES[archive]}')
+            faults[split].append(f'{absent} are not in JPEGImages; {_remedy(voc_part, near)}')
     absent = _count_absent(masks['val'], names['val'], '.png')
     if absent:
         folders = ' or '.join(MASK_FOLDERS)
-        faults['val'].append(f'{absent} have no mask in {folders}; get {SOURCES["masks"]}')
+        faults['val'].append(f'{absent} have no mask in {folders}; {_remedy("masks", near)}')
     absent = _count_absent(voc / 'Annotations', names['train'], '.xml')
     counts['tags'], faults['tags'] = f'tags of {len(names["train"]) - absent} images', []
     if absent or not any((voc / 'Annotations').glob('*.xml')):
         faults['tags'].append(
             f'{absent or "all"} are not in Annotations, and the selection needs them; '
-            f'get {SOURCES["images"]}'
+            + _remedy('images', near)
         )
 
     lines = [f'images and annotations: {voc}']
@@ -244,6 +247,18 @@ def _is_2007(folder):
     """VOC2007 counts its images, 000033.jpg; VOC2012 puts the year before, 2007_000033.jpg."""
     names = _official(folder, 'val') or [folder.name]
     return folder.name == 'VOC2007' or names[0].isdecimal()
+
+
+def _remedy(what, folders):
+    archive = _archive(folders, ARCHIVES[what])
+    return f'unpack {archive}' if archive else f'get {SOURCES[what]}'
+
+
+def _archive(folders, pattern):
+    """The first archive in the folders whose name fits, or None."""
+    paths = (path for folder in folders for path in sorted(folder.glob(pattern)))
+    archives = (path for path in paths if {'.tar', '.tgz', '.zip'}.intersection(path.suffixes))
+    return next(archives, None)
 
 
 def _has_colours(path):

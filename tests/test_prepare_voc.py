@@ -1,3 +1,4 @@
+import re
 import shutil
 
 import numpy as np
@@ -267,10 +268,6 @@ def test_without_vocs_val_list_no_list_is_made(devkit):
         (lambda root: (root / 'VOC2012').rename(root / 'VOC2007'), 'only VOC2007 is here'),
         (lambda root: shutil.rmtree(root / 'VOC2012'), 'no VOC2012 here'),
         (
-            lambda root: (shutil.rmtree(root / 'VOC2012'), (root / 'VOC.tar').write_text('')),
-            'not unpacked yet; run: tar xf',
-        ),
-        (
             lambda root: (root / 'VOC2012/ImageSets/Segmentation/val.txt').write_text(
                 '000033\n000042\n'
             ),
@@ -283,6 +280,31 @@ def test_what_is_not_voc2012_is_refused(devkit, make, message):
     result = prepare(devkit)
     assert result.code == 2
     assert message in result.error
+
+
+@pytest.mark.parametrize('name', ['VOC.tar', 'VOC.tar.gz', 'VOC2012/VOC.tgz', 'VOC2012/images.zip'])
+def test_an_archive_that_is_not_unpacked_is_named(devkit, name):
+    shutil.rmtree(devkit / 'VOC2012')
+    (devkit / 'VOC2012').mkdir()
+    (devkit / name).write_text('')
+    result = prepare(devkit)
+    assert result.code == 2
+    assert f'not unpacked yet; unpack {devkit / name}\n' in result.error
+
+
+@pytest.mark.parametrize('folder', ['VOC2012', '.', '..'])
+def test_archives_that_hold_what_is_missing_are_named(devkit, folder):
+    masks = devkit / folder / 'SegmentationClassAug.zip'
+    images = devkit / folder / 'VOCtrainval_11-May-2012.tar'
+    for archive in (masks, images):
+        archive.write_text('')
+    assert 'unpack' not in prepare(devkit).out
+    shutil.rmtree(devkit / 'VOC2012/SegmentationClassAug')
+    (devkit / f'VOC2012/JPEGImages/{VAL[0]}.jpg').unlink()
+    result = prepare(devkit)
+    assert result.code == 2
+    assert re.search('expected 3; unpack .*/SegmentationClassAug.zip', result.out)
+    assert re.search('not in JPEGImages; unpack .*/VOCtrainval_11-May-2012.tar', result.out)
 
 
 def test_a_tarball_or_nothing_is_refused(devkit):
