@@ -33,6 +33,7 @@ def write(path, layers):
         '.npy': writers.write_kaffe,
         '.pth': lambda path, layers: writers.write_pth(path, writers.state_dict(layers)),
         '.safetensors': lambda path, layers: save_file(writers.state_dict(layers), path),
+        '.h5': writers.write_keras_1,
     }[path.suffix]
     writer(path, layers)
 
@@ -47,7 +48,7 @@ def assert_layers(path, expected):
             np.testing.assert_array_equal(layers[name][parameter], value, f'{name} {parameter}')
 
 
-@pytest.mark.parametrize('name', ['a.caffemodel', 'a.npy', 'a.pth', 'a.safetensors'])
+@pytest.mark.parametrize('name', ['a.caffemodel', 'a.npy', 'a.pth', 'a.safetensors', 'a.h5'])
 def test_every_format_is_read_into_the_same_layers(tmp_path, name):
     write(tmp_path / name, some_layers())
     assert_layers(tmp_path / name, some_layers())
@@ -80,6 +81,18 @@ def test_pytorch_file_in_the_format_before_1_6(tmp_path):
     tensors = writers.state_dict(some_layers())
     writers.write_pth(tmp_path / 'a.pt', tensors, legacy=True)
     assert_layers(tmp_path / 'a.pt', some_layers())
+
+
+def test_keras_layers_without_weights_count_for_nothing(tmp_path):
+    writers.write_keras_1(tmp_path / 'a.h5', some_layers() | {'pool1': {}})
+    assert_layers(tmp_path / 'a.h5', some_layers())
+
+
+def test_a_keras_network_with_scale_layers_of_its_own_is_refused(tmp_path):
+    scale = {name: some_layers()['bn_conv1'][name] for name in ('scale', 'offset')}
+    writers.write_keras_1(tmp_path / 'a.h5', some_layers() | {'scale_conv1': scale})
+    with pytest.raises(InputError, match='a.h5: scale_conv1 is no convolution'):
+        weight_files.read(tmp_path / 'a.h5')
 
 
 def test_data_parallel_prefix_is_taken_off(tmp_path):

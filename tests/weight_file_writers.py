@@ -13,6 +13,7 @@ import types
 import zipfile
 from collections import OrderedDict
 
+import h5py
 import numpy as np
 
 from deeplablib.backend import tf
@@ -200,6 +201,29 @@ def write_pth(path, tensors, legacy=False):
             for key, array in arrays.items():
                 archive.writestr(f'archive/data/{key}', array.tobytes())
             archive.writestr('archive/version', '3\n')
+
+
+# --- Keras ---------------------------------------------------------------------------------------
+
+
+def write_keras_1(path, layers):
+    """A .h5 as Keras 1 wrote the published files: 'conv1_W_1:0', 'bn_conv1_running_std_1:0'."""
+    names = {
+        'weights': 'W',
+        'biases': 'b',
+        'scale': 'gamma',
+        'offset': 'beta',
+        'mean': 'running_mean',
+        'variance': 'running_std',
+    }
+    with h5py.File(path, 'w') as file:
+        file.attrs['layer_names'] = [layer_name.encode() for layer_name in layers]
+        for layer_name, layer in layers.items():
+            group = file.create_group(layer_name)
+            weight_names = [f'{layer_name}_{names[parameter]}_1:0' for parameter in layer]
+            group.attrs['weight_names'] = [name.encode() for name in weight_names]
+            for name, value in zip(weight_names, layer.values(), strict=True):
+                group[name] = value
 
 
 # --- TensorFlow 1 --------------------------------------------------------------------------------

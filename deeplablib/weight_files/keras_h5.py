@@ -1,18 +1,11 @@
 """The .h5 files of Keras: those of Keras Applications, and .weights.h5 of Keras 3."""
 
 import h5py
+import numpy as np
 
 from deeplablib.errors import InputError
 from deeplablib.layers import BATCH_NORM_EPSILON
-from deeplablib.weight_files.weights import (
-    BATCH_NORM,
-    CONVOLUTION,
-    VARIABLES,
-    WeightFile,
-    from_variables,
-)
-
-_PARAMETERS = {variable: parameter for parameter, variable in VARIABLES.items()}
+from deeplablib.weight_files.weights import BATCH_NORM, CONVOLUTION, WeightFile, from_variables
 
 
 def read(path):
@@ -20,7 +13,7 @@ def read(path):
 
     path: a .h5 file with weights only or with the whole model, or a .weights.h5 of Keras 3.
     Returns a WeightFile.
-    Raises InputError when it is no such file, or is damaged.
+    Raises InputError when it is no such file, is damaged, or scales apart from its batch norms.
     """
     try:
         with h5py.File(path) as file:
@@ -29,6 +22,9 @@ def read(path):
     except (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f'{path}: not an HDF5 file, or damaged ({error})') from None
     layers = from_variables(variables, lambda name: name)
+    scales = [name for name, layer in layers.items() if np.ndim(layer.get('weights', 0)) == 1]
+    if scales:
+        raise InputError(f'{path}: {scales[0]} is no convolution; scales of their own are not read')
     return WeightFile(str(path), 'Keras', layers, BATCH_NORM_EPSILON, channels_first=False)
 
 
@@ -36,14 +32,13 @@ def _collect(variables, name, item):
     """Take the variables from a group that stands for a layer."""
     if 'weight_names' in item.attrs:
         layer = name.rpartition('/')[2]
-        for path in item.attrs['weight_names']:
-            path = path.decode() if isinstance(path, bytes) else path
-            kind = path.rpartition('/')[2].removesuffix(':0')
-            if kind in _PARAMETERS:
-                variables[layer, _PARAMETERS[kind]] = item[path][()]
+        values = [item[path][()] for path in item.attrs['weight_names']]
     elif name.endswith('/vars') and 'name' in item.attrs:
         layer = item.attrs['name']
-        # Keras 3 numbers the variables: so many make a batch norm, fewer a convolution.
-        kinds = BATCH_NORM if len(item) == len(BATCH_NORM) else CONVOLUTION
-        for number, kind in zip(sorted(item), kinds, strict=False):
-            variables[layer, kind] = item[number][()]
+        values = [item[number][()] for number in sorted(item)]
+    else:
+        return
+    # Keras has named them in many ways ('kernel:0', 'conv1_W_1:0', '0'), but always in this order:
+    # four make a batch norm, fewer a convolution.
+    kinds = BATCH_NORM if len(values) == len(BATCH_NORM) else CONVOLUTION
+    variables.update(zip([(layer, kind) for kind in kinds], values, strict=False))
