@@ -1,6 +1,7 @@
 """TensorFlow 1 checkpoints: read (V1 and V2) and written (V2) under the original variable names."""
 
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -109,10 +110,11 @@ def remove_leftovers(folder, name):
 def assign(values, variables, source):
     """Put checkpoint values into a model's variables; all of them must fit, in name and shape.
 
-    values: dict from name to array. Scalars and '<variable>/<slot>' (a step counter, momentum) are
-    the bookkeeping of a trainer and are passed over. variables: dict from name to Keras variable.
+    values: dict from name to array. Scalars, '<variable>/<slot>' and 'Variable_<n>' (a step
+    counter, momentum, the original trainer's sums of gradients) are the bookkeeping of a trainer
+    and are passed over. variables: dict from name to Keras variable.
     source: what the values come from, for the message.
-    Raises InputError listing every missing, extra and wrongly shaped variable.
+    Raises InputError listing every variable that is missing, extra, wrongly shaped or not finite.
     """
     faults = []
     for name, variable in variables.items():
@@ -123,8 +125,11 @@ def assign(values, variables, source):
                 f'wrong shape: {name} is {list(values[name].shape)}, '
                 f'expected {list(variable.shape)}'
             )
+        elif not np.isfinite(values[name]).all():
+            faults.append(f'not finite: {name}')
     for name in sorted(set(values) - set(variables)):
-        if np.ndim(values[name]) and name.rpartition('/')[0] not in variables:
+        is_slot = name.rpartition('/')[0] in variables or re.fullmatch(r'Variable(_\d+)?', name)
+        if np.ndim(values[name]) and not is_slot:
             faults.append(f'extra: {name} {list(values[name].shape)}')
     if faults:
         faults[0] = f'{source} does not fit the network; {faults[0]}'

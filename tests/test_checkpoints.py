@@ -95,6 +95,8 @@ def test_a_network_is_built_as_wide_as_its_checkpoint(tmp_path, encoder_name):
 def test_bookkeeping_of_a_trainer_is_passed_over(tmp_path):
     values = narrow_values('vgg')
     extra = {f'{name}/Momentum': value for name, value in values.items()}
+    # Sums of gradients of the original multi-scale trainer, which gives them no name.
+    extra |= {'Variable': np.ones((3, 3, 3, 4)), 'Variable_1': np.ones(4)}
     checkpoints.write(tmp_path / 'm', values | extra | {'global_step': np.int64(3)})
     load_model(VGG, tmp_path / 'm')
 
@@ -112,6 +114,15 @@ def test_missing_extra_and_misshapen_variables_are_listed_together(tmp_path):
     assert 'missing: fc7_bias [64]' in message
     assert 'wrong shape: conv2_1_weights is [3, 3, 4, 9], expected [3, 3, 4, 8]' in message
     assert 'extra: fc9_weights [1, 1]' in message
+
+
+@pytest.mark.parametrize('number', [np.nan, np.inf])
+def test_a_variable_that_is_not_finite_is_named(tmp_path, number):
+    values = narrow_values('vgg')
+    values['conv2_1_weights'][0, 0, 0, 0] = number
+    checkpoints.write(tmp_path / 'm', values)
+    with pytest.raises(InputError, match='m does not fit the network; not finite: conv2_1_weights'):
+        load_model(VGG, tmp_path / 'm')
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):
