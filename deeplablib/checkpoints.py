@@ -1,5 +1,7 @@
 """TensorFlow 1 checkpoints: read (V1 and V2) and written (V2) under the original variable names."""
 
+import contextlib
+import glob
 import os
 import re
 import shutil
@@ -22,20 +24,17 @@ def find(path):
     """The prefix of a checkpoint, whatever of it a user names.
 
     path: the prefix, one of its files (PREFIX.index, PREFIX.data-*, PREFIX.meta), a folder (its
-    newest checkpoint), or a single-file V1 checkpoint.
+    newest checkpoint, or its only .ckpt file), or a single-file V1 checkpoint.
     Returns the prefix as str. Raises InputError when there is no whole checkpoint.
     """
     path = Path(path)
     if path.is_dir():
-        newest = tf.train.latest_checkpoint(str(path)) or _newest_index(path)
-        if newest is None:
-            raise InputError(f'{path}: no checkpoint in this folder (no .index file)')
-        return newest
+        return _newest(path)
     prefix = str(path)
     for part in _PARTS:
         prefix = prefix.removesuffix(part)
     has_index = os.path.isfile(f'{prefix}.index')
-    has_data = any(Path(prefix).parent.glob(f'{Path(prefix).name}.data-*'))
+    has_data = bool(glob.glob(f'{glob.escape(prefix)}.data-*'))
     if has_index and has_data or path.is_file() and prefix == str(path):
         return prefix
     if has_index or has_data:
@@ -56,8 +55,9 @@ def read(path):
             f'{prefix}: not a TensorFlow checkpoint; make one of it as docs/checkpoints.md shows'
         )
     try:
-        reader = tf.train.load_checkpoint(prefix)
-        return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+        with _plain(prefix) as plain:
+            reader = tf.train.load_checkpoint(plain)
+            return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
         reason = str(error).split('\n')[0]
         raise InputError(f'{prefix}: not a readable checkpoint ({reason})') from None
@@ -92,10 +92,9 @@ def write(prefix, values):
 
 def remove(prefix):
     """Remove the files of a V2 checkpoint, first the one that makes it a checkpoint."""
-    prefix = Path(prefix)
     for part in ('.index', '.data-*', '.meta'):
-        for path in prefix.parent.glob(prefix.name + part):
-            path.unlink()
+        for path in glob.glob(f'{glob.escape(prefix)}{part}'):
+            os.unlink(path)
 
 
 def remove_leftovers(folder, name):
@@ -138,6 +137,31 @@ def assign(values, variables, source):
         variable.assign(values[name])
 
 
-def _newest_index(folder):
+def _newest(folder):
+    """The checkpoint that the folder's state names, if it is there, or else the youngest."""
+    try:
+        state = tf.train.get_checkpoint_state(str(folder))
+    except ValueError:  # damaged
+        state = None
+    if state and os.path.isfile(f'{state.model_checkpoint_path}.index'):
+        return state.model_checkpoint_path
     indices = sorted(folder.glob('*.index'), key=lambda path: path.stat().st_mtime)
-    return str(indices[-1]).removesuffix('.index') if indices else None
+    if indices:
+        return str(indices[-1]).removesuffix('.index')
+    version_1 = list(folder.glob('*.ckpt'))
+    if len(version_1) == 1:
+        return str(version_1[0])
+    raise InputError(f'{folder}: no checkpoint in this folder (no .index file, no single .ckpt)')
+
+
+@contextlib.contextmanager
+def _plain(prefix):
+    """A checkpoint under a name that TensorFlow does not take for a pattern."""
+    if glob.escape(prefix) == prefix:
+        yield prefix
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        plain = os.path.join(folder, 'model')
+        for path in glob.glob(f'{glob.escape(prefix)}*'):
+            os.symlink(os.path.abspath(path), plain + path.removeprefix(prefix))
+        yield plain

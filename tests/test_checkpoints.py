@@ -50,6 +50,38 @@ def test_any_part_of_a_checkpoint_names_it(checkpoint, named):
     assert_same(checkpoints.read(path), VALUES)
 
 
+def test_brackets_in_a_name_are_no_pattern(tmp_path):
+    prefix = tmp_path / 'run[1]/model[a]'
+    prefix.parent.mkdir()
+    checkpoints.write(prefix, VALUES)
+    for path in (prefix, prefix.parent, f'{prefix}.data-00000-of-00001'):
+        assert_same(checkpoints.read(path), VALUES)
+    checkpoints.remove(prefix)
+    assert os.listdir(prefix.parent) == ['checkpoint']
+    version_1 = prefix.parent / 'init.ckpt'
+    tf.raw_ops.Save(filename=str(version_1), tensor_names=['v'], data=[np.ones(3, np.float32)])
+    assert set(checkpoints.read(version_1)) == {'v'}
+
+
+def test_a_folder_moved_from_another_machine_is_read_without_a_word(checkpoint, caplog):
+    state = checkpoint.parent / 'checkpoint'
+    for content in (b'model_checkpoint_path: "/elsewhere/model.ckpt-7"', b'\xff'):
+        state.write_bytes(content)
+        assert_same(checkpoints.read(checkpoint.parent), VALUES)
+    assert not caplog.records
+
+
+def test_a_folder_with_one_version_1_file_names_it(tmp_path):
+    for name in ('a.ckpt', 'b.ckpt'):
+        tf.raw_ops.Save(
+            filename=str(tmp_path / name), tensor_names=['v'], data=[np.ones(3, np.float32)]
+        )
+        if name == 'a.ckpt':
+            assert set(checkpoints.read(tmp_path)) == {'v'}
+    with pytest.raises(InputError, match='no checkpoint in this folder'):
+        checkpoints.read(tmp_path)
+
+
 def test_the_newest_checkpoint_of_a_folder_is_read(checkpoint):
     checkpoints.write(checkpoint.parent / 'model.ckpt-8', {'v': np.float32(8)})
     assert set(checkpoints.read(checkpoint.parent)) == {'v'}
