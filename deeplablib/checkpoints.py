@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from deeplablib.backend import tf
-from deeplablib.errors import InputError, raise_all
+from deeplablib.errors import InputError, raise_all, tensorflow_reason
 from deeplablib.files import replacing
 
 # Endings of weights in other formats, which users give where a checkpoint is wanted.
@@ -59,7 +59,7 @@ def read(path):
             reader = tf.train.load_checkpoint(plain)
             return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
-        reason = str(error).split('\n')[0]
+        reason = tensorflow_reason(error)
         raise InputError(f'{prefix}: not a readable checkpoint ({reason})') from None
 
 
@@ -81,7 +81,8 @@ def write(prefix, values):
                 tensors=[tf.convert_to_tensor(values[name]) for name in names],
             )
         except tf.errors.OpError as error:
-            raise OSError(f'{prefix}: cannot write the checkpoint ({error.message})') from None
+            reason = tensorflow_reason(error)
+            raise OSError(f'{prefix}: cannot write the checkpoint ({reason})') from None
         # The index is what makes a checkpoint: it goes first where one is replaced, and comes last.
         Path(f'{prefix}.index').unlink(missing_ok=True)
         for part in ('.data-00000-of-00001', '.index'):

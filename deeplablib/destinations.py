@@ -1,17 +1,20 @@
 """Writing a network with its weights: TF1-named checkpoint, Keras weights, SavedModel."""
 
+import errno
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
 from deeplablib import checkpoints
 from deeplablib.backend import tf
-from deeplablib.errors import InputError
+from deeplablib.errors import InputError, tensorflow_reason
 from deeplablib.files import make_output_folder
 from deeplablib.inference import make_predictor
 
 FORMATS = ('checkpoint', 'keras', 'savedmodel')
 KERAS_ENDING = '.weights.h5'
+KERAS_OVERHEAD = 4096  # bytes a layer, at most
 
 
 def check(path, format=None):
@@ -45,6 +48,7 @@ def write(path, format, network, model):
     """Write a model, whole or not at all.
 
     path, format: as check left them. network: its Network. model: with its weights.
+    Raises OSError when it cannot be written.
     """
     if format == 'checkpoint':
         checkpoints.write(path, network.variables(model))
@@ -53,10 +57,22 @@ def write(path, format, network, model):
     with tempfile.TemporaryDirectory(prefix=f'.{path.name}.', dir=path.parent) as folder:
         temporary = os.path.join(folder, path.name)
         if format == 'keras':
+            _check_space(path, model)
             model.save_weights(temporary)
         else:
-            _save_model(temporary, network, model)
+            try:
+                _save_model(temporary, network, model)
+            except tf.errors.OpError as error:
+                reason = tensorflow_reason(error)
+                raise OSError(f'{path}: cannot write the SavedModel ({reason})') from None
         os.replace(temporary, path)
+
+
+def _check_space(path, model):
+    """Raise OSError when the disk is too full for a Keras file: on a full one HDF5 crashes."""
+    size = 4 * model.count_params() + KERAS_OVERHEAD * len(model.layers)
+    if shutil.disk_usage(path.parent).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def _save_model(path, network, model):

@@ -1,5 +1,6 @@
 """Errors that a user can mend, and how the scripts report them."""
 
+import re
 import sys
 
 MOST_SHOWN = 20
@@ -21,6 +22,15 @@ def raise_all(faults):
     if len(faults) > len(shown):
         shown.append(f'and {len(faults) - MOST_SHOWN} more')
     raise InputError('\n  '.join([f'{len(faults)} faults:', *shown]) if faults[1:] else faults[0])
+
+
+def tensorflow_reason(error):
+    """The first line of an error of TensorFlow, without the names that its runtime puts around it.
+
+    error: the exception. Returns 'FILE; No such file or directory' of
+    '{{function_node __wrapped__ReadFile_device_/job...}} FILE; No such file or directory [Op:...]'.
+    """
+    return re.sub(r'\{\{.*?\}\} ?| \[Op:.*', '', str(error).split('\n')[0])
 
 
 def run(main, *args):

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from deeplablib.backend import tf
-from deeplablib.errors import InputError
+from deeplablib.errors import InputError, tensorflow_reason
 from deeplablib.images import write_mask
 from deeplablib.inputs import decode_image
 from deeplablib.progress import progress
@@ -57,7 +57,7 @@ def _images(samples):
         try:
             yield sample, next(images)
         except tf.errors.OpError as error:
-            reason = error.message.split('\n')[0]
+            reason = tensorflow_reason(error)
             raise InputError(
                 f'{sample.origin}: cannot read the image {sample.image} ({reason})'
             ) from None

@@ -1,5 +1,6 @@
 import functools
 import re
+import shutil
 import subprocess
 import sys
 
@@ -524,6 +525,25 @@ def test_nothing_is_left_of_a_write_that_fails(tmp_path, convert, monkeypatch, n
     monkeypatch.setattr(destinations, '_save_model', fail)
     with pytest.raises(OSError, match='disk full'):
         convert('vgg', tmp_path / 'in', f'{tmp_path}/{name}')
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize('name', ['out.weights.h5', 'served/'])
+def test_a_full_disk_is_named_with_the_destination(tmp_path, convert, monkeypatch, name):
+    checkpoints.write(tmp_path / 'in', narrow_values('vgg'))
+    before = sorted(tmp_path.iterdir())
+
+    def fail(*_, **__):
+        message = '{{function_node __wrapped__SaveV2}} No space left on device [Op:SaveV2]'
+        raise tf.errors.ResourceExhaustedError(None, None, message)
+
+    usage = shutil.disk_usage(tmp_path)._replace(free=330_000)  # a little more than the weights
+    monkeypatch.setattr(shutil, 'disk_usage', lambda _: usage)
+    monkeypatch.setattr(tf.saved_model, 'save', fail)
+    with pytest.raises(OSError, match='No space left on device') as raised:
+        convert('vgg', tmp_path / 'in', f'{tmp_path}/{name}')
+    assert f'{tmp_path}/{name.rstrip("/")}' in str(raised.value)
+    assert 'function_node' not in str(raised.value)
     assert sorted(tmp_path.iterdir()) == before
 
 
