@@ -1,7 +1,7 @@
 """Reading images and masks, and writing predictions, in the formats that the lists name."""
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from deeplablib.errors import InputError
 from deeplablib.files import replacing
@@ -9,6 +9,9 @@ from deeplablib.voc import IGNORE_LABEL, NUM_CLASSES, colour_map
 
 # Blue, green, red: the mean colour that the released weights were trained with.
 IMG_MEAN = (104.00698793, 116.66876762, 122.67891434)
+
+# What Pillow raises for a file that is no image, is damaged, or is too large.
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 _PALETTE = colour_map().tobytes()
 
@@ -22,8 +25,8 @@ def read_image(path):
     try:
         with Image.open(path) as image:
             return np.array(image.convert('RGB'))
-    except OSError as error:
-        raise InputError(f'{path}: cannot read the image ({_reason(error)})') from None
+    except UNREADABLE as error:
+        raise InputError(f'{path}: cannot read the image ({unreadable_reason(error)})') from None
 
 
 def read_grey(path, size):
@@ -38,8 +41,8 @@ def read_grey(path, size):
             if image.mode != 'L':
                 raise InputError(f'{path}: expected an 8-bit grey PNG, this is {image.mode}')
             grey = np.array(image)
-    except OSError as error:
-        raise InputError(f'{path}: cannot read the map ({_reason(error)})') from None
+    except UNREADABLE as error:
+        raise InputError(f'{path}: cannot read the map ({unreadable_reason(error)})') from None
     if grey.shape != tuple(size):
         raise InputError(f'{path}: the map is {size_text(grey.shape)}, its image {size_text(size)}')
     return grey
@@ -63,8 +66,8 @@ def read_mask(path, num_classes=NUM_CLASSES, size=None, ignore_label=IGNORE_LABE
                     f'{image.format}'
                 )
             mask = np.array(image)
-    except (OSError, Image.DecompressionBombError) as error:
-        raise InputError(f'{path}: cannot read the mask ({_reason(error)})') from None
+    except UNREADABLE as error:
+        raise InputError(f'{path}: cannot read the mask ({unreadable_reason(error)})') from None
     if size is not None and mask.shape != tuple(size):
         raise InputError(
             f'{path}: the mask is {size_text(mask.shape)}, its image or prediction is '
@@ -103,5 +106,8 @@ def size_text(shape):
     return f'{shape[1]}x{shape[0]}'
 
 
-def _reason(error):
+def unreadable_reason(error):
+    """What to tell a user of one of UNREADABLE."""
+    if isinstance(error, UnidentifiedImageError):
+        return 'not a JPEG or PNG'
     return getattr(error, 'strerror', None) or str(error)

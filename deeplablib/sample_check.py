@@ -7,7 +7,7 @@ import joblib
 from PIL import Image
 
 from deeplablib.errors import InputError, raise_all
-from deeplablib.images import read_mask
+from deeplablib.images import UNREADABLE, read_mask, unreadable_reason
 from deeplablib.progress import progress
 from deeplablib.voc import IGNORE_LABEL, NUM_CLASSES
 
@@ -75,8 +75,8 @@ def image_size(path):
             file.seek(-min(_TAIL, os.path.getsize(path)), os.SEEK_END)
             if _ENDS[kind] not in file.read():
                 raise InputError(f'cannot read the image {path} (it is cut off)')
-    except (OSError, Image.DecompressionBombError) as error:
-        reason = getattr(error, 'strerror', None) or 'not a JPEG or PNG'
+    except UNREADABLE as error:
+        reason = unreadable_reason(error)
         raise InputError(f'cannot read the image {path} ({reason})') from None
     return height, width
 
