@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from deeplablib import checkpoints
 from deeplablib.backend import keras
 from deeplablib.errors import InputError
 from deeplablib.layers import STEM_FILTERS
-from deeplablib.voc import NUM_CLASSES
+from deeplablib.voc import IGNORE_LABEL, NUM_CLASSES
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def load_model(networks, path, otherwise=''):
     networks: a NETWORKS table. path: as for checkpoints.find. otherwise: what to tell somebody
     whose checkpoint is of none of them.
     Returns (name of the network, Keras model). Raises InputError when the checkpoint cannot be
-    read, belongs to none of the networks, or does not fit.
+    read, belongs to none of the networks, does not fit, or has more than 255 classes.
     """
     values = checkpoints.read(path)
     name = _recognise(networks, values)
@@ -69,7 +71,12 @@ def load_model(networks, path, otherwise=''):
             f'{path}: not a checkpoint of any of these networks: {", ".join(networks)}{otherwise}'
         )
     network = networks[name]
-    model = network.build(**dimensions(network, values))
+    sizes = dimensions(network, values)
+    if sizes['num_classes'] > IGNORE_LABEL:
+        raise InputError(
+            f'{path}: {sizes["num_classes"]} classes; label maps have room for {IGNORE_LABEL}'
+        )
+    model = network.build(**sizes)
     checkpoints.assign(values, network.variables(model), path)
     return name, model
 
@@ -85,11 +92,15 @@ def _recognise(networks, values):
 def dimensions(network, values):
     """Width and classes of the network that has such variables; the paper's where none shows it.
 
-    network: a Network. values: dict from variable name to array.
+    network: a Network. values: dict from variable name to array, of any shape.
     Returns arguments for network.build.
     """
-    kernel, bias = values.get(network.first_kernel), values.get(network.last_bias)
+
+    def channels(name, default):
+        shape = np.shape(values.get(name))  # () where there is none
+        return shape[-1] if shape and shape[-1] else default
+
     return {
-        'width': 1.0 if kernel is None else kernel.shape[-1] / STEM_FILTERS,
-        'num_classes': NUM_CLASSES if bias is None else bias.shape[-1],
+        'width': channels(network.first_kernel, STEM_FILTERS) / STEM_FILTERS,
+        'num_classes': channels(network.last_bias, NUM_CLASSES),
     }

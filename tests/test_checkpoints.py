@@ -157,6 +157,26 @@ def test_a_variable_that_is_not_finite_is_named(tmp_path, number):
         load_model(VGG, tmp_path / 'm')
 
 
+def test_more_classes_than_a_label_map_has_room_for_are_refused(tmp_path):
+    network = golden.NETWORKS['vgg']
+    for classes, fits in ((255, True), (256, False)):
+        model = network.build(num_classes=classes, width=1 / 64)
+        checkpoints.write(tmp_path / 'm', network.variables(model))
+        if fits:
+            load_model(VGG, tmp_path / 'm')
+        else:
+            with pytest.raises(InputError, match='m: 256 classes; label maps have room for 255'):
+                load_model(VGG, tmp_path / 'm')
+
+
+@pytest.mark.parametrize('shape', [(), (0,)])
+@pytest.mark.parametrize('name', ['conv1_1_weights', 'fc8_bias'])
+def test_a_variable_that_tells_the_size_of_a_network_may_have_any_shape(tmp_path, name, shape):
+    checkpoints.write(tmp_path / 'm', narrow_values('vgg') | {name: np.zeros(shape, np.float32)})
+    with pytest.raises(InputError, match=rf'wrong shape: {name} is \[0?\], expected'):
+        load_model(VGG, tmp_path / 'm')
+
+
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     checkpoints.write(tmp_path / 'm', narrow_values('vgg'))
     resnets = {name: golden.NETWORKS[name] for name in ('deeplab', 'res101')}
