@@ -211,8 +211,10 @@ def predict(network):
     """Save the predictions of the checkpoint of test_step under out_dir."""
     test_list = read_list(FLAGS.test_data_list, FLAGS.test_num_steps)
     indices = make_output_folder(Path(FLAGS.out_dir) / 'prediction')
+    check_outputs(test_list, indices, ('_mask.png',))
     if FLAGS.visual:
         colours = make_output_folder(Path(FLAGS.out_dir) / 'visual_prediction')
+        check_outputs(test_list, colours, ('_mask_visual.png',))
 
     def write(name, labels):
         images.write_image(indices / f'{name}_mask.png', labels)
@@ -240,6 +242,11 @@ def make_predict(network, flag):
         there = ', '.join(map(str, steps))
         raise InputError(f'{prefix}: not there; steps to name (--{flag}) are {there}')
     _, model = load_model({FLAGS.encoder_name: network}, prefix)
+    num_classes = model.output.shape[-1]
+    if num_classes != FLAGS.num_classes:
+        raise InputError(
+            f'--num_classes {FLAGS.num_classes}, but the network in {prefix} has {num_classes}'
+        )
     print(f'Restored model parameters from {prefix}')
     scales = SCALES if FLAGS.msc else SINGLE_SCALE
     return make_predictor(model, network.scores, scales, IMG_MEAN, FLAGS.precision)

@@ -98,7 +98,7 @@ def main():
     args = get_arguments()
     samples = find_images(args.images)
     check_samples(samples, '.')
-    check_outputs(samples, args.save_dir)
+    check_outputs(samples, args.save_dir, ('.png', '_colour.png', '_overlay.png'))
     prefix = checkpoints.find(args.restore_from)
     name, model = load_model(NETWORKS, prefix)
     print(f'Restored {name} from {prefix}')

@@ -40,24 +40,34 @@ def check_samples(
         raise InputError(f'{samples[0].origin} and on: no mask has a labelled pixel')
 
 
-def check_outputs(samples, folder):
-    """Check that predictions, FOLDER/NAME.png, overwrite neither each other nor the data.
+def check_outputs(samples, folder, endings=('.png',)):
+    """Check that results, FOLDER/NAME.png, overwrite neither each other nor the data.
 
-    samples: list of Sample. folder: where predictions go.
-    Raises InputError naming the files.
+    samples: list of Sample. folder: where results go. endings: of the files of each image, in place
+    of the extension.
+    Raises InputError naming the files, or the folder when it is that of the images, or one of VOC's
+    masks beside it: a list need not name the masks.
     """
+    folder = Path(folder).resolve()
     faults, images = [], {}
     for sample in samples:
-        other = images.setdefault(sample.name, sample.image)
-        if other != sample.image:
-            faults.append(
-                f'{sample.origin}: {sample.image} and {other} would be saved under one name, '
-                f'{sample.name}.png'
-            )
-    outputs = {(Path(folder) / f'{name}.png').resolve() for name in images}
+        for name in (f'{sample.name}{ending}' for ending in endings):
+            other = images.setdefault(name, sample.image)
+            if other != sample.image:
+                faults.append(
+                    f'{sample.origin}: {sample.image} and {other} would be saved under one name, '
+                    f'{name}'
+                )
+                break
+    outputs = {(folder / name).resolve() for name in images}
     for path in (path for sample in samples for path in (sample.image, sample.mask) if path):
         if path.resolve() in outputs:
             faults.append(f'{path}: would be overwritten; choose another folder for the results')
+    of_images = {sample.image.parent for sample in samples}
+    above = {parent.resolve() for place in of_images for parent in place.parents}
+    of_masks = folder.name.startswith('SegmentationClass') and folder.parent in above
+    if of_masks or folder in {place.resolve() for place in of_images}:
+        faults.append(f'{folder}: data would be overwritten; choose another folder for the results')
     raise_all(faults)
 
 

@@ -60,6 +60,15 @@ def test_folders_and_patterns_name_images(tmp_path, model):
     assert len(list((tmp_path / 'out').iterdir())) == 3
 
 
+def test_pictures_that_would_overwrite_each_other_are_refused(tmp_path, model):
+    folder = shutil.copytree(PHOTOS, tmp_path / 'photos')
+    (folder / 'gold_000001.jpg').rename(folder / 'gold_000002_colour.jpg')
+    result = predict(tmp_path, model, folder)
+    assert result.code == 2
+    assert 'would be saved under one name, gold_000002_colour.png' in result.error
+    assert not (tmp_path / 'out').exists()
+
+
 def test_bad_input_is_named(tmp_path, model):
     result = predict(tmp_path, model, tmp_path / 'nothing.jpg')
     assert result.code == 2 and 'nothing.jpg: no image of this name' in result.error

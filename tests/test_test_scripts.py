@@ -296,11 +296,17 @@ def test_a_mask_that_is_no_png_is_named(narrow, data):
     bad_input(run_vgg(narrow, data), 'gold_000002.png: a mask must be', 'this is L JPEG')
 
 
-@pytest.mark.parametrize('folder', ['SegmentationClassAug', 'JPEGImages'])
-def test_the_data_is_never_overwritten(narrow, data, folder):
+@pytest.mark.parametrize('names_masks', [True, False])
+@pytest.mark.parametrize('folder', ['SegmentationClassAug', 'JPEGImages', 'annotations'])
+def test_the_data_is_never_overwritten(narrow, data, folder, names_masks):
     if folder == 'JPEGImages':
-        Image.open(data / 'JPEGImages/gold_000001.jpg').save(data / 'JPEGImages/one.png')
-        (data / 'list.txt').write_text('/JPEGImages/one.png')
+        Image.open(data / 'JPEGImages/gold_000001.jpg').save(data / 'JPEGImages/gold_000001.png')
+    if folder == 'annotations':
+        (data / 'SegmentationClassAug').rename(data / folder)
+        text = (data / 'list.txt').read_text()
+        (data / 'list.txt').write_text(text.replace('SegmentationClassAug', folder))
+    elif not names_masks:
+        (data / 'list.txt').write_text('\n'.join(NAMES))
     before = {path: path.read_bytes() for path in (data / folder).iterdir()}
     result = run_vgg(narrow, data, '--save-dir', data / folder)
     bad_input(result, 'would be overwritten; choose another folder')

@@ -324,6 +324,31 @@ def test_test_and_predict_use_the_trained_checkpoint(data):
     assert picture.mode == 'RGB' and picture.size == labels.size
 
 
+def test_predictions_overwrite_neither_each_other_nor_the_data(data, whole_run):
+    flags = {'option': 'predict', 'test_step': 4, 'modeldir': data / 'whole/model'}
+    lists = data / 'twice.txt'
+    (data / 'others').mkdir()
+    shutil.copy(data / 'JPEGImages/s0.jpg', data / 'others')
+    lists.write_text('s0\n/others/s0.jpg\n')
+    result = run_main(data, 'twice', **flags, test_data_list=lists)
+    assert_input_error(result, 'line 2', 'under one name, s0_mask.png')
+    for folder in ('prediction', 'visual_prediction'):
+        place = make_output_folder(data / f'twice/output/{folder}')
+        shutil.copy(data / 'JPEGImages/s0.jpg', place)
+        lists.write_text(f'/twice/output/{folder}/s0.jpg')
+        result = run_main(data, 'twice', **flags, test_data_list=lists)
+        assert_input_error(result, f'{folder}: data would be overwritten')
+
+
+@pytest.mark.parametrize('option', ['test', 'predict'])
+def test_a_checkpoint_for_another_number_of_classes_is_refused(data, whole_run, option):
+    flags = {'option': option, 'modeldir': data / 'whole/model', 'num_classes': 21}
+    steps = {'valid_step': 4, 'test_step': 4}
+    lists = dict.fromkeys(('valid_data_list', 'test_data_list'), data / 'list.txt')
+    result = run_main(data, 'classes', **flags, **steps, **lists)
+    assert_input_error(result, '--num_classes 21, but the network in', 'model.ckpt-4 has 4')
+
+
 def test_a_batch_without_a_labelled_pixel_costs_nothing(data):
     folder = data / 'void'
     make_samples(folder)
