@@ -17,7 +17,7 @@ from deeplablib.files import replacing
 # Endings of weights in other formats, which users give where a checkpoint is wanted.
 FOREIGN = ('.h5', '.hdf5', '.keras', '.npy', '.npz', '.pth', '.pt', '.safetensors', '.caffemodel')
 
-_PARTS = ('.index', '.data-00000-of-00001', '.meta')
+PARTS = ('.index', '.data-00000-of-00001', '.meta')
 
 
 def find(path):
@@ -31,7 +31,7 @@ def find(path):
     if path.is_dir():
         return _newest(path)
     prefix = str(path)
-    for part in _PARTS:
+    for part in PARTS:
         prefix = prefix.removesuffix(part)
     has_index = os.path.isfile(f'{prefix}.index')
     has_data = bool(glob.glob(f'{glob.escape(prefix)}.data-*'))

@@ -1,6 +1,8 @@
 """The body of the two convert commands: weights of another program -> files of these networks."""
 
 import argparse
+import json
+import shlex
 
 import numpy as np
 
@@ -132,14 +134,16 @@ def _named(names):
 
 
 def _next_command(package, args, format, encoder_name, script, sizes):
-    destination = args.destination
+    destination = shlex.quote(args.destination)
+    quoted = json.dumps(args.destination, ensure_ascii=False)
     if format == 'savedmodel':
-        load = f"tf.saved_model.load('{destination}')"
-        return f'python -c "import tensorflow as tf; print({load}.signatures)"'
+        code = f'import tensorflow as tf; print(tf.saved_model.load({quoted}).signatures)'
+        return f'python -c {shlex.quote(code)}'
     if format == 'keras':
         given = ', '.join(f'{name}={value}' for name, value in sizes.items())
-        build = f"NETWORKS['{encoder_name}'].build({given}).load_weights('{destination}')"
-        return f'python -c "from {package} import NETWORKS; {build}"'
+        build = f'NETWORKS["{encoder_name}"].build({given}).load_weights({quoted})'
+        code = f'from {package} import NETWORKS; {build}'
+        return f'python -c {shlex.quote(code)}'
     if script:
         return f'python {script} --restore-from {destination}'
     flags = ' '.join(f'--{name} {value}' for name, value in sizes.items())

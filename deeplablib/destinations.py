@@ -40,6 +40,8 @@ def check(path, format=None):
             )
         if Path(path).is_dir():
             raise InputError(f'{path}: is a folder; name a checkpoint prefix in it')
+        if path.endswith(checkpoints.PARTS):
+            raise InputError(f'{path}: a file of a checkpoint; name the prefix that they share')
     make_output_folder(Path(path).parent)
     return format
 

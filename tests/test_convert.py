@@ -1,5 +1,7 @@
+import ast
 import functools
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -505,6 +507,19 @@ def test_a_saved_model_labels_images_of_every_size(tmp_path, convert, encoder_na
         np.testing.assert_array_equal(labels, predict(pixels, [True] * 21)[0])
 
 
+@pytest.mark.parametrize('name', ['out', 'out.weights.h5', 'out/'])
+def test_the_next_command_is_fit_for_a_shell(tmp_path, convert, name):
+    folder = tmp_path / 'it\'s "my" $HOME'
+    checkpoints.write(tmp_path / 'in', narrow_values('vgg'))
+    printed = convert('vgg', tmp_path / 'in', f'{folder}/{name}')
+    words = shlex.split(printed.partition('Next: ')[2])
+    if name == 'out':
+        assert words[-1] == f'{folder}/out'
+    else:
+        texts = [node.value for node in ast.walk(ast.parse(words[-1])) if hasattr(node, 'value')]
+        assert f'{folder}/{name}' in texts
+
+
 def test_a_saved_model_that_is_there_is_not_touched(tmp_path, convert):
     checkpoints.write(tmp_path / 'in', narrow_values('vgg'))
     (tmp_path / 'served').mkdir()
@@ -553,6 +568,8 @@ def test_a_full_disk_is_named_with_the_destination(tmp_path, convert, monkeypatc
         ('out.pth', (), 'read, not written'),
         ('out.h5', (), 'read, not written'),
         ('out.h5', ('--format', 'keras'), r'must end in \.weights\.h5'),
+        ('out.index', (), 'a file of a checkpoint'),
+        ('out.data-00000-of-00001', (), 'a file of a checkpoint'),
         ('.', (), 'is a folder'),
         ('file/out', (), 'cannot write here'),
         ('/proc/out', (), 'cannot write here'),
