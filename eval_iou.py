@@ -40,7 +40,9 @@ def main():
         names = sorted(path.stem for path in args.pred.glob('*.png'))
     if not names:
         raise InputError(f'{args.pred}: no predictions (*.png) in this folder')
-    if args.json:
+    if args.json and args.json.is_dir():
+        raise InputError(f'{args.json}: is a folder; name a file')
+    if args.json and (args.json.is_file() or not args.json.exists()):  # no device
         make_output_folder(args.json.parent)
     pairs = [(args.gt / f'{name}.png', args.pred / f'{name}.png') for name in names]
     errors.raise_all([f'no file {path}' for pair in pairs for path in pair if not path.is_file()])

@@ -22,10 +22,11 @@ def replacing(path):
     error, or a crash, what stood at `path` before still stands there.
     Raises OSError, with the name of the file, when it cannot be written.
     """
-    path = Path(os.path.realpath(path))
-    if path.exists() and not path.is_file():
+    path = Path(path)
+    if path.exists() and not path.is_file():  # before links are followed: a pipe has no real path
         yield path
         return
+    path = Path(os.path.realpath(path))
     temporary = None
     try:
         handle, name = tempfile.mkstemp(prefix=f'.{path.name}.', dir=path.parent)

@@ -39,6 +39,14 @@ def test_a_link_is_followed_and_a_device_is_written_as_it_is(tmp_path):
     assert stat.S_ISFIFO(os.stat(tmp_path / 'pipe').st_mode)
 
 
+def test_a_pipe_is_written_as_it_is():
+    reading, writing = os.pipe()
+    write(f'/dev/fd/{writing}', 'x')
+    os.close(writing)
+    with open(reading) as pipe:
+        assert pipe.read() == 'x'
+
+
 def test_files_of_many_threads_have_the_usual_permissions(tmp_path):
     umask = os.umask(0o022)
     os.umask(umask)

@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -76,6 +77,17 @@ def test_a_list_restricts_the_images(folders):
     result = evaluate(folders, '--list', folders / 'list.txt', '--json', folders / 'iou.json')
     assert result.code == 0
     assert json.loads((folders / 'iou.json').read_text())['images'] == 1
+
+
+def test_json_goes_into_a_pipe_but_not_over_a_folder(folders):
+    reading, writing = os.pipe()
+    assert evaluate(folders, '--json', f'/dev/fd/{writing}').code == 0
+    os.close(writing)
+    with open(reading) as pipe:
+        assert json.load(pipe)['images'] == 2
+    result = evaluate(folders, '--json', folders / 'gt')
+    assert result.code == 2 and 'gt: is a folder; name a file' in result.error
+    assert not result.out, 'evaluated first'
 
 
 def test_palette_masks_are_read_by_index(folders):
