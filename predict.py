@@ -21,7 +21,7 @@ from deeplablib.inference import make_predictor
 from deeplablib.network import load_model
 from deeplablib.prediction import predict_samples
 from deeplablib.sample_check import check_outputs, check_samples
-from deeplablib.samples import Sample
+from deeplablib.samples import IMAGE_ENDINGS, Sample
 from deeplablib.voc import NUM_CLASSES, class_name, colour_map
 
 RESTORE_FROM = './model/resnet/model.resnet'
@@ -57,7 +57,7 @@ def find_images(patterns):
     for pattern in patterns:
         path = Path(pattern)
         if path.is_dir():
-            found = [p for p in path.iterdir() if p.suffix.lower() in ('.jpg', '.jpeg', '.png')]
+            found = [p for p in path.iterdir() if p.name.lower().endswith(IMAGE_ENDINGS)]
         else:
             found = [path] if path.is_file() else map(Path, glob.glob(pattern, recursive=True))
         found = sorted(found)

@@ -1,5 +1,6 @@
 """Label every image of a list and save the predictions."""
 
+import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
@@ -50,7 +51,7 @@ def predict_samples(predict, samples, save_dir, allowed=None, save_scores=None, 
 
 
 def _images(samples):
-    paths = [str(sample.image) for sample in samples]
+    paths = [os.fsencode(sample.image) for sample in samples]
     dataset = tf.data.Dataset.from_tensor_slices(paths).map(decode_image, tf.data.AUTOTUNE)
     images = iter(dataset.prefetch(tf.data.AUTOTUNE))
     for sample in samples:

@@ -7,6 +7,8 @@ from pathlib import Path
 from deeplablib.errors import InputError, raise_all
 from deeplablib.files import replacing
 
+IMAGE_ENDINGS = ('.jpg', '.jpeg', '.png')
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -52,7 +54,7 @@ def read_list(data_list, data_dir):
         if len(fields) > 2:
             faults.append(f'{origin}: {len(fields)} fields, expected "IMAGE MASK" or "IMAGE"')
         elif fields:
-            if fields[0] == Path(fields[0]).stem:
+            if '/' not in fields[0] and not fields[0].lower().endswith(IMAGE_ENDINGS):
                 fields[0] = f'JPEGImages/{fields[0]}.jpg'
             samples.append(Sample(*_join(data_dir, fields), origin))
     raise_all(faults)

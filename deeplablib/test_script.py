@@ -83,7 +83,9 @@ def predict_and_evaluate(networks, description, sibling, **defaults):
     print(f'Restored model parameters of {name} from {prefix}')
     check_samples(samples, args.data_dir, num_classes)
     check_outputs(samples, args.save_dir)
-    allowed = args.tags and allowed_classes(read_tags(args.tags, num_classes), samples, num_classes)
+    allowed = None
+    if args.tags:
+        allowed = allowed_classes(read_tags(args.tags, num_classes), samples, num_classes)
     save_dir = make_output_folder(args.save_dir)
     scores_dir = args.save_scores or (save_dir / 'scores' if args.crf else None)
     save_scores = scores_dir and (make_output_folder(scores_dir), network.score_kind)

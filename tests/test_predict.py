@@ -1,3 +1,4 @@
+import os
 import shutil
 
 import numpy as np
@@ -58,6 +59,14 @@ def test_folders_and_patterns_name_images(tmp_path, model):
     shutil.rmtree(tmp_path / 'out')
     assert predict(tmp_path, model, folder / '*2.jpg').code == 0
     assert len(list((tmp_path / 'out').iterdir())) == 3
+
+
+def test_a_name_that_is_not_utf_8_is_kept(tmp_path, model):
+    image = tmp_path / os.fsdecode(b'caf\xe9.jpg')
+    shutil.copy(PHOTOS / 'gold_000002.jpg', image)
+    result = predict(tmp_path, model, image)
+    assert result.code == 0, result.error
+    assert (tmp_path / 'out' / os.fsdecode(b'caf\xe9_overlay.png')).is_file()
 
 
 def test_pictures_that_would_overwrite_each_other_are_refused(tmp_path, model):

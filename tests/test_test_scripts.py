@@ -168,6 +168,15 @@ def test_a_list_may_be_written_in_many_ways(narrow, data):
     assert 'mean IoU' not in result.out, 'two images name no mask'
 
 
+def test_a_bare_name_may_have_a_dot(narrow, data):
+    shutil.copy(data / 'JPEGImages/gold_000001.jpg', data / 'JPEGImages/img.v2.jpg')
+    shutil.copy(data / 'JPEGImages/gold_000001.jpg', data / 'top.JPG')
+    (data / 'list.txt').write_text('img.v2\ntop.JPG\n')
+    result = run_vgg(narrow, data, '--tags', '')
+    assert result.code == 0, result.error
+    assert sorted(path.name for path in (data / 'result').iterdir()) == ['img.v2.png', 'top.png']
+
+
 def test_only_the_extension_of_an_image_name_changes(narrow, data):
     (data / 'JPEGImages/gold_000001.jpg').rename(data / 'JPEGImages/a_jpg_b.jpg')
     (data / 'list.txt').write_text('/JPEGImages/a_jpg_b.jpg\n')
