@@ -83,8 +83,8 @@ def make_predictor(model, scores, scales=SCALES, img_mean=IMG_MEAN, precision='f
     def predict(image, allowed):
         batch = preprocess(image, img_mean)[None]
         fused = multi_scale_scores(fast, scores, batch, scales)
-        full_size = resize_bilinear(fused, _size(batch))
-        full_size = tf.where(allowed, full_size, full_size.dtype.min)
+        # Before resizing, where there are fewer pixels: a constant stays what it is.
+        full_size = resize_bilinear(tf.where(allowed, fused, fused.dtype.min), _size(batch))
         return tf.cast(tf.argmax(full_size, -1, tf.int32)[0], tf.uint8), fused[0]
 
     return predict
