@@ -170,7 +170,7 @@ def train(network):
 
     with locked(modeldir) if leads else contextlib.nullcontext():
         if leads:
-            checkpoints.remove_leftovers(modeldir, training.CHECKPOINT)
+            checkpoints.remove_leftovers(modeldir, f'{training.CHECKPOINT}-*')
         first_step = training.resume(trainer, modeldir)
         if first_step == 0 and FLAGS.pretrain_file:
             training.restore_pretrained(

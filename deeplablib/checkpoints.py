@@ -17,6 +17,9 @@ from deeplablib.files import replacing
 # Endings of weights in other formats, which users give where a checkpoint is wanted.
 FOREIGN = ('.h5', '.hdf5', '.keras', '.npy', '.npz', '.pth', '.pt', '.safetensors', '.caffemodel')
 
+# Ends the name of a folder that something is written in before it is whole.
+UNFINISHED = '.unfinished-'
+
 PARTS = ('.index', '.data-00000-of-00001', '.meta')
 
 
@@ -71,7 +74,8 @@ def write(prefix, values):
     """
     prefix = Path(prefix)
     names = sorted(values)
-    with tempfile.TemporaryDirectory(prefix=f'.{prefix.name}.', dir=prefix.parent) as folder:
+    hidden = f'.{prefix.name}{UNFINISHED}'
+    with tempfile.TemporaryDirectory(prefix=hidden, dir=prefix.parent) as folder:
         temporary = os.path.join(folder, prefix.name)
         try:
             tf.raw_ops.SaveV2(
@@ -98,12 +102,12 @@ def remove(prefix):
             os.unlink(path)
 
 
-def remove_leftovers(folder, name):
-    """Remove what a process that was killed in write has left.
+def remove_leftovers(folder, pattern):
+    """Remove what a process that was killed while it wrote has left.
 
-    folder: of the checkpoints. name: what their names begin with.
+    folder: of what it wrote. pattern: of the name of that.
     """
-    for path in Path(folder).glob(f'.{name}*'):
+    for path in Path(folder).glob(f'.{pattern}{UNFINISHED}*'):
         shutil.rmtree(path, ignore_errors=True)
 
 

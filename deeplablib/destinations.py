@@ -1,6 +1,7 @@
 """Writing a network with its weights: TF1-named checkpoint, Keras weights, SavedModel."""
 
 import errno
+import glob
 import os
 import shutil
 import tempfile
@@ -52,11 +53,13 @@ def write(path, format, network, model):
     path, format: as check left them. network: its Network. model: with its weights.
     Raises OSError when it cannot be written.
     """
+    path = Path(path)
+    checkpoints.remove_leftovers(path.parent, glob.escape(path.name))
     if format == 'checkpoint':
         checkpoints.write(path, network.variables(model))
         return
-    path = Path(path)
-    with tempfile.TemporaryDirectory(prefix=f'.{path.name}.', dir=path.parent) as folder:
+    hidden = f'.{path.name}{checkpoints.UNFINISHED}'
+    with tempfile.TemporaryDirectory(prefix=hidden, dir=path.parent) as folder:
         temporary = os.path.join(folder, path.name)
         if format == 'keras':
             _check_space(path, model)

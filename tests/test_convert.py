@@ -1,10 +1,12 @@
 import ast
 import functools
+import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -541,6 +543,26 @@ def test_nothing_is_left_of_a_write_that_fails(tmp_path, convert, monkeypatch, n
     with pytest.raises(OSError, match='disk full'):
         convert('vgg', tmp_path / 'in', f'{tmp_path}/{name}')
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize('name', ['out', 'out.weights.h5', 'out/'])
+def test_what_a_killed_conversion_left_is_removed(tmp_path, convert, monkeypatch, name):
+    checkpoints.write(tmp_path / 'in', narrow_values('vgg'))
+    folders = []
+
+    def fail(source, _):
+        folders.append(Path(source).parent)
+        raise OSError('killed')
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match='killed'):
+        patch.setattr(os, 'replace', fail)
+        convert('vgg', tmp_path / 'in', f'{tmp_path}/{name}')
+    stem = f'.{Path(name).name}'
+    others = [tmp_path / f'{stem}.original', tmp_path / f'{stem}_2.unfinished-x']
+    for folder in (*folders, *others):
+        folder.mkdir()
+    convert('vgg', tmp_path / 'in', f'{tmp_path}/{name}')
+    assert sorted(tmp_path.glob('.out*')) == others
 
 
 @pytest.mark.parametrize('name', ['out.weights.h5', 'served/'])

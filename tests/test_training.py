@@ -160,7 +160,7 @@ def test_damaged_checkpoint_is_passed_over(data, whole_run, damage):
 
 
 def test_what_a_killed_save_left_is_removed(data):
-    leftover = data / 'leftover/model/.model.ckpt-3.abcd'
+    leftover = data / 'leftover/model/.model.ckpt-3.unfinished-abcd'
     leftover.mkdir(parents=True)
     (leftover / 'model.ckpt-3.data-00000-of-00001').write_bytes(b'half')
     assert run_main(data, 'leftover', num_steps=1).code == 0
