@@ -243,6 +243,17 @@ def test_a_failed_write_leaves_the_old_checkpoint_and_no_rest(checkpoint):
     assert_same(checkpoints.read(checkpoint), VALUES)
 
 
+def test_a_checkpoint_is_written_elsewhere_and_then_moved(checkpoint, monkeypatch):
+    def fail(*_):
+        raise OSError(5, 'Input/output error')
+
+    before = sorted(os.listdir(checkpoint.parent))
+    monkeypatch.setattr(os, 'replace', fail)
+    with pytest.raises(OSError, match='Input/output error'):
+        checkpoints.write(checkpoint.parent / 'model.ckpt-8', VALUES)
+    assert sorted(os.listdir(checkpoint.parent)) == before
+
+
 def test_layout_of_the_reference_is_the_one_expected():
     layouts = json.loads((golden.FOLDER / 'checkpoint_layout.json').read_text())
     sizes = {name: sum(int(np.prod(s)) for s in layouts[name].values()) for name in layouts}

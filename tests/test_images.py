@@ -1,4 +1,5 @@
 import io
+import os
 import zlib
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from PIL import Image
 
 from deeplablib.errors import InputError
-from deeplablib.images import read_grey, read_image, read_mask
+from deeplablib.images import read_grey, read_image, read_mask, write_image, write_mask
 from deeplablib.sample_check import image_size
 
 READERS = {
@@ -53,3 +54,15 @@ def test_an_image_too_large_and_a_file_that_is_none_are_told_apart(tmp_path, rea
     (tmp_path / 'a.png').write_bytes(b'no image')
     with pytest.raises(InputError, match=r'a\.png.*\(not a JPEG or PNG\)'):
         READERS[reader](tmp_path / 'a.png')
+
+
+@pytest.mark.parametrize('write', [write_mask, write_image])
+def test_an_image_is_written_elsewhere_and_then_moved(tmp_path, monkeypatch, write):
+    def fail(*_):
+        raise OSError(5, 'Input/output error')
+
+    (tmp_path / 'a.png').write_bytes(png())
+    monkeypatch.setattr(os, 'replace', fail)
+    with pytest.raises(OSError, match='Input/output error'):
+        write(tmp_path / 'a.png', np.zeros((2, 2), np.uint8))
+    assert os.listdir(tmp_path) == ['a.png'] and (tmp_path / 'a.png').read_bytes() == png()

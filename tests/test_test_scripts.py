@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplablib import checkpoints, metrics
+from deeplablib import checkpoints, metrics, prediction
 from deeplablib.scores import read_scores
 from deeplablib.voc import colour_map
 from tests import golden
@@ -108,6 +108,30 @@ def test_single_scale_gives_other_scores(narrow, data):
     assert (multi >= single).all() and (multi > single).any()
 
 
+@pytest.mark.parametrize('options', ['--precision bfloat16', '--img-mean 0 0 0'])
+def test_a_flag_of_the_network_gives_other_scores(narrow, data, options):
+    (data / 'list.txt').write_text('gold_000001\n')
+    run_vgg(narrow, data, '--save-scores', data / 'plain')
+    run_vgg(narrow, data, '--save-scores', data / 'other', *options.split())
+    plain, other = (read_scores(data / d / 'gold_000001.npz')[0] for d in ('plain', 'other'))
+    assert not np.array_equal(plain, other)
+
+
+def test_a_label_map_is_there_only_when_its_scores_are(narrow, data, monkeypatch):
+    def fail(*_):
+        raise OSError('disk full')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prediction, 'write_scores', fail)
+        assert run_vgg(narrow, data, '--save-scores', data / 'scores').code == 1
+    assert not list((data / 'result').iterdir())
+    run_vgg(narrow, data, '--save-scores', data / 'scores')
+    (data / 'scores/gold_000002.npz').unlink()
+    result = run_vgg(narrow, data, '--save-scores', data / 'scores', '--resume')
+    assert '2 of 3 images are done already' in result.out
+    assert (data / 'scores/gold_000002.npz').is_file()
+
+
 def test_resume_predicts_only_what_is_missing(narrow, data):
     run_vgg(narrow, data)
     kept, lost, _ = (data / 'result' / f'{name}.png' for name in NAMES)
@@ -143,9 +167,10 @@ def test_tags_restrict_the_classes(narrow, data, form):
         path.mkdir()
         for name, ids in tags.items():
             (path / f'{name}.txt').write_text(''.join(f'{i}\n' for i in ids))
-    assert run_vgg(narrow, data, '--tags', path).code == 0
+    assert run_vgg(narrow, data, '--tags', path, '--crf').code == 0
     for name, ids in tags.items():
-        assert set(np.unique(labels_of(data / 'result' / f'{name}.png'))) <= {0, *ids}
+        for folder in ('result', 'result/crf'):
+            assert set(np.unique(labels_of(data / folder / f'{name}.png'))) <= {0, *ids}
 
 
 def test_num_steps_takes_the_first_images(narrow, data):
