@@ -31,7 +31,8 @@ def read_list(data_list, data_dir):
     """Read a list file.
 
     A line is '/JPEGImages/NAME.jpg /SegmentationClassAug/NAME.png', or an image alone, or a bare
-    NAME for '/JPEGImages/NAME.jpg'. Blank lines do not count.
+    NAME, without a slash or one of IMAGE_ENDINGS, for '/JPEGImages/NAME.jpg'. Blank lines do not
+    count.
 
     data_list: path of the list. data_dir: folder that its paths start from.
     Returns a list of Sample, in the order of the file.
