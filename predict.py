@@ -6,10 +6,11 @@ Writes, for each, NAME.png (label map), NAME_colour.png (in the VOC colours) and
 
 import argparse
 import glob
+import tempfile
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import ExifTags, Image, ImageDraw, ImageFont, ImageOps
 
 import deeplab_resnet
 import deeplab_vgg
@@ -56,15 +57,31 @@ def find_images(patterns):
     samples = []
     for pattern in patterns:
         path = Path(pattern)
-        if path.is_dir():
-            found = [p for p in path.iterdir() if p.name.lower().endswith(IMAGE_ENDINGS)]
+        if path.is_file():
+            found = [path]
         else:
-            found = [path] if path.is_file() else map(Path, glob.glob(pattern, recursive=True))
-        found = sorted(found)
+            found = (
+                path.iterdir() if path.is_dir() else map(Path, glob.glob(pattern, recursive=True))
+            )
+            found = sorted(p for p in found if p.name.lower().endswith(IMAGE_ENDINGS))
         if not found:
             raise InputError(f'{pattern}: no image of this name')
         samples += [Sample(file, None, str(file)) for file in found]
     return samples
+
+
+def upright(sample, folder):
+    """Turn a photograph as its camera says it was held (EXIF): the networks know upright things.
+
+    sample: Sample. folder: where a turned copy goes. Returns the Sample of the copy, or the one
+    given when nothing is to be turned.
+    """
+    with Image.open(sample.image) as image:
+        if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+            return sample
+        turned = ImageOps.exif_transpose(image).convert('RGB')
+    turned.save(folder / f'{sample.name}.png')
+    return Sample(folder / f'{sample.name}.png', None, sample.origin)
 
 
 def overlay(image, labels, num_classes=NUM_CLASSES):
@@ -106,7 +123,6 @@ def main():
     predict = make_predictor(
         model, NETWORKS[name].scores, img_mean=IMG_MEAN, precision=args.precision
     )
-    paths = {sample.name: sample.image for sample in samples}
     num_classes = model.output.shape[-1]
 
     def write(name, labels):
@@ -115,7 +131,10 @@ def main():
         picture = overlay(read_image(paths[name]), labels, num_classes)
         write_image(save_dir / f'{name}_overlay.png', picture)
 
-    predict_samples(predict, samples, save_dir, write=write)
+    with tempfile.TemporaryDirectory() as folder:
+        samples = [upright(sample, Path(folder)) for sample in samples]
+        paths = {sample.name: sample.image for sample in samples}
+        predict_samples(predict, samples, save_dir, write=write)
     print(f'The label maps, colour maps and overlays have been saved to {save_dir}')
 
 

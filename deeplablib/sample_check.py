@@ -45,8 +45,8 @@ def check_outputs(samples, folder, endings=('.png',)):
 
     samples: list of Sample. folder: where results go. endings: of the files of each image, in place
     of the extension.
-    Raises InputError naming the files, or the folder when it is that of the images, or one of VOC's
-    masks beside it: a list need not name the masks.
+    Raises InputError naming the files, or the folder when it is one of VOC's masks beside that of
+    the images: a list need not name the masks.
     """
     folder = Path(folder).resolve()
     faults, images = [], {}
@@ -63,10 +63,8 @@ def check_outputs(samples, folder, endings=('.png',)):
     for path in (path for sample in samples for path in (sample.image, sample.mask) if path):
         if path.resolve() in outputs:
             faults.append(f'{path}: would be overwritten; choose another folder for the results')
-    of_images = {sample.image.parent for sample in samples}
-    above = {parent.resolve() for place in of_images for parent in place.parents}
-    of_masks = folder.name.startswith('SegmentationClass') and folder.parent in above
-    if of_masks or folder in {place.resolve() for place in of_images}:
+    above = {place.resolve() for sample in samples for place in sample.image.parents}
+    if folder.name.startswith('SegmentationClass') and folder.parent in above:
         faults.append(f'{folder}: data would be overwritten; choose another folder for the results')
     raise_all(faults)
 

@@ -3,7 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from deeplablib import checkpoints
 from deeplablib.voc import CLASSES, colour_map
@@ -59,6 +59,21 @@ def test_folders_and_patterns_name_images(tmp_path, model):
     shutil.rmtree(tmp_path / 'out')
     assert predict(tmp_path, model, folder / '*2.jpg').code == 0
     assert len(list((tmp_path / 'out').iterdir())) == 3
+    shutil.rmtree(tmp_path / 'out')
+    assert predict(tmp_path, model, tmp_path / '**').code == 0, 'no notes, no folders'
+    assert len(list((tmp_path / 'out').iterdir())) == 9
+
+
+def test_a_photograph_is_turned_as_it_was_held(tmp_path, model):
+    straight = Image.open(PHOTOS / 'gold_000002.jpg')
+    straight.save(tmp_path / 'straight.png')
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    straight.transpose(Image.Transpose.ROTATE_90).save(tmp_path / 'turned.png', exif=exif)
+    assert predict(tmp_path, model, tmp_path / 'straight.png', tmp_path / 'turned.png').code == 0
+    for ending in ('', '_overlay'):
+        names = (tmp_path / f'out/{name}{ending}.png' for name in ('straight', 'turned'))
+        np.testing.assert_array_equal(*(np.array(Image.open(name)) for name in names))
 
 
 def test_a_name_that_is_not_utf_8_is_kept(tmp_path, model):

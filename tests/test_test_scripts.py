@@ -331,10 +331,8 @@ def test_a_mask_that_is_no_png_is_named(narrow, data):
 
 
 @pytest.mark.parametrize('names_masks', [True, False])
-@pytest.mark.parametrize('folder', ['SegmentationClassAug', 'JPEGImages', 'annotations'])
+@pytest.mark.parametrize('folder', ['SegmentationClassAug', 'annotations'])
 def test_the_data_is_never_overwritten(narrow, data, folder, names_masks):
-    if folder == 'JPEGImages':
-        Image.open(data / 'JPEGImages/gold_000001.jpg').save(data / 'JPEGImages/gold_000001.png')
     if folder == 'annotations':
         (data / 'SegmentationClassAug').rename(data / folder)
         text = (data / 'list.txt').read_text()

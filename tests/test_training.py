@@ -332,12 +332,13 @@ def test_predictions_overwrite_neither_each_other_nor_the_data(data, whole_run):
     lists.write_text('s0\n/others/s0.jpg\n')
     result = run_main(data, 'twice', **flags, test_data_list=lists)
     assert_input_error(result, 'line 2', 'under one name, s0_mask.png')
-    for folder in ('prediction', 'visual_prediction'):
-        place = make_output_folder(data / f'twice/output/{folder}')
-        shutil.copy(data / 'JPEGImages/s0.jpg', place)
-        lists.write_text(f'/twice/output/{folder}/s0.jpg')
+    for file in ('prediction/s0_mask.png', 'visual_prediction/s0_mask_visual.png'):
+        image = data / f'twice/output/{file}'
+        make_output_folder(image.parent)
+        Image.open(data / 'JPEGImages/s0.jpg').save(image)
+        lists.write_text(f's0\n/twice/output/{file}\n')
         result = run_main(data, 'twice', **flags, test_data_list=lists)
-        assert_input_error(result, f'{folder}: data would be overwritten')
+        assert_input_error(result, f'{file}: would be overwritten')
 
 
 @pytest.mark.parametrize('option', ['test', 'predict'])
