@@ -11,7 +11,7 @@ import numpy as np
 
 from deeplablib.augment import augment, draw
 from deeplablib.backend import tf
-from deeplablib.errors import InputError
+from deeplablib.errors import InputError, tensorflow_reason
 from deeplablib.images import IMG_MEAN, read_mask
 from deeplablib.inputs import decode_image, preprocess
 from deeplablib.voc import IGNORE_LABEL
@@ -133,7 +133,7 @@ def raise_unreadable(samples):
         try:
             size = decode_image(str(sample.image)).shape[:2]
         except tf.errors.OpError as error:
-            reason = str(error.message).split('\n')[0]
+            reason = tensorflow_reason(error)
             raise InputError(
                 f'{sample.origin}: {sample.image}: cannot read the image ({reason})'
             ) from None
