@@ -21,7 +21,7 @@ from deeplablib.files import locked, make_output_folder
 from deeplablib.images import read_mask, write_mask
 from deeplablib.samples import check_files_of
 from selection.arguments import add_work_flags, read_samples, step_parser
-from selection.measures import COLUMNS, measure
+from selection.measures import OF_ANNOTATION, measure
 from selection.refine import TABLE
 from selection.table import write_table
 
@@ -30,7 +30,7 @@ def best_candidate(masks, probabilities, allowed):
     """Choose the mask that agrees best with the network; of equals, the first.
 
     masks: list of uint8 [height, width]. probabilities, allowed: as for measures.measure.
-    Returns (index of the mask, its scores in the order of measures.COLUMNS).
+    Returns (index of the mask, its scores in the order of OF_ANNOTATION).
     """
     scores = [measure(mask, probabilities, allowed) for mask in masks]
     best = max(range(len(masks)), key=lambda i: scores[i][0])
@@ -58,8 +58,7 @@ def choose(samples, allowed, folders, scores, out, resume=False, jobs=-1):
         work = partial(_choose_one, folders, scores, out, resume)
         indices, rows = zip(*parallel.for_each(work, items, 'choosing', jobs), strict=True)
         names = [name for name, _ in items]
-        columns = ['annotation_agreement', *COLUMNS[1:]]
-        write_table(out / TABLE, columns, dict(zip(names, rows, strict=True)))
+        write_table(out / TABLE, OF_ANNOTATION, dict(zip(names, rows, strict=True)))
     return Counter(str(folders[index]) for index in indices)
 
 

@@ -15,10 +15,10 @@ from deeplablib.metrics import mean_iou
 from deeplablib.parallel import add_jobs, for_each
 from selection.arguments import read_samples, step_parser
 from selection.masks import CLASS_MINIMUM, select_masks
+from selection.measures import OF_REFINED
 from selection.quality import compare
 from selection.table import read_column
 
-MEASURES = ('crf_agreement', 'max_probability', 'mask_probability', 'all_tags')
 FRACTIONS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 THRESHOLDS = (0.55, 0.7, 0.8, 0.9)
 MINIMA = (0.0, CLASS_MINIMUM)
@@ -99,9 +99,9 @@ def get_arguments():
     parser.add_argument(
         '--measures',
         nargs='+',
-        default=MEASURES,
+        default=OF_REFINED,
         metavar='COLUMN',
-        help=f'of the table; masks are kept by the first (default: {" ".join(MEASURES)})',
+        help=f'of the table; masks are kept by the first (default: {" ".join(OF_REFINED)})',
     )
     add_jobs(parser)
     return parser.parse_args()

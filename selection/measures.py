@@ -10,7 +10,9 @@ import numpy as np
 
 from deeplablib.metrics import confusion_matrix
 
-COLUMNS = ('agreement', 'max_probability', 'mask_probability', 'all_tags')
+# What `measure` gives: of a mask that the CRF made, and of one that the network was trained on.
+OF_REFINED = ('crf_agreement', 'max_probability', 'mask_probability', 'all_tags')
+OF_ANNOTATION = ('annotation_agreement', *OF_REFINED[1:])
 
 
 def agreement(first, second, allowed):
@@ -51,7 +53,7 @@ def measure(mask, probabilities, allowed):
 
     mask: uint8 [height, width], 255 for ignored pixels. probabilities: float [height, width,
     classes], of the network. allowed: bool [classes].
-    Returns a tuple of floats in the order of COLUMNS.
+    Returns a tuple of floats in the order of OF_REFINED and OF_ANNOTATION.
     """
     predicted = probabilities.argmax(-1).astype(np.uint8)
     highest = probabilities.max(-1)

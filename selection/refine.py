@@ -22,7 +22,7 @@ from deeplablib.images import read_grey, read_image, read_mask, write_mask
 from deeplablib.parallel import for_each
 from deeplablib.samples import check_files_of
 from selection.arguments import add_work_flags, read_samples, step_parser
-from selection.measures import COLUMNS, measure
+from selection.measures import OF_REFINED, measure
 from selection.table import write_table
 
 TABLE = 'scores.csv'
@@ -66,8 +66,7 @@ def refine(
     with locked(out):
         rows = list(for_each(work, items, 'refining', jobs))
         names = [sample.name for sample in samples]
-        columns = ['crf_agreement', *COLUMNS[1:]]
-        write_table(out / TABLE, columns, dict(zip(names, rows, strict=True)))
+        write_table(out / TABLE, OF_REFINED, dict(zip(names, rows, strict=True)))
 
 
 def _refine_one(scores, out, parameters, prune, saliency, resume, item):

@@ -16,10 +16,9 @@ from deeplablib.files import make_output_folder
 from deeplablib.images import read_mask
 from deeplablib.samples import check_files_of
 from selection.arguments import add_work_flags, read_samples, step_parser
-from selection.measures import COLUMNS, measure
+from selection.measures import OF_ANNOTATION, measure
 from selection.table import read_table, write_table
 
-MEASURES = ('annotation_agreement', *COLUMNS[1:])
 SAVE_EVERY = 500  # images, some ten seconds of work
 
 
@@ -37,15 +36,15 @@ def score(samples, allowed, masks, scores, out, resume=False, jobs=-1):
     rows = {}
     if resume and Path(out).is_file():
         columns, rows = read_table(out)
-        if tuple(columns) != MEASURES:
+        if tuple(columns) != OF_ANNOTATION:
             raise InputError(f'{out}: a table of other scores; choose another --out')
     items = [(s.name, allowed[s.name]) for s in samples if s.name not in rows]
     made = parallel.for_each(partial(_score_one, masks, scores), items, 'scoring', jobs)
     for (name, _), row in zip(items, made, strict=True):
         rows[name] = row
         if len(rows) % SAVE_EVERY == 0:
-            write_table(out, MEASURES, rows)
-    write_table(out, MEASURES, rows)
+            write_table(out, OF_ANNOTATION, rows)
+    write_table(out, OF_ANNOTATION, rows)
 
 
 def _score_one(masks, scores, item):
