@@ -14,6 +14,7 @@ from deeplablib.progress import progress
 from deeplablib.scores import write_scores
 
 SAVES_IN_FLIGHT = 8
+DECODED_AHEAD = 2
 
 
 def predict_samples(predict, samples, save_dir, allowed=None, save_scores=None, write=None):
@@ -52,8 +53,11 @@ def predict_samples(predict, samples, save_dir, allowed=None, save_scores=None, 
 
 def _images(samples):
     paths = [os.fsencode(sample.image) for sample in samples]
-    dataset = tf.data.Dataset.from_tensor_slices(paths).map(decode_image, tf.data.AUTOTUNE)
-    images = iter(dataset.prefetch(tf.data.AUTOTUNE))
+    dataset = tf.data.Dataset.from_tensor_slices(paths).map(decode_image).prefetch(DECODED_AHEAD)
+    # With tf.data's autotuner, every third list or so is predicted as if there were one core only.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    images = iter(dataset.with_options(options))
     for sample in samples:
         try:
             yield sample, next(images)
