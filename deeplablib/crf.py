@@ -35,6 +35,7 @@ PRESETS = {
 DEFAULT_PRESET = 'spsm'
 
 _SMALLEST = np.finfo(np.float32).tiny  # so that no unary is infinite
+_NEVER = 1e30  # a unary whose probability is 0, whatever the others are
 
 
 def crf_labels(image, probabilities, parameters=PRESETS[DEFAULT_PRESET], prune=0.0):
@@ -53,10 +54,13 @@ def crf_labels(image, probabilities, parameters=PRESETS[DEFAULT_PRESET], prune=0
     kept = np.flatnonzero((highest > 0) & (highest >= min(prune, highest.max())))
     if len(kept) == 1:
         return np.full((height, width), kept[0], np.uint8)
-    unary = np.maximum(planes[kept].reshape(len(kept), -1), _SMALLEST)
-    np.log(unary, out=unary)
-    unary *= -parameters.unary_weight
-    crf = DenseCRF2D(width, height, len(kept))
+    # pydensecrf takes more than two classes by fours, and is slower when some are left over: they
+    # are made up with classes of probability 0, which change nothing.
+    rows = len(kept) if len(kept) == 2 else -(-len(kept) // 4) * 4
+    unary = np.full((rows, height * width), _NEVER, np.float32)
+    of_kept = np.maximum(planes[kept].reshape(len(kept), -1), _SMALLEST)
+    np.multiply(np.log(of_kept, out=of_kept), -parameters.unary_weight, out=unary[: len(kept)])
+    crf = DenseCRF2D(width, height, rows)
     crf.setUnaryEnergy(unary)
     crf.addPairwiseGaussian(sxy=parameters.gaussian_sxy, compat=parameters.gaussian_weight)
     crf.addPairwiseBilateral(
@@ -65,7 +69,7 @@ def crf_labels(image, probabilities, parameters=PRESETS[DEFAULT_PRESET], prune=0
         rgbim=np.ascontiguousarray(image),
         compat=parameters.bilateral_weight,
     )
-    marginals = np.asarray(crf.inference(parameters.iterations))
+    marginals = np.asarray(crf.inference(parameters.iterations))[: len(kept)]
     return kept[marginals.argmax(0)].astype(np.uint8).reshape(height, width)
 
 
@@ -90,8 +94,8 @@ def add_arguments(parser):
         default=0.0,
         metavar='EPS',
         help='leave out classes whose probability reaches EPS nowhere in the image (default: 0, '
-        'exact); at 0.01 more than 99.99 %% of pixels stay the same, in less than half the time '
-        'where three classes of 21 are left, in 0.6 of it where nine are',
+        'exact); at 0.01 more than 99.9 %% of pixels stay the same, in 0.4 of the time where two '
+        'classes of 21 are left, in half of it where three or four are, in 0.6 where nine are',
     )
 
 
