@@ -2,7 +2,8 @@
 
 python tests/kill_and_resume.py MODELDIR KILLS SECONDS FLAG ...
 
-Every third kill waits for a save to begin; the others come after a random time of at most SECONDS.
+Every third kill waits for a save to begin; the others come after a random time of at most SECONDS,
+or when the run has saved once: a fast machine must not come to the end between two kills.
 The children are forked from a process that has TensorFlow imported but not used.
 """
 
@@ -45,6 +46,11 @@ def is_saving(modeldir):
     return any(modeldir.glob('.model.ckpt-*'))
 
 
+def saved(modeldir):
+    """The checkpoints that are there."""
+    return set(modeldir.glob('model.ckpt-*.index'))
+
+
 def kill_and_resume(modeldir, kills, seconds, flags):
     """Start, kill, start again; returns how many kills there were and how many hit a save."""
     chance = random.Random(0)
@@ -52,9 +58,10 @@ def kill_and_resume(modeldir, kills, seconds, flags):
     while True:
         child = start(flags)
         deadline = time.monotonic() + chance.uniform(0.2, 1) * seconds
-        in_save = done % 3 == 0
+        in_save, before = done % 3 == 0, saved(modeldir)
         while not is_over(child):
-            if done < kills and (is_saving(modeldir) if in_save else time.monotonic() > deadline):
+            late = time.monotonic() > deadline or saved(modeldir) - before
+            if done < kills and (is_saving(modeldir) if in_save else late):
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
                 done += 1
