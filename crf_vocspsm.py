@@ -7,14 +7,15 @@ python crf_vocspsm.py --scores ./scores --save-dir ./result_crf
 import argparse
 from pathlib import Path
 
-from deeplablib import crf, errors, parallel
-from deeplablib.crf_samples import crf_samples
-from deeplablib.errors import InputError
-from deeplablib.files import make_output_folder
-from deeplablib.metrics import evaluate, iou_table
-from deeplablib.sample_check import check_outputs, check_samples
-from deeplablib.samples import read_list
-from deeplablib.tags import allowed_classes, read_tags
+from deeplablib.data.image_lists import read_list
+from deeplablib.data.sample_check import check_outputs, check_samples
+from deeplablib.data.tags import allowed_classes, read_tags
+from deeplablib.prediction import crf
+from deeplablib.prediction.crf_list import crf_samples
+from deeplablib.prediction.metrics import evaluate, iou_table
+from deeplablib.run import errors, parallel
+from deeplablib.run.errors import InputError
+from deeplablib.run.files import make_output_folder
 
 # Change these to your own paths; each is the default of a flag (--help).
 DATA_DIRECTORY = './VOC2012/'

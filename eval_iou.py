@@ -7,11 +7,11 @@ import argparse
 import json
 from pathlib import Path
 
-from deeplablib import errors
-from deeplablib.errors import InputError
-from deeplablib.files import make_output_folder, replacing
-from deeplablib.metrics import evaluate, iou_summary, iou_table
-from deeplablib.samples import read_list
+from deeplablib.data.image_lists import read_list
+from deeplablib.prediction.metrics import evaluate, iou_summary, iou_table
+from deeplablib.run import errors
+from deeplablib.run.errors import InputError
+from deeplablib.run.files import make_output_folder, replacing
 
 
 def get_arguments():

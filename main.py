@@ -15,18 +15,21 @@ from absl import flags
 
 import deeplab_resnet
 import deeplab_vgg
-from deeplablib import checkpoints, errors, images, run_log, samples, training, voc
-from deeplablib.backend import keras, tf
-from deeplablib.errors import InputError
-from deeplablib.files import locked, make_output_folder
-from deeplablib.inference import SCALES, SINGLE_SCALE, make_predictor
-from deeplablib.layers import STEM_FILTERS
-from deeplablib.metrics import evaluate, iou_table
-from deeplablib.network import load_model
-from deeplablib.prediction import predict_samples
-from deeplablib.sample_check import check_outputs, check_samples
-from deeplablib.training_data import Batches
-from deeplablib.training_form import training_model
+from deeplablib.data import image_lists, images, voc
+from deeplablib.data.sample_check import check_outputs, check_samples
+from deeplablib.network.layers import STEM_FILTERS
+from deeplablib.network.network_spec import load_model
+from deeplablib.network.training_form import training_model
+from deeplablib.prediction.metrics import evaluate, iou_table
+from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE, make_predictor
+from deeplablib.prediction.predict_list import predict_samples
+from deeplablib.run import errors
+from deeplablib.run.backend import keras, tf
+from deeplablib.run.errors import InputError
+from deeplablib.run.files import locked, make_output_folder
+from deeplablib.training import training_log, training_run
+from deeplablib.training.batches import Batches
+from deeplablib.weights import checkpoints
 
 # Change these to your own; each is the default of a flag (--help).
 DATA_DIRECTORY = './VOC2012'
@@ -143,9 +146,9 @@ flags.DEFINE_string(
 def train(network):
     """Train from pretrain_file, or go on where an earlier run with this modeldir stopped."""
     modeldir = make_output_folder(FLAGS.modeldir)
-    if not FLAGS.resume and training.saved_steps(modeldir):
+    if not FLAGS.resume and training_run.saved_steps(modeldir):
         raise InputError(f'{modeldir}: holds checkpoints already; empty it, or resume from them')
-    train_list = samples.read_list(FLAGS.data_list, FLAGS.data_dir)
+    train_list = image_lists.read_list(FLAGS.data_list, FLAGS.data_dir)
     without_mask = [sample for sample in train_list if sample.mask is None]
     if without_mask:
         raise InputError(f'{without_mask[0].origin}: no mask is named; training needs one')
@@ -157,7 +160,7 @@ def train(network):
     if FLAGS.recompute and FLAGS.train_batch_norm:
         raise InputError('--recompute needs a frozen batch norm: not with --train_batch_norm')
     strategy = make_strategy()
-    leads = training.is_leader(strategy.cluster_resolver)
+    leads = training_run.is_leader(strategy.cluster_resolver)
     devices = len(tf.config.list_physical_devices('GPU'))
     print(f'Training on {devices} GPU' if devices else 'No GPU was found: training on the CPU')
     keras.utils.set_random_seed(FLAGS.random_seed)
@@ -166,14 +169,16 @@ def train(network):
     recipe = network.recipes[FLAGS.recipe]
     with strategy.scope():
         model = training_model(network.build(**network_options()), FLAGS.precision)
-        trainer = training.Trainer(model, network, recipe, settings(), batches(), FLAGS.recompute)
+        trainer = training_run.Trainer(
+            model, network, recipe, settings(), batches(), FLAGS.recompute
+        )
 
     with locked(modeldir) if leads else contextlib.nullcontext():
         if leads:
-            checkpoints.remove_leftovers(modeldir, f'{training.CHECKPOINT}-*')
-        first_step = training.resume(trainer, modeldir)
+            checkpoints.remove_leftovers(modeldir, f'{training_run.CHECKPOINT}-*')
+        first_step = training_run.resume(trainer, modeldir)
         if first_step == 0 and FLAGS.pretrain_file:
-            training.restore_pretrained(
+            training_run.restore_pretrained(
                 network.variables(model), FLAGS.pretrain_file, recipe.classifier, FLAGS.restore_last
             )
             print(f'Restored model parameters from {FLAGS.pretrain_file}')
@@ -184,10 +189,10 @@ def train(network):
             print(f'{modeldir}: step {first_step - 1} is there already, nothing is left to do')
             return
         logfile, logdir = FLAGS.logfile or modeldir / 'log.txt', FLAGS.logdir or modeldir / 'log'
-        log = run_log.RunLog(logfile, logdir, first_step) if leads else None
+        log = training_log.RunLog(logfile, logdir, first_step) if leads else None
         keep = FLAGS.save_interval, FLAGS.max_to_keep
         try:
-            training.train(trainer, train_list, first_step, modeldir, log, *keep)
+            training_run.train(trainer, train_list, first_step, modeldir, log, *keep)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 'interrupted; the same command goes on from the newest checkpoint in '
@@ -228,7 +233,7 @@ def predict(network):
 
 def read_list(data_list, num_steps, need_masks=False):
     """The first samples of a list, checked."""
-    found = samples.read_list(data_list, FLAGS.data_dir)[:num_steps]
+    found = image_lists.read_list(data_list, FLAGS.data_dir)[:num_steps]
     check_samples(found, FLAGS.data_dir, FLAGS.num_classes, need_masks, FLAGS.ignore_label)
     return found
 
@@ -236,8 +241,8 @@ def read_list(data_list, num_steps, need_masks=False):
 def make_predict(network, flag):
     """The function that labels an image with the checkpoint of the step that a flag names."""
     step = FLAGS[flag].value
-    prefix = os.path.join(FLAGS.modeldir, f'{training.CHECKPOINT}-{step}')
-    steps = training.saved_steps(FLAGS.modeldir)
+    prefix = os.path.join(FLAGS.modeldir, f'{training_run.CHECKPOINT}-{step}')
+    steps = training_run.saved_steps(FLAGS.modeldir)
     if steps and step not in steps:
         there = ', '.join(map(str, steps))
         raise InputError(f'{prefix}: not there; steps to name (--{flag}) are {there}')
@@ -305,7 +310,7 @@ def network_options():
 
 def settings():
     """What the flags say of the objective and the steps."""
-    return training.Settings(
+    return training_run.Settings(
         num_steps=FLAGS.num_steps,
         learning_rate=FLAGS.learning_rate,
         power=FLAGS.power,

@@ -12,10 +12,10 @@ matplotlib.use('Agg')  # a file, not a window
 import matplotlib.pyplot as plt
 import numpy as np
 
-from deeplablib import errors
-from deeplablib.errors import InputError
-from deeplablib.files import make_output_folder, replacing
-from deeplablib.run_log import read_log
+from deeplablib.run import errors
+from deeplablib.run.errors import InputError
+from deeplablib.run.files import make_output_folder, replacing
+from deeplablib.training.training_log import read_log
 
 LOG_FILE = './model/train/log.txt'
 OUTPUT = './training_curve.png'

@@ -14,16 +14,17 @@ from PIL import ExifTags, Image, ImageDraw, ImageFont, ImageOps
 
 import deeplab_resnet
 import deeplab_vgg
-from deeplablib import checkpoints, errors
-from deeplablib.errors import InputError
-from deeplablib.files import make_output_folder
-from deeplablib.images import read_image, write_image, write_mask
-from deeplablib.inference import make_predictor
-from deeplablib.network import load_model
-from deeplablib.prediction import predict_samples
-from deeplablib.sample_check import check_outputs, check_samples
-from deeplablib.samples import IMAGE_ENDINGS, Sample
-from deeplablib.voc import NUM_CLASSES, class_name, colour_map
+from deeplablib.data.image_lists import IMAGE_ENDINGS, Sample
+from deeplablib.data.images import read_image, write_image, write_mask
+from deeplablib.data.sample_check import check_outputs, check_samples
+from deeplablib.data.voc import NUM_CLASSES, class_name, colour_map
+from deeplablib.network.network_spec import load_model
+from deeplablib.prediction.multi_scale import make_predictor
+from deeplablib.prediction.predict_list import predict_samples
+from deeplablib.run import errors
+from deeplablib.run.errors import InputError
+from deeplablib.run.files import make_output_folder
+from deeplablib.weights import checkpoints
 
 RESTORE_FROM = './model/resnet/model.resnet'
 SAVE_DIR = './result/photos/'

@@ -18,22 +18,23 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
-from deeplablib import errors
-from deeplablib.errors import InputError, raise_all
-from deeplablib.files import replacing
-from deeplablib.prepare_voc import COUNTS
-from deeplablib.sample_check import check_samples
-from deeplablib.samples import read_list
-from deeplablib.stages import run_stages
-from deeplablib.tables import as_markdown, as_text
-from selection import rounds, toy, toy_data
-from selection.panel import save_panel
+from deeplablib.data.image_lists import read_list
+from deeplablib.data.prepare_voc import COUNTS
+from deeplablib.data.sample_check import check_samples
+from deeplablib.run import errors
+from deeplablib.run.errors import InputError, raise_all
+from deeplablib.run.files import replacing
+from deeplablib.run.stage_runner import run_stages
+from deeplablib.run.text_tables import as_markdown, as_text
+from experiments import toy_data, toy_settings
+from experiments.panel import save_panel
+from selection import rounds
 from selection.quality import list_quality
 from selection.rounds import Data, Settings
 
 # Change these to your own paths; each is the default of a flag (--help).
 DATA_DIRECTORY = './VOC2012/'
-DATASET = './dataset/'  # train.txt, val.txt and tags.txt (python -m deeplablib.prepare_voc)
+DATASET = './dataset/'  # train.txt, val.txt and tags.txt (python -m deeplablib.data.prepare_voc)
 RESTORE_FROM = {'resnet': './model/deeplab_resnet_init.ckpt', 'vgg': './model/vgg/init'}
 ROUNDS = 3
 
@@ -62,7 +63,7 @@ SETTINGS = {
         *('vgg', 'test_vocspsm_vgg.py', 18000),
         ('--learning_rate', '1e-4', '--recipe', 'caffe', *TRAINING),
     ),
-    'toy': toy.SETTINGS,
+    'toy': toy_settings.SETTINGS,
 }
 PANEL_IMAGES = 8
 
@@ -118,7 +119,7 @@ def voc_data(args):
             missing.append(f'{path}: not there; {remedy}')
         return path
 
-    lists = 'make it with: python -m deeplablib.prepare_voc VOCROOT'
+    lists = 'make it with: python -m deeplablib.data.prepare_voc VOCROOT'
     data_dir = existing(args.data_dir, 'set DATA_DIRECTORY or --data-dir')
     train_list, val_list, tags = (
         existing(Path(args.dataset) / name, lists) for name in ('train.txt', 'val.txt', 'tags.txt')
@@ -166,7 +167,7 @@ def make_plan(args, work):
         of_voc = (args.cues, args.annotations, args.saliency, args.init, args.train_flags)
         if any(of_voc) or args.width is not None:
             raise InputError('toy has settings and data of its own: --rounds, --steps and --seed')
-        stages, data = toy.data_stages(work, args.seed)
+        stages, data = toy_settings.data_stages(work, args.seed)
         settings = SETTINGS['toy']
     else:
         data, missing = voc_data(args)
@@ -189,7 +190,7 @@ def print_estimate(args, stages, left, data, work):
     """Print what the stages that are left will take on this machine."""
     # Here and not above: TensorFlow takes seconds to import and memory to keep, while stages run.
     import main as trainer
-    from selection.estimate import PHOTOGRAPH, estimate, report
+    from experiments.cost_estimate import PHOTOGRAPH, estimate, report
 
     def read_flags(command):
         flags = copy.deepcopy(trainer.FLAGS)

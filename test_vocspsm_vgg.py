@@ -4,8 +4,8 @@ The image at 1, 0.75 and 0.5; the largest probabilities of the three; resized to
 """
 
 from deeplab_vgg import NETWORKS
-from deeplablib import errors
-from deeplablib.test_script import predict_and_evaluate
+from deeplablib.prediction.multi_scale_script import predict_and_evaluate
+from deeplablib.run import errors
 
 # Change these to your own paths; each is the default of a flag (--help).
 DATA_DIRECTORY = './VOC2012/'

@@ -1,12 +1,12 @@
 """DeepLab v2 on ResNet: the networks by the names that --encoder_name takes."""
 
-from deeplab_resnet.network import (
+from deeplab_resnet.resnet import (
     deeplab_resnet101,
     slim_resnet50,
     slim_resnet101,
     variable_name,
 )
-from deeplablib.network import Network, Recipe
+from deeplablib.network.network_spec import Network, Recipe
 
 
 def _logits(logits):

@@ -5,15 +5,16 @@ kaffe .npy, a PyTorch .pth, .pt or .safetensors (torchvision, deeplab-pytorch), 
 Applications. Nothing in it is executed. docs/checkpoints.md has examples.
 """
 
-from deeplab_resnet import NETWORKS, sources
-from deeplablib import conversion, errors
+from deeplab_resnet import NETWORKS, weight_layouts
+from deeplablib.run import errors
+from deeplablib.weights import conversion
 
 TEST_SCRIPTS = {'deeplab': 'test_vocspsm_resnet.py'}
 
 
 def main():
     """Convert one file."""
-    conversion.run('deeplab_resnet', __doc__, NETWORKS, sources.convert, TEST_SCRIPTS)
+    conversion.run('deeplab_resnet', __doc__, NETWORKS, weight_layouts.convert, TEST_SCRIPTS)
 
 
 if __name__ == '__main__':

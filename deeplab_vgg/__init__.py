@@ -1,7 +1,7 @@
 """DeepLab v2 on VGG16: the networks by the names that --encoder_name takes."""
 
-from deeplab_vgg.network import deeplab_aspp, deeplab_largefov, probabilities, variable_name
-from deeplablib.network import Network, Recipe
+from deeplab_vgg.vgg import deeplab_aspp, deeplab_largefov, probabilities, variable_name
+from deeplablib.network.network_spec import Network, Recipe
 
 RECIPES = {
     # DeepLab v2's own, which SPSM names: fc6 and fc7 come from VGG16, only fc8 is new.

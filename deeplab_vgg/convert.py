@@ -5,15 +5,16 @@ SRC: a TensorFlow 1 checkpoint (V1 or V2), a .caffemodel, a kaffe .npy, a PyTorc
 fc7 of an ImageNet VGG16 are made as small as DeepLab's. docs/checkpoints.md has examples.
 """
 
-from deeplab_vgg import NETWORKS, sources
-from deeplablib import conversion, errors
+from deeplab_vgg import NETWORKS, weight_layouts
+from deeplablib.run import errors
+from deeplablib.weights import conversion
 
 TEST_SCRIPTS = {'vgg': 'test_vocspsm_vgg.py'}
 
 
 def main():
     """Convert one file."""
-    conversion.run('deeplab_vgg', __doc__, NETWORKS, sources.convert, TEST_SCRIPTS)
+    conversion.run('deeplab_vgg', __doc__, NETWORKS, weight_layouts.convert, TEST_SCRIPTS)
 
 
 if __name__ == '__main__':

@@ -1,1 +1,1 @@
-"""What the two networks share: reading, labels, checkpoints, inference and metrics."""
+"""What the networks share, in rooms: data, network, weights, prediction, training, run."""

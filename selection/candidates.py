@@ -14,22 +14,22 @@ from pathlib import Path
 
 import numpy as np
 
-from deeplablib import errors, parallel
-from deeplablib.crf_samples import read_probabilities
-from deeplablib.errors import InputError
-from deeplablib.files import locked, make_output_folder
-from deeplablib.images import read_mask, write_mask
-from deeplablib.samples import check_files_of
-from selection.arguments import add_work_flags, read_samples, step_parser
-from selection.measures import OF_ANNOTATION, measure
+from deeplablib.data.image_lists import check_files_of
+from deeplablib.data.images import read_mask, write_mask
+from deeplablib.prediction.crf_list import read_probabilities
+from deeplablib.run import errors, parallel
+from deeplablib.run.errors import InputError
+from deeplablib.run.files import locked, make_output_folder
 from selection.refine import TABLE
-from selection.table import write_table
+from selection.shared.mask_quality import OF_ANNOTATION, measure
+from selection.shared.quality_table import write_table
+from selection.shared.step_flags import add_work_flags, read_samples, step_parser
 
 
 def best_candidate(masks, probabilities, allowed):
     """Choose the mask that agrees best with the network; of equals, the first.
 
-    masks: list of uint8 [height, width]. probabilities, allowed: as for measures.measure.
+    masks: list of uint8 [height, width]. probabilities, allowed: as for mask_quality.measure.
     Returns (index of the mask, its scores in the order of OF_ANNOTATION).
     """
     scores = [measure(mask, probabilities, allowed) for mask in masks]

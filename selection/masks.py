@@ -4,8 +4,8 @@ python -m selection.masks --table ./result/refined/scores.csv --masks ./result/r
     --out ./result/train_2.txt
 
 Known: lists of the samples whose score passes a threshold, 0.8 (ResNet) or 0.55 (VGG).
-Reconstructed: the scores (selection.measures), a fraction instead of a threshold, and the minimum
-per class: a threshold alone can leave a class without any image.
+Reconstructed: the scores (selection.shared.mask_quality), a fraction instead of a threshold, and
+the minimum per class: a threshold alone can leave a class without any image.
 """
 
 import math
@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from deeplablib import errors
-from deeplablib.errors import InputError
-from deeplablib.files import make_output_folder
-from deeplablib.samples import check_files_of, write_list
-from deeplablib.voc import CLASSES
-from selection.arguments import read_samples, step_parser
-from selection.table import read_column
+from deeplablib.data.image_lists import check_files_of, write_list
+from deeplablib.data.voc import CLASSES
+from deeplablib.run import errors
+from deeplablib.run.errors import InputError
+from deeplablib.run.files import make_output_folder
+from selection.shared.quality_table import read_column
+from selection.shared.step_flags import read_samples, step_parser
 
 MEASURE = 'crf_agreement'
 FRACTION = 0.7

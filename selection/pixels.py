@@ -13,15 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from deeplablib import errors
-from deeplablib.crf_samples import read_probabilities
-from deeplablib.errors import InputError
-from deeplablib.files import locked, make_output_folder
-from deeplablib.images import read_mask, write_mask
-from deeplablib.parallel import for_each
-from deeplablib.samples import check_files_of
-from deeplablib.voc import IGNORE_LABEL, NUM_CLASSES
-from selection.arguments import add_work_flags, read_samples, step_parser
+from deeplablib.data.image_lists import check_files_of
+from deeplablib.data.images import read_mask, write_mask
+from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
+from deeplablib.prediction.crf_list import read_probabilities
+from deeplablib.run import errors
+from deeplablib.run.errors import InputError
+from deeplablib.run.files import locked, make_output_folder
+from deeplablib.run.parallel import for_each
+from selection.shared.step_flags import add_work_flags, read_samples, step_parser
 
 
 def confident_pixels(mask, probabilities, thresholds):

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from deeplablib import errors, parallel
-from deeplablib.files import locked, make_output_folder
-from deeplablib.images import read_grey, write_mask
-from deeplablib.sample_check import image_size
-from deeplablib.samples import check_files_of
-from deeplablib.voc import IGNORE_LABEL
-from selection.arguments import add_work_flags, read_samples, step_parser
+from deeplablib.data.image_lists import check_files_of
+from deeplablib.data.images import read_grey, write_mask
+from deeplablib.data.sample_check import image_size
+from deeplablib.data.voc import IGNORE_LABEL
+from deeplablib.run import errors, parallel
+from deeplablib.run.files import locked, make_output_folder
+from selection.shared.step_flags import add_work_flags, read_samples, step_parser
 
 LEAST_SCORE = 0.2  # scores below it count as none
 CONFLICT = 0.9  # two scores above it contradict each other

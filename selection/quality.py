@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from deeplablib.errors import InputError
-from deeplablib.images import read_mask
-from deeplablib.metrics import confusion_matrix, mean_iou
-from deeplablib.parallel import for_each
-from deeplablib.samples import read_list
-from deeplablib.voc import IGNORE_LABEL, NUM_CLASSES
+from deeplablib.data.image_lists import read_list
+from deeplablib.data.images import read_mask
+from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
+from deeplablib.prediction.metrics import confusion_matrix, mean_iou
+from deeplablib.run.errors import InputError
+from deeplablib.run.parallel import for_each
 
 
 def mask_confusion(mask, truth, num_classes=NUM_CLASSES):

@@ -6,7 +6,7 @@ python -m selection.refine --scores ./result/scores --out ./result/refined
 Known: predictions are restricted to the image's tags; among the candidates that the same group's
 later work chooses from (selection.candidates) is the mask refined with saliency. Reconstructed:
 that the CRF's labels are the candidates, and how --saliency has its say in them. OUT/scores.csv
-holds the scores of each mask (selection.measures) for selection.masks.
+holds the scores of each mask (selection.shared.mask_quality) for selection.masks.
 """
 
 from functools import partial
@@ -14,16 +14,17 @@ from pathlib import Path
 
 import numpy as np
 
-from deeplablib import crf, errors
-from deeplablib.crf import crf_labels
-from deeplablib.crf_samples import read_probabilities
-from deeplablib.files import locked, make_output_folder
-from deeplablib.images import read_grey, read_image, read_mask, write_mask
-from deeplablib.parallel import for_each
-from deeplablib.samples import check_files_of
-from selection.arguments import add_work_flags, read_samples, step_parser
-from selection.measures import OF_REFINED, measure
-from selection.table import write_table
+from deeplablib.data.image_lists import check_files_of
+from deeplablib.data.images import read_grey, read_image, read_mask, write_mask
+from deeplablib.prediction import crf
+from deeplablib.prediction.crf import crf_labels
+from deeplablib.prediction.crf_list import read_probabilities
+from deeplablib.run import errors
+from deeplablib.run.files import locked, make_output_folder
+from deeplablib.run.parallel import for_each
+from selection.shared.mask_quality import OF_REFINED, measure
+from selection.shared.quality_table import write_table
+from selection.shared.step_flags import add_work_flags, read_samples, step_parser
 
 TABLE = 'scores.csv'
 LEAST_SALIENCY = 0.05  # and 1 - it the largest: no pixel of a saliency map is taken as certain

@@ -16,13 +16,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from deeplablib import errors
-from deeplablib.files import make_output_folder, replacing
-from deeplablib.images import read_image, read_mask
-from deeplablib.samples import check_files_of
-from deeplablib.voc import CLASSES, IGNORE_LABEL, colour_map
-from selection.arguments import read_samples, step_parser
+from deeplablib.data.image_lists import check_files_of
+from deeplablib.data.images import read_image, read_mask
+from deeplablib.data.voc import CLASSES, IGNORE_LABEL, colour_map
+from deeplablib.run import errors
+from deeplablib.run.files import make_output_folder, replacing
 from selection.masks import add_selection_flags, cut, read_selection
+from selection.shared.step_flags import read_samples, step_parser
 
 PANELS = 8  # of the best, of the borderline and of the worst masks
 PANEL_WIDTH = 240  # pixels, at most

@@ -10,7 +10,7 @@ Known: three rounds, the restart, and that high-quality masks are selected. Reco
 from dataclasses import dataclass
 from pathlib import Path
 
-from deeplablib.stages import Stage
+from deeplablib.run.stage_runner import Stage
 from selection.masks import CLASS_MINIMUM, FRACTION, MEASURE
 
 

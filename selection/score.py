@@ -2,22 +2,23 @@
 
 python -m selection.score --masks ./result/proxies --scores ./result/scores --out ./result/kept.csv
 
-Reconstructed (selection.measures). Refined masks have their scores from selection.refine: the
-agreement with the network ranks what the network was given, not what it gives.
+Reconstructed (selection.shared.mask_quality). Refined masks have their scores from
+selection.refine: the agreement with the network ranks what the network was given, not what it
+gives.
 """
 
 from functools import partial
 from pathlib import Path
 
-from deeplablib import errors, parallel
-from deeplablib.crf_samples import read_probabilities
-from deeplablib.errors import InputError
-from deeplablib.files import make_output_folder
-from deeplablib.images import read_mask
-from deeplablib.samples import check_files_of
-from selection.arguments import add_work_flags, read_samples, step_parser
-from selection.measures import OF_ANNOTATION, measure
-from selection.table import read_table, write_table
+from deeplablib.data.image_lists import check_files_of
+from deeplablib.data.images import read_mask
+from deeplablib.prediction.crf_list import read_probabilities
+from deeplablib.run import errors, parallel
+from deeplablib.run.errors import InputError
+from deeplablib.run.files import make_output_folder
+from selection.shared.mask_quality import OF_ANNOTATION, measure
+from selection.shared.quality_table import read_table, write_table
+from selection.shared.step_flags import add_work_flags, read_samples, step_parser
 
 SAVE_EVERY = 500  # images, some ten seconds of work
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from deeplablib import errors, parallel
-from deeplablib.errors import InputError
-from deeplablib.images import read_mask
-from deeplablib.samples import read_list
-from deeplablib.tags import tags_of_annotation, write_tags
-from deeplablib.voc import NUM_CLASSES
+from deeplablib.data.image_lists import read_list
+from deeplablib.data.images import read_mask
+from deeplablib.data.tags import tags_of_annotation, write_tags
+from deeplablib.data.voc import NUM_CLASSES
+from deeplablib.run import errors, parallel
+from deeplablib.run.errors import InputError
 
 
 def tags_of_mask(mask):

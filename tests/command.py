@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from unittest import mock
 
-from deeplablib import errors
+from deeplablib.run import errors
 
 
 @dataclass(frozen=True)

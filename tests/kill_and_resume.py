@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import main
-from deeplablib import errors
+from deeplablib.run import errors
 
 
 def start(flags):

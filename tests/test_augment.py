@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from deeplablib.augment import augment, draw, pad_and_crop, rescale
-from deeplablib.backend import tf
+from deeplablib.run.backend import tf
+from deeplablib.training.augment import augment, draw, pad_and_crop, rescale
 from tests import golden
 
 

@@ -1,14 +1,14 @@
-"""benchmark.py: that it compares equals, and writes what it measured."""
+"""experiments/benchmark.py: that it compares equals, and writes what it measured."""
 
 import json
 
 import numpy as np
 import pytest
 
-from benchmarks.cases import SECTIONS
-from benchmarks.measure import Variant, alternate
-from benchmarks.plain_form import plain_form
-from deeplablib.backend import tf
+from deeplablib.run.backend import tf
+from experiments.benchmarks.cases import SECTIONS
+from experiments.benchmarks.measure import Variant, alternate
+from experiments.benchmarks.plain_form import plain_form
 from tests import golden
 from tests.command import run_command
 from tests.deterministic import image
@@ -43,7 +43,7 @@ def test_the_plain_form_computes_the_same_with_the_originals_operations(encoder_
 @pytest.mark.parametrize('encoder_name', ['deeplab', 'vgg'])
 def test_the_pytorch_form_computes_the_same(encoder_name):
     torch = pytest.importorskip('torch')
-    torch_form = pytest.importorskip('benchmarks.torch_form')
+    torch_form = pytest.importorskip('experiments.benchmarks.torch_form')
     model = golden.model(encoder_name)
     expected = model(image(65, 81, 7), training=False)
     module = torch_form.TorchForm(model).eval()
@@ -57,7 +57,13 @@ def test_the_pytorch_form_computes_the_same(encoder_name):
 def test_figures_are_written_as_a_table_and_as_json(tmp_path):
     sections = ('training', 'crf', 'scoring', 'evaluation')
     result = run_command(
-        'benchmark', *TINY, '--quick', '--sections', *sections, '--out', tmp_path / 'figures'
+        'experiments.benchmark',
+        *TINY,
+        '--quick',
+        '--sections',
+        *sections,
+        '--out',
+        tmp_path / 'figures',
     )
     assert result.code == 0, result.error
     results = json.loads((tmp_path / 'figures.json').read_text())
@@ -76,7 +82,7 @@ def test_figures_are_written_as_a_table_and_as_json(tmp_path):
 
 def test_a_variant_that_fails_leaves_the_others_alone():
     variants = [
-        Variant(name, 'benchmarks.lists', 'command', {'arguments': ['-c', program]})
+        Variant(name, 'experiments.benchmarks.lists', 'command', {'arguments': ['-c', program]})
         for name, program in (('good', 'pass'), ('bad', 'raise SystemExit(1)'))
     ]
     for together in (True, False):
@@ -97,14 +103,14 @@ def test_a_variant_that_fails_leaves_the_others_alone():
     ],
 )
 def test_wrong_arguments_are_named(arguments, words):
-    result = run_command('benchmark', *arguments)
+    result = run_command('experiments.benchmark', *arguments)
     assert result.code == 2
     assert words in result.error
     assert 'Traceback' not in result.error
 
 
 def test_an_unknown_section_is_a_usage_error_that_names_the_known(capsys):
-    result = run_command('benchmark', '--sections', 'flying')
+    result = run_command('experiments.benchmark', '--sections', 'flying')
     assert result.code == 2
     for section in SECTIONS:
         assert section in result.error
@@ -112,13 +118,14 @@ def test_an_unknown_section_is_a_usage_error_that_names_the_known(capsys):
 
 def test_a_process_that_dies_is_reported():
     options = {'arguments': ['-c', 'import os, signal; os.kill(os.getppid(), signal.SIGKILL)']}
-    (timing,) = alternate([Variant('killed', 'benchmarks.lists', 'command', options)], 1)
+    killed = Variant('killed', 'experiments.benchmarks.lists', 'command', options)
+    (timing,) = alternate([killed], 1)
     assert timing.failure == 'the process died (exit code -9)'
 
 
 def test_what_cannot_fit_into_memory_is_not_tried(tmp_path):
     result = run_command(
-        *('benchmark', *TINY, '--sections', 'training', '--batch-sizes', 10**9),
+        *('experiments.benchmark', *TINY, '--sections', 'training', '--batch-sizes', 10**9),
         *('--out', tmp_path / 'figures.1'),
     )
     assert result.code == 0, result.error

@@ -12,10 +12,10 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from deeplablib import cluster
-from deeplablib.errors import InputError
-from deeplablib.numpy_resize import resize_bilinear
-from deeplablib.scores import write_scores
+from deeplablib.data.numpy_resize import resize_bilinear
+from deeplablib.data.score_maps import write_scores
+from deeplablib.run import cluster
+from deeplablib.run.errors import InputError
 from tests import golden
 from tests.command import run_command
 

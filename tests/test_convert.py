@@ -14,10 +14,11 @@ from safetensors.numpy import save_file
 
 import deeplab_resnet.convert
 import deeplab_vgg.convert
-from deeplablib import checkpoints, destinations, errors
-from deeplablib.backend import keras, tf
-from deeplablib.images import IMG_MEAN
-from deeplablib.inference import make_predictor
+from deeplablib.data.images import IMG_MEAN
+from deeplablib.prediction.multi_scale import make_predictor
+from deeplablib.run import errors
+from deeplablib.run.backend import keras, tf
+from deeplablib.weights import checkpoints, export
 from tests import golden
 from tests import weight_file_writers as writers
 from tests.deterministic import image, weight
@@ -429,7 +430,7 @@ def test_keras_resnet_50_computes_the_same_up_to_stage_3(tmp_path, convert):
 def test_keras_resnet_101_has_the_layers_that_are_looked_for():
     model = keras.applications.ResNet101(weights=None, include_top=False)
     names = {layer.name for layer in model.layers if layer.weights}
-    assert set(deeplab_resnet.sources.LAYOUTS['Keras ResNet-101'].layers()) == names
+    assert set(deeplab_resnet.weight_layouts.LAYOUTS['Keras ResNet-101'].layers()) == names
 
 
 def test_full_size_keras_vgg16_is_decimated(tmp_path, convert):
@@ -539,7 +540,7 @@ def test_nothing_is_left_of_a_write_that_fails(tmp_path, convert, monkeypatch, n
         raise OSError('disk full')
 
     monkeypatch.setattr(keras.Model, 'save_weights', fail)
-    monkeypatch.setattr(destinations, '_save_model', fail)
+    monkeypatch.setattr(export, '_save_model', fail)
     with pytest.raises(OSError, match='disk full'):
         convert('vgg', tmp_path / 'in', f'{tmp_path}/{name}')
     assert sorted(tmp_path.iterdir()) == before

@@ -5,11 +5,11 @@ import pydensecrf.densecrf
 import pytest
 from PIL import Image
 
-from deeplablib.crf import PRESETS, Parameters, crf_labels
-from deeplablib.files import locked
-from deeplablib.numpy_resize import resize_bilinear
-from deeplablib.resize import resize_bilinear as resize_in_tensorflow
-from deeplablib.scores import image_probabilities, write_scores
+from deeplablib.data.numpy_resize import resize_bilinear
+from deeplablib.data.score_maps import image_probabilities, write_scores
+from deeplablib.network.resize import resize_bilinear as resize_in_tensorflow
+from deeplablib.prediction.crf import PRESETS, Parameters, crf_labels
+from deeplablib.run.files import locked
 from tests import golden
 from tests.command import run_command
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deeplablib import checkpoints
-from deeplablib.run_log import read_log
+from deeplablib.training.training_log import read_log
+from deeplablib.weights import checkpoints
 from tests.training_run import flags_of, make_samples, run_main
 
 ROOT = Path(__file__).parent.parent
 TWO_DEVICES = """
-from deeplablib import errors
-from deeplablib.backend import tf
+from deeplablib.run import errors
+from deeplablib.run.backend import tf
 cpu = tf.config.list_physical_devices('CPU')[0]
 tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
 import main

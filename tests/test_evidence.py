@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selection.evidence import kept_quality, rank_correlation, true_quality
-from selection.table import write_table
+from experiments.evidence import kept_quality, rank_correlation, true_quality
+from selection.shared.quality_table import write_table
 from tests.command import run_command
 
 # Three images of two pixels: a true mask, and one that is right, half right, wrong.
@@ -44,7 +44,7 @@ def test_the_command_writes_both_tables(tmp_path):
     (tmp_path / 'tags.txt').write_text('a 1\nb 1 2\nc 2\n')
     write_table(tmp_path / 't.csv', ['good'], {'a': (0.9,), 'b': (0.5,), 'c': (0.1,)})
     command = (
-        *('selection.evidence', '--data-dir', tmp_path, '--data-list', tmp_path / 'list.txt'),
+        *('experiments.evidence', '--data-dir', tmp_path, '--data-list', tmp_path / 'list.txt'),
         *('--tags', tmp_path / 'tags.txt', '--masks', tmp_path / 'masks'),
         *('--truth', tmp_path / 'truth', '--table', tmp_path / 't.csv'),
         *('--out', tmp_path / 'out' / 'evidence.md', '--jobs', '1'),

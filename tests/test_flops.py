@@ -1,9 +1,9 @@
 import time
 
 from deeplab_vgg import NETWORKS
-from deeplablib.backend import keras
-from deeplablib.flops import forward_flops, matmul_rate
-from deeplablib.layers import Conv2D
+from deeplablib.network.flops import forward_flops, matmul_rate
+from deeplablib.network.layers import Conv2D
+from deeplablib.run.backend import keras
 
 
 def test_convolutions_are_counted_by_hand():

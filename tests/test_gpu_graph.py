@@ -1,9 +1,9 @@
 import pytest
 
-from deeplablib.backend import tf
-from deeplablib.inference import make_predictor
-from deeplablib.inputs import decode_image
-from deeplablib.resize import resize_bilinear
+from deeplablib.data.network_input import decode_image
+from deeplablib.network.resize import resize_bilinear
+from deeplablib.prediction.multi_scale import make_predictor
+from deeplablib.run.backend import tf
 from tests import golden
 from tests.gpu_kernels import without_gpu_kernel
 

@@ -1,9 +1,9 @@
 import pytest
 
-from deeplablib.backend import tf
-from deeplablib.training import Settings, Trainer
-from deeplablib.training_data import Batches
-from deeplablib.training_form import training_model
+from deeplablib.network.training_form import training_model
+from deeplablib.run.backend import tf
+from deeplablib.training.batches import Batches
+from deeplablib.training.training_run import Settings, Trainer
 from tests import golden
 from tests.gpu_kernels import without_gpu_kernel
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplablib.errors import InputError
-from deeplablib.images import read_grey, read_image, read_mask, write_image, write_mask
-from deeplablib.sample_check import image_size
+from deeplablib.data.images import read_grey, read_image, read_mask, write_image, write_mask
+from deeplablib.data.sample_check import image_size
+from deeplablib.run.errors import InputError
 
 READERS = {
     'image': read_image,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplablib.metrics import confusion_matrix, iou_per_class, mean_iou, pixel_accuracy
+from deeplablib.prediction.metrics import confusion_matrix, iou_per_class, mean_iou, pixel_accuracy
 from tests.command import run_command
 from tests.golden import FOLDER
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from deeplablib import objective
-from deeplablib.backend import tf
-from deeplablib.network import Recipe
+from deeplablib.network.network_spec import Recipe
+from deeplablib.run.backend import tf
+from deeplablib.training import objective
 from tests import golden
 
 CAFFE = golden.NETWORKS['vgg'].recipes['caffe']

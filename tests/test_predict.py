@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from deeplablib import checkpoints
-from deeplablib.voc import CLASSES, colour_map
+from deeplablib.data.voc import CLASSES, colour_map
+from deeplablib.weights import checkpoints
 from tests import golden
 from tests.command import run_command
 

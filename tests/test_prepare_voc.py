@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplablib import prepare_voc
-from deeplablib.samples import read_list
-from deeplablib.tags import read_tags
-from deeplablib.voc import CLASSES, colour_map
+from deeplablib.data import prepare_voc
+from deeplablib.data.image_lists import read_list
+from deeplablib.data.tags import read_tags
+from deeplablib.data.voc import CLASSES, colour_map
 from tests.command import run_command
 
 TRAIN = ['2007_000001', '2008_000007', '2011_000003']
@@ -48,7 +48,7 @@ def devkit(tmp_path, monkeypatch):
 
 def prepare(devkit, *options):
     return run_command(
-        'deeplablib.prepare_voc', devkit, '--out', devkit.parent / 'dataset', *options
+        'deeplablib.data.prepare_voc', devkit, '--out', devkit.parent / 'dataset', *options
     )
 
 
@@ -64,7 +64,7 @@ def contents(folder):
 @pytest.mark.parametrize('given', ['.', 'VOC2012', '..'])
 def test_voc_is_found_and_its_lists_are_written(devkit, given):
     result = run_command(
-        'deeplablib.prepare_voc', devkit / given, '--out', devkit.parent / 'dataset'
+        'deeplablib.data.prepare_voc', devkit / given, '--out', devkit.parent / 'dataset'
     )
     assert result.code == 0, result.error
     assert names_of(devkit, 'train') == TRAIN

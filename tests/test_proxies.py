@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplablib.files import locked
+from deeplablib.run.files import locked
 from selection.proxies import proxy_annotation
 from tests.command import run_command
 

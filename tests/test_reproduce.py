@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from deeplab_resnet import NETWORKS
-from deeplablib import checkpoints
-from deeplablib.files import locked
-from deeplablib.prepare_voc import COUNTS
-from deeplablib.samples import read_list
-from selection.toy_data import make_data
+from deeplablib.data.image_lists import read_list
+from deeplablib.data.prepare_voc import COUNTS
+from deeplablib.run.files import locked
+from deeplablib.weights import checkpoints
+from experiments.toy_data import make_data
 from tests.command import run_command
 
 ROOT = Path(__file__).parent.parent
@@ -85,7 +85,7 @@ def kill_when(process, folder, pattern):
 @pytest.fixture(scope='module')
 def lists(tree):
     """The lists that prepare_voc makes, and the folder of their beginnings."""
-    process = start('-m', 'deeplablib.prepare_voc', tree, '--out', tree / 'dataset')
+    process = start('-m', 'deeplablib.data.prepare_voc', tree, '--out', tree / 'dataset')
     output = process.communicate()[0]
     assert process.returncode == 0, output
     assert output.count('complete') == 4, output

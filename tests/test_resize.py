@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from deeplablib.resize import resize_bilinear, resize_nearest
+from deeplablib.network.resize import resize_bilinear, resize_nearest
 from tests import golden
 
 

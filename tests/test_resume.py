@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from deeplablib import checkpoints
-from deeplablib.run_log import read_log
+from deeplablib.training.training_log import read_log
+from deeplablib.weights import checkpoints
 from tests.training_run import flags_of, make_samples, run_main
 
 ROOT = Path(__file__).parent.parent

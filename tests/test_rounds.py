@@ -5,21 +5,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplablib.samples import write_list
-from deeplablib.stages import stage_entries
-from deeplablib.tables import as_markdown, as_text
-from selection import ablation, rounds, toy
-from selection.panel import save_panel
+from deeplablib.data.image_lists import write_list
+from deeplablib.run.stage_runner import stage_entries
+from deeplablib.run.text_tables import as_markdown, as_text
+from experiments import ablation, toy_settings
+from experiments.panel import save_panel
+from selection import rounds
 from selection.quality import list_quality, mask_confusion
-from selection.table import write_table
+from selection.shared.quality_table import write_table
 from tests.command import run_command
 
 WORK = Path('/work-dir')
 
 
 def plan(number=3):
-    _, data = toy.data_stages(WORK, seed=5)
-    return rounds.all_rounds(data, toy.SETTINGS, WORK, number)
+    _, data = toy_settings.data_stages(WORK, seed=5)
+    return rounds.all_rounds(data, toy_settings.SETTINGS, WORK, number)
 
 
 def flag(stage, name):
@@ -32,7 +33,7 @@ def test_every_round_starts_from_the_initial_checkpoint():
     trainings = [stage for stage in stages if stage.command[0] == 'main.py']
     assert len(trainings) == 3
     assert {flag(stage, '--pretrain_file') for stage in trainings} == {
-        str(WORK / f'initial/model.ckpt-{toy.INITIAL_STEPS}')
+        str(WORK / f'initial/model.ckpt-{toy_settings.INITIAL_STEPS}')
     }
     assert [flag(stage, '--data_list') for stage in trainings] == [
         str(WORK / f'train_{k}.txt') for k in (1, 2, 3)
@@ -55,16 +56,17 @@ def test_a_round_predicts_with_its_own_model_and_selects_among_its_own_masks():
 
 
 def test_no_two_stages_share_a_name_or_an_output():
-    stages, data = toy.data_stages(WORK, seed=5)
+    stages, data = toy_settings.data_stages(WORK, seed=5)
     _, model = plan()
-    stages += plan()[0] + rounds.final_test(data, toy.SETTINGS, model, WORK)
+    stages += plan()[0] + rounds.final_test(data, toy_settings.SETTINGS, model, WORK)
     assert len({stage.name for stage in stages}) == len(stages)
     assert len({stage.output for stage in stages}) == len(stages)
 
 
 def test_given_annotations_are_trained_on_without_any_selection():
-    _, data = toy.data_stages(WORK, seed=5)
-    stages, model = rounds.given_annotations(data, toy.SETTINGS, WORK, [WORK / 'a', WORK / 'b'])
+    _, data = toy_settings.data_stages(WORK, seed=5)
+    given = [WORK / 'a', WORK / 'b']
+    stages, model = rounds.given_annotations(data, toy_settings.SETTINGS, WORK, given)
     assert model == WORK / 'round_2/model'
     assert not any('refine' in stage.name or 'select' in stage.name for stage in stages)
     assert [flag(stage, '--masks') for stage in stages[:2]] == [str(WORK / 'a'), str(WORK / 'b')]
@@ -72,9 +74,9 @@ def test_given_annotations_are_trained_on_without_any_selection():
 
 def test_an_annotation_list_is_trained_on_as_it_is(tmp_path):
     (tmp_path / 'train_3.txt').write_text('/a.jpg /b.png')
-    _, data = toy.data_stages(WORK, seed=5)
+    _, data = toy_settings.data_stages(WORK, seed=5)
     given = [WORK / 'a', tmp_path / 'train_3.txt']
-    stages, _ = rounds.given_annotations(data, toy.SETTINGS, WORK, given)
+    stages, _ = rounds.given_annotations(data, toy_settings.SETTINGS, WORK, given)
     trainings = [stage for stage in stages if stage.name.endswith('train')]
     lists = [str(WORK / 'train_1.txt'), str(tmp_path / 'train_3.txt')]
     assert [flag(stage, '--data_list') for stage in trainings] == lists
@@ -104,8 +106,8 @@ def test_only_what_depends_on_an_input_is_stale_when_it_changes(tmp_path):
         saliency=given('saliency'),
     )
     index = given('init.index')
-    stages, model = rounds.all_rounds(data, toy.SETTINGS, WORK, 2)
-    stages += rounds.final_test(data, toy.SETTINGS, model, WORK)
+    stages, model = rounds.all_rounds(data, toy_settings.SETTINGS, WORK, 2)
+    stages += rounds.final_test(data, toy_settings.SETTINGS, model, WORK)
     names = [stage.name for stage in stages]
     for path in (data.train_list, data.tags, data.cues, data.saliency):
         assert after_a_change(stages, path) == names, path
@@ -116,7 +118,7 @@ def test_only_what_depends_on_an_input_is_stale_when_it_changes(tmp_path):
     folders = [tmp_path / 'a', tmp_path / 'b']
     for folder in folders:
         folder.mkdir()
-    stages, _ = rounds.given_annotations(data, toy.SETTINGS, WORK, folders)
+    stages, _ = rounds.given_annotations(data, toy_settings.SETTINGS, WORK, folders)
     stale = after_a_change(stages, folders[1] / 'mask.png')
     assert stale == [n for n in map(lambda s: s.name, stages) if 'list 2' in n or 'round 2' in n]
 
@@ -210,7 +212,7 @@ def test_tables_that_stand_in_for_scores(tmp_path):
     where = ('--masks', tmp_path / 'masks', '--truth', tmp_path / 'truth')
     for arm in ('oracle', 'random'):
         table = tmp_path / arm / 'table.csv'
-        result = run_command('selection.ablation', '--write-table', arm, *where, '--table', table)
+        result = run_command('experiments.ablation', '--write-table', arm, *where, '--table', table)
         assert result.code == 0
     rows = (tmp_path / 'oracle/table.csv').read_text().splitlines()
     assert rows == ['name,crf_agreement', 'a,1.000000', 'b,0.250000', 'c,0.000000']

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from deeplablib.errors import InputError
+from deeplablib.run.errors import InputError
 from selection.candidates import best_candidate
 from selection.masks import select_masks
-from selection.measures import agreement, all_tags, class_mean, measure
 from selection.pixels import confident_pixels
 from selection.refine import with_saliency
-from selection.table import read_column, write_table
+from selection.shared.mask_quality import agreement, all_tags, class_mean, measure
+from selection.shared.quality_table import read_column, write_table
 
 
 def allowed(*tags, classes=5):

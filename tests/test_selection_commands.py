@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplablib.crf import crf_labels
-from deeplablib.files import locked
-from deeplablib.samples import read_list
-from deeplablib.scores import image_probabilities, write_scores
-from selection.measures import agreement
+from deeplablib.data.image_lists import read_list
+from deeplablib.data.score_maps import image_probabilities, write_scores
+from deeplablib.prediction.crf import crf_labels
+from deeplablib.run.files import locked
 from selection.refine import with_saliency
 from selection.report import panel
-from selection.table import read_column, read_table, write_table
+from selection.shared.mask_quality import agreement
+from selection.shared.quality_table import read_column, read_table, write_table
 from tests import golden
 from tests.command import run_command
 

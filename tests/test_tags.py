@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplablib.tags import read_tags
+from deeplablib.data.tags import read_tags
 from selection.tags import tags_of_mask
 from tests.command import run_command
 

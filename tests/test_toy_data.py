@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplablib.images import read_image, read_mask
-from deeplablib.sample_check import check_samples
-from deeplablib.samples import read_list
+from deeplablib.data.image_lists import read_list
+from deeplablib.data.images import read_image, read_mask
+from deeplablib.data.sample_check import check_samples
+from experiments.toy_data import companion_of, make_cue, make_data
 from selection.tags import make_tags
-from selection.toy_data import companion_of, make_cue, make_data
 from tests.command import run_command
 
 IMAGES = {'initial': 3, 'train': 12, 'val': 2}
@@ -94,6 +94,6 @@ def test_most_cues_show_the_companion_beside_the_object():
 
 def test_bad_flags_are_refused(tmp_path):
     for flag, value in (('--train', '0'), ('--size', '8'), ('--seed', '-1')):
-        result = run_command('selection.toy_data', '--out', tmp_path / 'toy', flag, value)
+        result = run_command('experiments.toy_data', '--out', tmp_path / 'toy', flag, value)
         assert result.code == 2 and 'Traceback' not in result.error
     assert not (tmp_path / 'toy').exists()

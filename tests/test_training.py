@@ -7,10 +7,11 @@ import pytest
 from absl.testing import flagsaver
 from PIL import Image
 
-from deeplablib import checkpoints, training
-from deeplablib.backend import tf
-from deeplablib.files import locked, make_output_folder
-from deeplablib.run_log import read_log
+from deeplablib.run.backend import tf
+from deeplablib.run.files import locked, make_output_folder
+from deeplablib.training import training_run
+from deeplablib.training.training_log import read_log
+from deeplablib.weights import checkpoints
 from tests import golden
 from tests.command import run_command
 from tests.training_run import flags_of, make_samples, run_main
@@ -72,7 +73,7 @@ def test_a_run_leaves_log_checkpoints_and_tensorboard(data):
     lines = (data / 'first/log.txt').read_text().splitlines()
     assert [line.split(', ')[0] for line in lines] == ['0', '1', '2', '3', '4']
     assert all(len(line.split('.')[-1]) == 3 for line in lines)
-    assert list(training.saved_steps(data / 'first/model')) == [2, 4]
+    assert list(training_run.saved_steps(data / 'first/model')) == [2, 4]
     assert checkpoints.find(data / 'first/model').endswith('model.ckpt-4')
     assert list((data / 'first/log').glob('events.out.tfevents.*'))
 
@@ -93,7 +94,7 @@ def test_checkpoints_hold_the_original_names_and_momentum(data, encoder_name):
 
 def test_last_step_is_saved_whatever_the_interval(data):
     run_main(data, 'interval', num_steps=4, save_interval=3)
-    assert list(training.saved_steps(data / 'interval/model')) == [0, 3, 4]
+    assert list(training_run.saved_steps(data / 'interval/model')) == [0, 3, 4]
 
 
 def test_a_finished_run_is_not_begun_again(data):
@@ -118,9 +119,9 @@ def test_interrupted_run_goes_on_as_if_it_had_not_been(data, whole_run, monkeypa
         if step == 1:
             raise KeyboardInterrupt
 
-    save = training.save
+    save = training_run.save
     with monkeypatch.context() as patch:
-        patch.setattr(training, 'save', save_then_interrupt)
+        patch.setattr(training_run, 'save', save_then_interrupt)
         result = run_main(data, 'stopped', save_interval=1)
     assert result.code == 1
     assert 'the same command goes on from the newest checkpoint' in result.error
@@ -229,8 +230,8 @@ def test_one_process_leads(task, cluster, leads):
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         tf.train.ClusterSpec(cluster), task_type=task_type, task_id=task_id
     )
-    assert training.is_leader(resolver) == leads
-    assert training.is_leader(None)
+    assert training_run.is_leader(resolver) == leads
+    assert training_run.is_leader(None)
 
 
 def test_a_step_that_is_not_there_is_named_with_those_that_are(data):
@@ -372,7 +373,7 @@ def test_weights_that_are_not_finite_are_not_saved(data):
     # The loss of step 0 is as good as ever: only the step itself is too long for float32.
     result = run_main(data, 'infinite', learning_rate=1e38, num_steps=1)
     assert_input_error(result, 'step 0', 'diverges')
-    assert not training.saved_steps(data / 'infinite/model')
+    assert not training_run.saved_steps(data / 'infinite/model')
 
 
 def test_two_runs_do_not_share_a_folder(data):

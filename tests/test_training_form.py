@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from deeplablib.backend import keras, tf
-from deeplablib.recompute import recomputed
-from deeplablib.training_form import training_model
+from deeplablib.network.recompute import recomputed
+from deeplablib.network.training_form import training_model
+from deeplablib.run.backend import keras, tf
 from tests import golden
 from tests.deterministic import image
 

@@ -7,10 +7,11 @@ import pytest
 from absl.testing import flagsaver
 
 import main  # noqa: F401 (its flags must be there before flagsaver keeps their values)
-from deeplablib import checkpoints, objective, training
-from deeplablib.backend import keras, tf
-from deeplablib.inference import SCALES
-from deeplablib.run_log import read_log
+from deeplablib.prediction.multi_scale import SCALES
+from deeplablib.run.backend import keras, tf
+from deeplablib.training import objective, training_run
+from deeplablib.training.training_log import read_log
+from deeplablib.weights import checkpoints
 from tests import golden
 from tests.command import run_command
 
@@ -84,8 +85,8 @@ def run_reference(encoder_name, recipe, folder, monkeypatch):
         if step == last_step:
             raise KeyboardInterrupt
 
-    save = training.save
-    monkeypatch.setattr(training, 'save', save_then_interrupt)
+    save = training_run.save
+    monkeypatch.setattr(training_run, 'save', save_then_interrupt)
     flags = FLAGS | {
         'encoder_name': encoder_name,
         'recipe': recipe,
@@ -118,8 +119,8 @@ def test_losses_and_updates_equal_those_of_the_original(
     encoder_name, recipe, tmp_path, monkeypatch
 ):
     if encoder_name == 'deeplab':
-        micro_batch = as_in_tensorflow_1(training.Trainer._micro_batch)
-        monkeypatch.setattr(training.Trainer, '_micro_batch', micro_batch)
+        micro_batch = as_in_tensorflow_1(training_run.Trainer._micro_batch)
+        monkeypatch.setattr(training_run.Trainer, '_micro_batch', micro_batch)
     reference, losses, trained = run_reference(encoder_name, recipe, tmp_path, monkeypatch)
     np.testing.assert_allclose(losses, reference['losses'], rtol=1e-3)
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from deeplablib import weight_files
-from deeplablib.errors import InputError
+from deeplablib.run.errors import InputError
+from deeplablib.weights import readers
 from tests import weight_file_writers as writers
 
 
@@ -39,7 +39,7 @@ def write(path, layers):
 
 
 def assert_layers(path, expected):
-    layers = weight_files.read(path).layers
+    layers = readers.read(path).layers
     assert {name: set(layer) for name, layer in layers.items()} == {
         name: set(layer) for name, layer in expected.items()
     }
@@ -68,7 +68,7 @@ def test_caffe_blobs_in_double_precision(tmp_path):
 def test_caffe_batch_norm_with_nothing_summed_is_zero(tmp_path, monkeypatch):
     monkeypatch.setattr(writers, 'BATCH_NORM_FACTOR', 0)
     writers.write_caffemodel(tmp_path / 'a.caffemodel', some_layers())
-    norm = weight_files.read(tmp_path / 'a.caffemodel').layers['bn_conv1']
+    norm = readers.read(tmp_path / 'a.caffemodel').layers['bn_conv1']
     assert not norm['mean'].any() and not norm['variance'].any()
 
 
@@ -92,7 +92,7 @@ def test_a_keras_network_with_scale_layers_of_its_own_is_refused(tmp_path):
     scale = {name: some_layers()['bn_conv1'][name] for name in ('scale', 'offset')}
     writers.write_keras_1(tmp_path / 'a.h5', some_layers() | {'scale_conv1': scale})
     with pytest.raises(InputError, match='a.h5: scale_conv1 is no convolution'):
-        weight_files.read(tmp_path / 'a.h5')
+        readers.read(tmp_path / 'a.h5')
 
 
 def test_data_parallel_prefix_is_taken_off(tmp_path):
@@ -149,7 +149,7 @@ def test_a_pickle_that_calls_something_is_refused_and_nothing_runs(
     pickled = pickle.dumps({'conv1': {'weights': Hostile(function, *arguments)}}, protocol)
     (tmp_path / name).write_bytes(wrap(pickled))
     with pytest.raises(InputError, match=rf'{name}: refused, for it names .*{function.__name__}'):
-        weight_files.read(tmp_path / name)
+        readers.read(tmp_path / name)
     assert not trace.exists()
 
 
@@ -157,13 +157,13 @@ def test_a_pickle_cannot_reach_beyond_the_table_by_a_dotted_name(tmp_path):
     pickled = b'\x80\x04\x8c\x0bcollections\x8c\x14OrderedDict.__init__\x93.'
     (tmp_path / 'a.pth').write_bytes(zip_of(pickled))
     with pytest.raises(InputError, match='refused'):
-        weight_files.read(tmp_path / 'a.pth')
+        readers.read(tmp_path / 'a.pth')
 
 
 def test_a_whole_pickled_module_is_refused_with_the_name_it_needs(tmp_path):
     (tmp_path / 'a.pth').write_bytes(zip_of(b'ctorchvision.models.resnet\nResNet\n.'))
     with pytest.raises(InputError, match='torchvision.models.resnet.ResNet'):
-        weight_files.read(tmp_path / 'a.pth')
+        readers.read(tmp_path / 'a.pth')
 
 
 def test_a_tensor_that_reaches_outside_its_storage_is_refused(tmp_path):
@@ -175,9 +175,9 @@ def test_a_tensor_that_reaches_outside_its_storage_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / 'b.pth', 'w') as archive:
         archive.writestr('archive/data.pkl', pickled.replace(b'K\x04\x85', b'K\x05\x85'))
         archive.writestr('archive/data/0', bytes(16))
-    weight_files.read(tmp_path / 'a.pth')
+    readers.read(tmp_path / 'a.pth')
     with pytest.raises(InputError, match='b.pth: damaged'):
-        weight_files.read(tmp_path / 'b.pth')
+        readers.read(tmp_path / 'b.pth')
 
 
 # --- damaged files -------------------------------------------------------------------------------
@@ -190,10 +190,10 @@ def test_a_truncated_file_is_one_error_that_names_it(tmp_path, name, part):
     content = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(content[: int(len(content) * part)])
     if name == 'a.caffemodel' and part == 0:
-        assert weight_files.read(tmp_path / name).layers == {}  # an empty message is a message
+        assert readers.read(tmp_path / name).layers == {}  # an empty message is a message
         return
     with pytest.raises(InputError, match=name):
-        weight_files.read(tmp_path / name)
+        readers.read(tmp_path / name)
 
 
 @pytest.mark.parametrize('part', [0.05, 0.5, 0.99])
@@ -202,21 +202,21 @@ def test_a_truncated_file_of_the_older_pytorch_format(tmp_path, part):
     content = (tmp_path / 'a.pth').read_bytes()
     (tmp_path / 'a.pth').write_bytes(content[: int(len(content) * part)])
     with pytest.raises(InputError, match='a.pth'):
-        weight_files.read(tmp_path / 'a.pth')
+        readers.read(tmp_path / 'a.pth')
 
 
-@pytest.mark.parametrize('ending', sorted(weight_files.READERS) + ['.ckpt', '.onnx', ''])
+@pytest.mark.parametrize('ending', sorted(readers.READERS) + ['.ckpt', '.onnx', ''])
 def test_something_else_under_a_known_ending_is_one_error(tmp_path, ending):
     path = tmp_path / f'a{ending}'
     path.write_bytes(b'\x13\x37 something else entirely' * 50)
     with pytest.raises(InputError, match='a' + ending):
-        weight_files.read(path)
+        readers.read(path)
 
 
-@pytest.mark.parametrize('ending', sorted(weight_files.READERS) + ['.ckpt'])
+@pytest.mark.parametrize('ending', sorted(readers.READERS) + ['.ckpt'])
 def test_a_missing_file_is_named(tmp_path, ending):
     with pytest.raises(InputError, match=f'absent{ending}: no such'):
-        weight_files.read(tmp_path / f'absent{ending}')
+        readers.read(tmp_path / f'absent{ending}')
 
 
 def test_npy_and_pth_with_other_content(tmp_path):
@@ -226,11 +226,11 @@ def test_npy_and_pth_with_other_content(tmp_path):
     (tmp_path / 'number.pth').write_bytes(zip_of(pickle.dumps(3)))
     for name in ('plain.npy', 'list.npy', 'flat.npy', 'number.pth'):
         with pytest.raises(InputError, match=name):
-            weight_files.read(tmp_path / name)
+            readers.read(tmp_path / name)
 
 
 def test_a_training_checkpoint_is_searched_for_its_state_dict(tmp_path):
     (tmp_path / 'a.pth').write_bytes(
         zip_of(pickle.dumps({'epoch': 3, 'state_dict': OrderedDict()}, 2))
     )
-    assert weight_files.read(tmp_path / 'a.pth').layers == {}
+    assert readers.read(tmp_path / 'a.pth').layers == {}

@@ -16,7 +16,7 @@ from collections import OrderedDict
 import h5py
 import numpy as np
 
-from deeplablib.backend import tf
+from deeplablib.run.backend import tf
 
 BATCH_NORM_FACTOR = 0.5  # a power of two: dividing by it loses nothing
 

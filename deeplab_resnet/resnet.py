@@ -1,0 +1,128 @@
+"""DeepLab v2 on ResNet-101 and ResNet-50.
+
+Output stride 8: stages 4 and 5 keep the resolution of stage 3 and dilate their 3x3 convolutions by
+2 and 4. Four parallel classifiers with dilations 6, 12, 18 and 24 are summed (ASPP).
+"""
+
+from deeplablib.data.voc import NUM_CLASSES
+from deeplablib.network.layers import STEM_FILTERS, Conv2D, batch_norm, scaled
+from deeplablib.run.backend import keras
+
+# Stage number: channels of its output, stride of its first unit, dilation of its 3x3 convolutions.
+STAGES = {2: (256, 1, 1), 3: (512, 2, 1), 4: (1024, 1, 2), 5: (2048, 1, 4)}
+SLIM_PARTS = {'branch1': 'shortcut', 'branch2a': 'conv1', 'branch2b': 'conv2', 'branch2c': 'conv3'}
+# Depth: bottlenecks in stages 2 to 5.
+UNITS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+ASPP_DILATIONS = (6, 12, 18, 24)
+
+
+def deeplab_resnet101(num_classes=NUM_CLASSES, width=1.0, train_batch_norm=False):
+    """The network of SPSM, named as the Caffe model that deeplab_resnet_init.ckpt was made from.
+
+    num_classes: channels of the logits. width: multiplies the channels of every other layer, a
+    multiple of 1/64.
+    train_batch_norm: let batch norm learn, for training from scratch (see layers.batch_norm).
+    Returns a Keras model: float32 BGR minus mean [batch, height, width, 3] -> float32 logits
+    [batch, ceil(height / 8), ceil(width / 8), num_classes].
+    """
+    image = keras.Input((None, None, 3), name='image')
+    net = _encoder(image, UNITS[101], caffe_names, width, train_batch_norm)
+    return _classifier(image, net, num_classes, 'fc1_voc12', 'fc1_voc12_c{}', first=0)
+
+
+def slim_resnet101(num_classes=NUM_CLASSES, width=1.0, train_batch_norm=False):
+    """The same network with the variable names of slim's resnet_v1_101.ckpt."""
+    return _slim_resnet('resnet_v1_101', UNITS[101], num_classes, width, train_batch_norm)
+
+
+def slim_resnet50(num_classes=NUM_CLASSES, width=1.0, train_batch_norm=False):
+    """DeepLab v2 on ResNet-50 with the variable names of slim's resnet_v1_50.ckpt."""
+    return _slim_resnet('resnet_v1_50', UNITS[50], num_classes, width, train_batch_norm)
+
+
+def variable_name(path):
+    """The TensorFlow 1 name of a Keras variable of these networks.
+
+    path: 'res2a_branch1/kernel'. Returns 'res2a_branch1/weights'. Keras layer names cannot hold the
+    slashes of slim's scopes, so a dot stands for them: 'decoder.aspp.conv1/bias' is
+    'decoder/aspp/conv1/biases'.
+    """
+    layer, variable = path.split('/')
+    variable = {'kernel': 'weights', 'bias': 'biases'}.get(variable, variable)
+    return f'{layer.replace(".", "/")}/{variable}'
+
+
+def caffe_names(stage, unit, part):
+    """Names of a convolution and its batch norm as in the Caffe model of DeepLab v2.
+
+    stage: 1 (the stem; unit and part do not matter) to 5. unit: from 0. part: 'branch1' (shortcut),
+    'branch2a', 'branch2b', 'branch2c'.
+    Returns a pair, ('res4b7_branch2a', 'bn4b7_branch2a').
+    """
+    if stage == 1:
+        return 'conv1', 'bn_conv1'
+    unit_name = 'abc'[unit] if stage in (2, 5) else f'b{unit}' if unit else 'a'
+    return f'res{stage}{unit_name}_{part}', f'bn{stage}{unit_name}_{part}'
+
+
+def slim_names(scope):
+    """The same for slim's ResNets.
+
+    scope: 'resnet_v1_101' or 'resnet_v1_50'. Returns a function like caffe_names; its names have
+    dots for the slashes of slim.
+    """
+
+    def names(stage, unit, part):
+        conv = f'{scope}.conv1'
+        if stage > 1:
+            part = SLIM_PARTS.get(part, part)
+            conv = f'{scope}.block{stage - 1}.unit_{unit + 1}.bottleneck_v1.{part}'
+        return conv, f'{conv}.BatchNorm'
+
+    return names
+
+
+def _slim_resnet(scope, units, num_classes, width, train_batch_norm):
+    image = keras.Input((None, None, 3), name='image')
+    net = _encoder(image, units, slim_names(scope), width, train_batch_norm)
+    return _classifier(image, net, num_classes, 'decoder.aspp', 'decoder.aspp.conv{}', first=1)
+
+
+def _encoder(image, units, names, width, train_batch_norm):
+    """Stem and four stages; units: bottlenecks per stage, names: as caffe_names."""
+
+    def conv_norm(net, filters, size, stage, unit=0, part='', **options):
+        conv, norm = names(stage, unit, part)
+        filters = scaled(filters, width)
+        net = Conv2D(filters, size, use_bias=False, name=conv, **options)(net)
+        return batch_norm(norm, train_batch_norm, ends_branch=part == 'branch2c')(net)
+
+    def bottleneck(net, filters, stride, dilation, stage, unit):
+        at = {'stage': stage, 'unit': unit}
+        shortcut = net
+        if unit == 0:
+            shortcut = conv_norm(net, filters, 1, part='branch1', strides=stride, **at)
+        net = conv_norm(net, filters // 4, 1, part='branch2a', strides=stride, **at)
+        net = keras.layers.ReLU()(net)
+        net = conv_norm(net, filters // 4, 3, part='branch2b', dilation_rate=dilation, **at)
+        net = keras.layers.ReLU()(net)
+        net = conv_norm(net, filters, 1, part='branch2c', **at)
+        net = keras.layers.Add()([shortcut, net])
+        return keras.layers.ReLU(name=names(stage, unit, 'relu')[0])(net)
+
+    net = keras.layers.ReLU(name='conv1_relu')(
+        conv_norm(image, STEM_FILTERS, 7, stage=1, strides=2)
+    )
+    net = keras.layers.MaxPooling2D(3, 2, padding='same', name='pool1')(net)
+    for (stage, (filters, stride, dilation)), count in zip(STAGES.items(), units, strict=True):
+        for unit in range(count):
+            net = bottleneck(net, filters, stride if unit == 0 else 1, dilation, stage, unit)
+    return net
+
+
+def _classifier(image, net, num_classes, name, part_name, first):
+    parts = [
+        Conv2D(num_classes, 3, dilation_rate=dilation, name=part_name.format(i))(net)
+        for i, dilation in enumerate(ASPP_DILATIONS, first)
+    ]
+    return keras.Model(image, keras.layers.Add(name=name)(parts))

@@ -1,0 +1,147 @@
+"""Where the layers of a ResNet stand in files of other programs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from deeplab_resnet.resnet import UNITS, caffe_names, slim_names
+from deeplablib.network.layers import BATCH_NORM_EPSILON
+from deeplablib.run.errors import InputError
+from deeplablib.weights.foreign_weights import (
+    KERAS_CAFFE,
+    OURS,
+    TORCHVISION,
+    Converted,
+    Preprocessing,
+    adapt_input,
+    recognise,
+    with_our_epsilon,
+)
+
+PARTS = ('branch1', 'branch2a', 'branch2b', 'branch2c')
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The names that one program gives the layers of a ResNet.
+
+    depth: 50 or 101. names: names of a convolution and its batch norm, as caffe_names.
+    encoder_name: the network that it becomes when none is asked for.
+    classifiers: names of the four classifiers; none for a network that was made for ImageNet.
+    preprocessing: what the network takes. epsilon: of its batch norm; None: as the file format.
+    """
+
+    depth: int
+    names: Callable
+    encoder_name: str
+    classifiers: tuple = ()
+    preprocessing: Preprocessing = OURS
+    epsilon: float | None = None
+
+    def positions(self):
+        """(stage, unit, part) of every convolution of the encoder."""
+        yield 1, 0, ''
+        for stage, units in enumerate(UNITS[self.depth], 2):
+            for unit in range(units):
+                for part in PARTS if unit == 0 else PARTS[1:]:
+                    yield stage, unit, part
+
+    def layers(self):
+        """Names of all layers of the encoder."""
+        return [name for position in self.positions() for name in self.names(*position)]
+
+
+def torchvision_names(stage, unit, part):
+    """torchvision.models.resnet: ('layer3.7.conv1', 'layer3.7.bn1')."""
+    if stage == 1:
+        return 'conv1', 'bn1'
+    unit_name = f'layer{stage - 1}.{unit}'
+    if part == 'branch1':
+        return f'{unit_name}.downsample.0', f'{unit_name}.downsample.1'
+    number = PARTS.index(part)
+    return f'{unit_name}.conv{number}', f'{unit_name}.bn{number}'
+
+
+def deeplab_pytorch_names(stage, unit, part):
+    """kazuto1011/deeplab-pytorch: ('layer4.block8.reduce.conv', 'layer4.block8.reduce.bn')."""
+    name = 'layer1.conv1'
+    if stage > 1:
+        part_name = ('shortcut', 'reduce', 'conv3x3', 'increase')[PARTS.index(part)]
+        name = f'layer{stage}.block{unit + 1}.{part_name}'
+    return f'{name}.conv', f'{name}.bn'
+
+
+def keras_names(stage, unit, part):
+    """keras.applications.resnet: ('conv4_block8_1_conv', 'conv4_block8_1_bn')."""
+    name = 'conv1' if stage == 1 else f'conv{stage}_block{unit + 1}_{PARTS.index(part)}'
+    return f'{name}_conv', f'{name}_bn'
+
+
+def lettered_names(stage, unit, part):
+    """ResNet-50 of Caffe and of early Keras: units a, b, c, ... in every stage."""
+    if stage == 1:
+        return caffe_names(stage, unit, part)
+    unit_name = f'{stage}{"abcdef"[unit]}_{part}'
+    return f'res{unit_name}', f'bn{unit_name}'
+
+
+_DEEPLAB = Layout(101, caffe_names, 'deeplab', tuple(f'fc1_voc12_c{i}' for i in range(4)))
+_SLIM_CLASSIFIERS = tuple(f'decoder.aspp.conv{i}' for i in range(1, 5))
+_SLIM_101 = Layout(101, slim_names('resnet_v1_101'), 'res101', _SLIM_CLASSIFIERS)
+_SLIM_50 = Layout(50, slim_names('resnet_v1_50'), 'res50', _SLIM_CLASSIFIERS)
+_TORCHVISION = {'preprocessing': TORCHVISION}
+_KERAS = {'preprocessing': KERAS_CAFFE, 'epsilon': 1.001e-5}
+
+TARGETS = {'deeplab': _DEEPLAB, 'res101': _SLIM_101, 'res50': _SLIM_50}
+LAYOUTS = {
+    'Caffe ResNet-101': _DEEPLAB,
+    'Caffe ResNet-50': Layout(50, lettered_names, 'res50'),
+    'slim ResNet-101': _SLIM_101,
+    'slim ResNet-50': _SLIM_50,
+    'torchvision ResNet-101': Layout(101, torchvision_names, 'deeplab', **_TORCHVISION),
+    'torchvision ResNet-50': Layout(50, torchvision_names, 'res50', **_TORCHVISION),
+    'deeplab-pytorch ResNet-101': Layout(
+        101, deeplab_pytorch_names, 'deeplab', tuple(f'aspp.c{i}' for i in range(4))
+    ),
+    'Keras ResNet-101': Layout(101, keras_names, 'deeplab', **_KERAS),
+    'Keras ResNet-50': Layout(50, keras_names, 'res50', **_KERAS),
+}
+
+
+def convert(file, encoder_name=None, exact_bn=False):
+    """Bring the weights of a ResNet to a network.
+
+    file: WeightFile. encoder_name: key of NETWORKS, or None for what the file suggests.
+    exact_bn: adapt the batch-norm scales to our epsilon (see with_our_epsilon).
+    Returns a Converted. Raises InputError when the file is no ResNet, or one of another depth.
+    """
+    # MSC, the multi-scale wrapper of deeplab-pytorch, puts 'base.' before every name.
+    layers = {name.removeprefix('base.'): layer for name, layer in file.layers.items()}
+    title = recognise(file.path, layers, {title: lay.layers() for title, lay in LAYOUTS.items()})
+    layout = LAYOUTS[title]
+    encoder_name = encoder_name or layout.encoder_name
+    target = TARGETS[encoder_name]
+    if target.depth != layout.depth:
+        raise InputError(
+            f'{file.path}: {title}, but --encoder-name {encoder_name} is a ResNet-{target.depth}'
+        )
+    result = Converted(title, encoder_name, layers)
+    epsilon = (layout.epsilon or file.epsilon) if exact_bn else BATCH_NORM_EPSILON
+    for position in layout.positions():
+        conv, norm = (result.take(name) for name in layout.names(*position))
+        preprocessing = layout.preprocessing if position[0] == 1 else OURS
+        conv, norm = _without_biases(adapt_input(conv, preprocessing), norm)
+        if epsilon != BATCH_NORM_EPSILON:
+            norm = with_our_epsilon(norm, epsilon)
+        conv_name, norm_name = target.names(*position)
+        result.put(conv_name, conv)
+        result.put(norm_name, norm)
+    for name, target_name in zip(layout.classifiers, target.classifiers, strict=False):
+        result.put(target_name, result.take(name))
+    return result
+
+
+def _without_biases(conv, norm):
+    """Take the biases of a convolution from the mean of the batch norm after it: the same."""
+    if 'biases' in conv and 'mean' in norm:
+        norm = norm | {'mean': norm['mean'] - conv['biases']}
+    return {name: conv[name] for name in conv if name != 'biases'}, norm

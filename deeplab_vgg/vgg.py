@@ -1,0 +1,82 @@
+"""DeepLab v2 on VGG16: LargeFOV and ASPP.
+
+Output stride 8: pool4 and pool5 do not reduce, and conv5 and fc6 are dilated instead.
+"""
+
+from deeplablib.data.voc import NUM_CLASSES
+from deeplablib.network.layers import Conv2D, scaled
+from deeplablib.run.backend import keras, tf
+
+# Block: channels, convolutions, dilation, stride of the max-pool after it.
+BLOCKS = {
+    1: (64, 2, 1, 2),
+    2: (128, 2, 1, 2),
+    3: (256, 3, 1, 2),
+    4: (512, 3, 1, 1),
+    5: (512, 3, 2, 1),
+}
+LARGE_FOV_DILATION = 12
+ASPP_DILATIONS = (6, 12, 18, 24)
+
+MIN_PROBABILITY = 1e-4
+
+
+def deeplab_largefov(num_classes=NUM_CLASSES, width=1.0, dropout_rate=0.5):
+    """VGG16 LargeFOV, the VGG network of SPSM.
+
+    num_classes: channels of the logits. width: multiplies the channels of every other layer, a
+    multiple of 1/64.
+    dropout_rate: fraction of fc6 and fc7 left out in training (training=True), and only there.
+    Returns a Keras model: float32 BGR minus mean [batch, height, width, 3] -> float32 logits
+    [batch, ceil(height / 8), ceil(width / 8), num_classes].
+    """
+    image = keras.Input((None, None, 3), name='image')
+    net = _encoder(image, width)
+    logits = _head(net, '', LARGE_FOV_DILATION, num_classes, width, dropout_rate)
+    return keras.Model(image, logits)
+
+
+def deeplab_aspp(num_classes=NUM_CLASSES, width=1.0, dropout_rate=0.5):
+    """VGG16 with four heads of dilations 6, 12, 18, 24, summed (see deeplab_largefov)."""
+    image = keras.Input((None, None, 3), name='image')
+    net = _encoder(image, width)
+    heads = [
+        _head(net, f'_{i}', dilation, num_classes, width, dropout_rate)
+        for i, dilation in enumerate(ASPP_DILATIONS, 1)
+    ]
+    return keras.Model(image, keras.layers.Add(name='fc_sum')(heads))
+
+
+def probabilities(logits):
+    """Class probabilities that are never quite zero: softmax, plus 1e-4, renormalised.
+
+    logits: [..., classes]. Returns float32 of the same shape. The released networks do this; it
+    comes from SEC (Kolesnikov and Lampert, 2016).
+    """
+    scores = tf.nn.softmax(tf.cast(logits, tf.float32)) + MIN_PROBABILITY
+    return scores / tf.reduce_sum(scores, -1, keepdims=True)
+
+
+def variable_name(path):
+    """The TensorFlow 1 name of a Keras variable: 'conv1_1/kernel' gives 'conv1_1_weights'."""
+    return path.replace('/', '_').replace('kernel', 'weights')
+
+
+def _encoder(net, width):
+    for block, (filters, convolutions, dilation, stride) in BLOCKS.items():
+        for i in range(1, convolutions + 1):
+            net = Conv2D(
+                scaled(filters, width), 3, dilation_rate=dilation, name=f'conv{block}_{i}'
+            )(net)
+            net = keras.layers.ReLU(name=f'relu{block}_{i}')(net)
+        net = keras.layers.MaxPooling2D(3, stride, padding='same', name=f'pool{block}')(net)
+    return keras.layers.AveragePooling2D(3, 1, padding='same', name='pool5a')(net)
+
+
+def _head(net, suffix, dilation, num_classes, width, dropout_rate):
+    for number, size, rate in ((6, 3, dilation), (7, 1, 1)):
+        name = f'{number}{suffix}'
+        net = Conv2D(scaled(1024, width), size, dilation_rate=rate, name=f'fc{name}')(net)
+        net = keras.layers.ReLU(name=f'relu{name}')(net)
+        net = keras.layers.Dropout(dropout_rate, name=f'drop{name}')(net)
+    return Conv2D(num_classes, 1, name=f'fc8{suffix}')(net)

@@ -1,0 +1,1 @@
+"""What the method reads and writes: lists, images, masks, tags, score maps; PASCAL VOC."""

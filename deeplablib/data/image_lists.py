@@ -1,0 +1,102 @@
+"""List files: which images, and which masks, a script works on."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from deeplablib.run.errors import InputError, raise_all
+from deeplablib.run.files import replacing
+
+IMAGE_ENDINGS = ('.jpg', '.jpeg', '.png')
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One line of a list.
+
+    image: path of the image. mask: path of its mask, or None. origin: 'LIST, line N', for messages.
+    """
+
+    image: Path
+    mask: Path | None
+    origin: str
+
+    @property
+    def name(self):
+        """The image's file name without its extension; predictions are saved under it."""
+        return self.image.stem
+
+
+def read_list(data_list, data_dir):
+    """Read a list file.
+
+    A line is '/JPEGImages/NAME.jpg /SegmentationClassAug/NAME.png', or an image alone, or a bare
+    NAME, without a slash or one of IMAGE_ENDINGS, for '/JPEGImages/NAME.jpg'. Blank lines do not
+    count.
+
+    data_list: path of the list. data_dir: folder that its paths start from.
+    Returns a list of Sample, in the order of the file.
+    Raises InputError when the list cannot be read, is empty, or a line has more than two fields.
+    """
+    data_list, data_dir = Path(data_list), Path(data_dir)
+    try:
+        lines = data_list.read_text(encoding='utf-8-sig').splitlines()
+    except OSError as error:
+        raise InputError(
+            f"{data_list}: cannot read the list ({error.strerror}); VOC's are made by "
+            'python -m deeplablib.data.prepare_voc'
+        ) from None
+    except UnicodeDecodeError:
+        raise InputError(f'{data_list}: not a text file') from None
+    samples, faults = [], []
+    for number, line in enumerate(lines, 1):
+        fields = line.split()
+        origin = f'{data_list}, line {number}'
+        if len(fields) > 2:
+            faults.append(f'{origin}: {len(fields)} fields, expected "IMAGE MASK" or "IMAGE"')
+        elif fields:
+            if '/' not in fields[0] and not fields[0].lower().endswith(IMAGE_ENDINGS):
+                fields[0] = f'JPEGImages/{fields[0]}.jpg'
+            samples.append(Sample(*_join(data_dir, fields), origin))
+    raise_all(faults)
+    if not samples:
+        raise InputError(f'{data_list}: the list is empty')
+    return samples
+
+
+def check_files_of(samples, folder, kind, ending='.png'):
+    """Check that each image has its file in a folder, FOLDER/NAME.png.
+
+    samples: list of Sample. folder: Path. kind: what the file is called in messages.
+    ending: of the file, where it is not .png. Raises InputError naming every file that is missing.
+    """
+    paths = [(sample, folder / f'{sample.name}{ending}') for sample in samples]
+    raise_all([f'{s.origin}: no {kind} at {path}' for s, path in paths if not path.is_file()])
+
+
+def write_list(path, pairs, data_dir):
+    """Write a list file that read_list reads back, whole or not at all.
+
+    path: where it goes. pairs: list of (image, mask) paths. data_dir: the folder that the list's
+    paths will start from; a file outside it is named by way of '..'.
+    Raises InputError for a path with white space in it: a line is cut there.
+    """
+    lines = [' '.join(_from(data_dir, file) for file in pair) for pair in pairs]
+    with replacing(path) as temporary:
+        temporary.write_text(''.join(f'{line}\n' for line in lines))
+
+
+def _from(data_dir, file):
+    try:
+        relative = file.relative_to(data_dir)
+    except ValueError:
+        # '..' leads out of where a link points to, so links are followed first.
+        relative = os.path.relpath(file.resolve(), Path(data_dir).resolve())
+    if any(character.isspace() for character in str(relative)):
+        raise InputError(f'{file}: a list cannot hold a path with white space')
+    return f'/{Path(relative).as_posix()}'
+
+
+def _join(data_dir, fields):
+    paths = [data_dir / field.lstrip('/') for field in fields]
+    return paths if len(paths) == 2 else [*paths, None]

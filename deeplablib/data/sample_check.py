@@ -1,0 +1,112 @@
+"""Check every sample of a list before anything is computed from it."""
+
+import os
+from pathlib import Path
+
+import joblib
+from PIL import Image
+
+from deeplablib.data.images import UNREADABLE, read_mask, unreadable_reason
+from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
+from deeplablib.run.errors import InputError, raise_all
+from deeplablib.run.progress import progress
+
+_ENDS = {'JPEG': b'\xff\xd9', 'MPO': b'\xff\xd9', 'PNG': b'IEND'}  # MPO: JPEGs in one file
+_TAIL = 4096  # where the end must be; some cameras pad a JPEG behind it
+
+
+def check_samples(
+    samples, data_dir, num_classes=NUM_CLASSES, need_masks=False, ignore_label=IGNORE_LABEL
+):
+    """Check that each sample's files are there, can be read and fit each other, on all cores.
+
+    Images are read as far as their headers, and must have an end; masks are read whole.
+    samples: list of Sample. data_dir: the folder they are in, named when it is missing itself.
+    num_classes, ignore_label: masks hold 0 .. num_classes - 1 and ignore_label. need_masks: for
+    training, where every sample needs a mask and some pixel of the list must be labelled.
+    Raises InputError with every fault (the first twenty), each with its list, line and file.
+    """
+    if not Path(data_dir).is_dir():
+        raise InputError(f'{data_dir}: no such data directory; set DATA_DIRECTORY or its flag')
+    _check_files(samples, need_masks)
+    # Threads: decoding, where the time goes, runs outside Python's lock.
+    parallel = joblib.Parallel(n_jobs=-1, prefer='threads', return_as='generator')
+    checks = parallel(
+        joblib.delayed(_check_contents)(s, num_classes, ignore_label) for s in samples
+    )
+    faults, labelled = zip(*progress(checks, len(samples), 'checking', 'sample'), strict=True)
+    raise_all([fault for fault in faults if fault])
+    if need_masks and not any(labelled):
+        raise InputError(f'{samples[0].origin} and on: no mask has a labelled pixel')
+
+
+def check_outputs(samples, folder, endings=('.png',)):
+    """Check that results, FOLDER/NAME.png, overwrite neither each other nor the data.
+
+    samples: list of Sample. folder: where results go. endings: of the files of each image, in place
+    of the extension.
+    Raises InputError naming the files, or the folder when it is one of VOC's masks beside that of
+    the images: a list need not name the masks.
+    """
+    folder = Path(folder).resolve()
+    faults, images = [], {}
+    for sample in samples:
+        for name in (f'{sample.name}{ending}' for ending in endings):
+            other = images.setdefault(name, sample.image)
+            if other != sample.image:
+                faults.append(
+                    f'{sample.origin}: {sample.image} and {other} would be saved under one name, '
+                    f'{name}'
+                )
+                break
+    outputs = {(folder / name).resolve() for name in images}
+    for path in (path for sample in samples for path in (sample.image, sample.mask) if path):
+        if path.resolve() in outputs:
+            faults.append(f'{path}: would be overwritten; choose another folder for the results')
+    above = {place.resolve() for sample in samples for place in sample.image.parents}
+    if folder.name.startswith('SegmentationClass') and folder.parent in above:
+        faults.append(f'{folder}: data would be overwritten; choose another folder for the results')
+    raise_all(faults)
+
+
+def image_size(path):
+    """The (height, width) of an image that looks whole; only its header and its end are read.
+
+    path: a JPEG or PNG. Raises InputError when it is neither, cannot be read or is cut off.
+    """
+    try:
+        with Image.open(path) as image:
+            kind, (width, height) = image.format, image.size
+        if kind not in _ENDS:
+            raise InputError(f'cannot read the image {path} ({kind}, expected JPEG or PNG)')
+        with open(path, 'rb') as file:
+            file.seek(-min(_TAIL, os.path.getsize(path)), os.SEEK_END)
+            if _ENDS[kind] not in file.read():
+                raise InputError(f'cannot read the image {path} (it is cut off)')
+    except UNREADABLE as error:
+        reason = unreadable_reason(error)
+        raise InputError(f'cannot read the image {path} ({reason})') from None
+    return height, width
+
+
+def _check_files(samples, need_masks):
+    faults = []
+    for sample in samples:
+        for kind, path in (('image', sample.image), ('mask', sample.mask)):
+            if path is not None and not path.is_file():
+                faults.append(f'{sample.origin}: no {kind} at {path}')
+        if need_masks and sample.mask is None:
+            faults.append(f'{sample.origin}: no mask is named beside {sample.image}')
+    raise_all(faults)
+
+
+def _check_contents(sample, num_classes, ignore_label):
+    """Return the fault of one sample, or None, and whether its mask has a labelled pixel."""
+    try:
+        size = image_size(sample.image)
+        if sample.mask is None:
+            return None, False
+        mask = read_mask(sample.mask, num_classes, size, ignore_label)
+        return None, bool((mask != ignore_label).any())
+    except InputError as error:
+        return f'{sample.origin}: {error}', False

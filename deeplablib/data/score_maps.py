@@ -1,0 +1,83 @@
+"""Score files: what a multi-scale test saves of an image for the CRF.
+
+NAME.npz holds `scores`, float16 [height / 8, width / 8, classes]: the fused scores at network
+resolution; `size`, the image's (height, width); `kind`, 'logits' or 'probabilities'; and `name`,
+NAME: most photographs of VOC have one size, which does not tell one from another.
+"""
+
+import zipfile
+import zlib
+
+import numpy as np
+
+from deeplablib.data.numpy_resize import resize_bilinear
+from deeplablib.run.errors import InputError
+from deeplablib.run.files import replacing
+
+_DAMAGE = (zipfile.BadZipFile, zlib.error)
+
+OUTPUT_STRIDE = 8  # pixels of the image for one of the score map, rounded up
+KINDS = ('logits', 'probabilities')
+
+
+def write_scores(path, scores, size, kind):
+    """Write one score file, whole or not at all.
+
+    path: NAME.npz. scores: float array [height / 8, width / 8, classes]. size: (height, width) of
+    the image. kind: one of KINDS.
+    """
+    limits = np.finfo(np.float16)
+    scores = np.clip(scores, limits.min, limits.max).astype(np.float16)
+    with replacing(path) as temporary, temporary.open('wb') as file:
+        np.savez_compressed(
+            file,
+            scores=scores,
+            size=np.array(size, np.int32),
+            kind=np.array(kind),
+            name=np.array(path.stem),
+        )
+
+
+def read_scores(path):
+    """Read one score file.
+
+    Returns (scores as float32 [height / 8, width / 8, classes], (height, width), kind).
+    Raises InputError when it cannot be read, is no score file, or is that of another image.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            scores, size = file['scores'], file['size']
+            kind, name = str(file['kind']), str(file['name'])
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f'{path}: cannot read the scores ({reason})') from None
+    except (KeyError, ValueError, EOFError, NotImplementedError, *_DAMAGE) as error:
+        raise InputError(f'{path}: not a score file ({error})') from None
+    if scores.ndim != 3 or size.shape != (2,) or kind not in KINDS:
+        raise InputError(f'{path}: not a score file (shape {scores.shape}, kind {kind})')
+    if name != path.stem:
+        raise InputError(f'{path}: holds the scores of another image, {name}')
+    return scores.astype(np.float32), tuple(int(n) for n in size), kind
+
+
+def image_probabilities(scores, size, kind, allowed=None):
+    """Bring scores back to the image: resized, then as probabilities that sum to 1.
+
+    scores: float32 [height / 8, width / 8, classes]. size: (height, width) of the image.
+    kind: 'logits', of which the softmax is taken, or 'probabilities', which are renormalised.
+    allowed: bool [classes], the classes that may occur; the others get 0. None: all.
+    Returns float32 [height, width, classes]; each class lies by itself in memory.
+    """
+    chosen = np.arange(scores.shape[-1]) if allowed is None else np.flatnonzero(allowed)
+    planes = np.moveaxis(resize_bilinear(scores[..., chosen], size), -1, 0)
+    if kind == 'logits':
+        planes -= planes.max(0)
+        np.exp(planes, out=planes)
+    else:
+        np.maximum(planes, np.finfo(np.float32).tiny, out=planes)
+    planes /= planes.sum(0)
+    if allowed is not None:
+        every = np.zeros((scores.shape[-1], *size), np.float32)
+        every[chosen] = planes
+        planes = every
+    return np.moveaxis(planes, 0, -1)

@@ -1,0 +1,93 @@
+"""Intersection over union, as PASCAL VOC measures segmentations."""
+
+import joblib
+import numpy as np
+
+from deeplablib.data.images import read_mask
+from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES, class_name
+from deeplablib.run.progress import progress
+
+
+def confusion_matrix(truth, prediction, num_classes=NUM_CLASSES):
+    """Count the pixels of each pair of classes; pixels whose truth is no class are left out.
+
+    truth, prediction: uint8 arrays of one shape; prediction holds classes only.
+    Returns int64 [num_classes, num_classes]: rows are the truth, columns the prediction.
+    """
+    pairs = truth.astype(np.intp).reshape(-1) * 256 + prediction.reshape(-1)
+    counts = np.bincount(pairs, minlength=256 * 256).reshape(256, 256)
+    return counts[:num_classes, :num_classes].copy()  # a view would keep all 65,536 counts
+
+
+def evaluate(pairs, num_classes=NUM_CLASSES, ignore_label=IGNORE_LABEL):
+    """Sum the confusion matrices of predictions on disk, on all cores.
+
+    pairs: list of (path of the mask, path of the prediction). ignore_label: in masks, no class.
+    Returns int64 [num_classes, num_classes].
+    Raises InputError for a file that cannot be read, a prediction of another size than its mask or
+    with a value that is no class.
+    """
+
+    def one(mask_path, prediction_path):
+        truth = read_mask(mask_path, num_classes, ignore_label=ignore_label)
+        prediction = read_mask(prediction_path, num_classes, truth.shape, ignore_label=None)
+        return confusion_matrix(truth, prediction, num_classes)
+
+    # Threads: decoding, where the time goes, runs outside Python's lock.
+    parallel = joblib.Parallel(n_jobs=-1, prefer='threads', return_as='generator')
+    matrices = parallel(joblib.delayed(one)(*pair) for pair in pairs)
+    return sum(progress(matrices, len(pairs), 'evaluating'))
+
+
+def iou_per_class(confusion):
+    """TP / (TP + FP + FN) of each class.
+
+    confusion: as confusion_matrix gives. Returns float64 [classes]; NaN for a class that does not
+    occur in the truth: it has no part in the mean.
+    """
+    hits = np.diag(confusion).astype(np.float64)
+    occurs = confusion.sum(1) > 0
+    union = confusion.sum(1) + confusion.sum(0) - hits
+    return np.divide(hits, union, out=np.full(len(hits), np.nan), where=occurs)
+
+
+def mean_iou(confusion):
+    """The mean IoU over the classes that occur in the truth (mIoU), 0 to 1; NaN without any."""
+    occurring = iou_per_class(confusion)
+    occurring = occurring[~np.isnan(occurring)]
+    return float(occurring.mean()) if occurring.size else float('nan')
+
+
+def pixel_accuracy(confusion):
+    """The fraction of labelled pixels that are right, 0 to 1; NaN when no pixel is labelled."""
+    total = confusion.sum()
+    return float(np.trace(confusion) / total) if total else float('nan')
+
+
+def iou_table(confusion):
+    """The IoU of each class in percent, their mean and the pixel accuracy, as lines of text."""
+    rows = [
+        (class_name(i, len(confusion)), 'absent' if np.isnan(iou) else f'{100 * iou:.2f}')
+        for i, iou in enumerate(iou_per_class(confusion))
+    ]
+    rows += [
+        ('mean IoU', f'{100 * mean_iou(confusion):.2f}'),
+        ('pixel accuracy', f'{100 * pixel_accuracy(confusion):.2f}'),
+    ]
+    return '\n'.join(f'{name:<16}{value:>8}' for name, value in rows)
+
+
+def iou_summary(confusion):
+    """The same numbers as a dict for JSON: 0 to 1, None for a class that does not occur."""
+
+    def number(value):
+        return None if np.isnan(value) else float(value)
+
+    return {
+        'mean_iou': number(mean_iou(confusion)),
+        'pixel_accuracy': number(pixel_accuracy(confusion)),
+        'iou': {
+            class_name(i, len(confusion)): number(iou)
+            for i, iou in enumerate(iou_per_class(confusion))
+        },
+    }

@@ -1,0 +1,120 @@
+"""The body of the two test scripts: multi-scale predictions of a list, and their mIoU."""
+
+import argparse
+
+from deeplablib.data.image_lists import read_list
+from deeplablib.data.sample_check import check_outputs, check_samples
+from deeplablib.data.tags import allowed_classes, read_tags
+from deeplablib.network.network_spec import load_model
+from deeplablib.prediction.crf import DEFAULT_PRESET, PRESETS
+from deeplablib.prediction.crf_list import crf_samples
+from deeplablib.prediction.metrics import evaluate, iou_table
+from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE, make_predictor
+from deeplablib.prediction.predict_list import predict_samples
+from deeplablib.run.errors import InputError
+from deeplablib.run.files import make_output_folder
+from deeplablib.weights import checkpoints
+
+
+def get_arguments(description, defaults):
+    """Parse the command line of a test script.
+
+    description: the script's docstring. defaults: dict from flag to the constant at its top.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+    def add(flag, help, **options):
+        parser.add_argument(flag, help=f'{help} (default: %(default)s)', **options)
+
+    add('--data-dir', 'folder that the paths of the list start from')
+    add('--data-list', 'list of images, "IMAGE", "IMAGE MASK" or "NAME" a line')
+    add('--num-steps', 'images of the list to predict, from its start; None: all', type=int)
+    add('--restore-from', 'checkpoint: its prefix, one of its files, or its folder')
+    add('--save-dir', 'where predictions go, NAME.png')
+    add('--img-mean', 'mean colour', type=float, nargs=3, metavar=('BLUE', 'GREEN', 'RED'))
+    parser.set_defaults(**defaults)
+    parser.add_argument(
+        '--save-scores', metavar='DIR', help='also save the fused scores, for crf_vocspsm.py'
+    )
+    parser.add_argument(
+        '--tags',
+        metavar='FILE',
+        help="keep only each image's own classes and background; lines 'NAME id id ...', or a "
+        'folder of NAME.txt with an id a line',
+    )
+    parser.add_argument(
+        '--single-scale', action='store_true', help='the image at its own size only'
+    )
+    parser.add_argument(
+        '--precision',
+        choices=('float32', 'bfloat16'),
+        default='float32',
+        help='bfloat16: faster on a GPU or a CPU with AMX; masks agree on about 99 %% of pixels',
+    )
+    parser.add_argument(
+        '--crf',
+        action='store_true',
+        help='also the dense CRF, into SAVE_DIR/crf; crf_vocspsm.py has its parameters',
+    )
+    parser.add_argument(
+        '--resume',
+        action='store_true',
+        help='skip images whose prediction is there already, whatever made it',
+    )
+    return parser.parse_args()
+
+
+def predict_and_evaluate(networks, description, sibling, **defaults):
+    """Run a test script.
+
+    networks: NETWORKS of its package; the checkpoint tells which of them it is.
+    sibling: the script for the other networks. description, defaults: as for get_arguments.
+    """
+    args = get_arguments(description, defaults)
+    if args.num_steps is not None and args.num_steps < 1:
+        raise InputError(f'--num-steps {args.num_steps}: at least one image is needed')
+    samples = read_list(args.data_list, args.data_dir)[: args.num_steps]
+    prefix = checkpoints.find(args.restore_from)
+    name, model = load_model(networks, prefix, f'; for others there is {sibling}')
+    network = networks[name]
+    num_classes = model.output.shape[-1]
+    print(f'Restored model parameters of {name} from {prefix}')
+    check_samples(samples, args.data_dir, num_classes)
+    check_outputs(samples, args.save_dir)
+    allowed = None
+    if args.tags:
+        allowed = allowed_classes(read_tags(args.tags, num_classes), samples, num_classes)
+    save_dir = make_output_folder(args.save_dir)
+    scores_dir = args.save_scores or (save_dir / 'scores' if args.crf else None)
+    save_scores = scores_dir and (make_output_folder(scores_dir), network.score_kind)
+
+    scales = SINGLE_SCALE if args.single_scale else SCALES
+    predict = make_predictor(model, network.scores, scales, args.img_mean, args.precision)
+
+    waiting = samples
+    if args.resume:
+        waiting = [s for s in samples if not _is_done(s, save_dir, save_scores)]
+        print(f'{len(samples) - len(waiting)} of {len(samples)} images are done already')
+    if waiting:
+        predict_samples(predict, waiting, save_dir, allowed, save_scores)
+    _report(samples, save_dir, num_classes)
+
+    if args.crf:
+        crf_dir = make_output_folder(save_dir / 'crf')
+        waiting = [s for s in samples if not (args.resume and _is_done(s, crf_dir))]
+        crf_samples(waiting, save_scores[0], crf_dir, PRESETS[DEFAULT_PRESET], allowed=allowed)
+        _report(samples, crf_dir, num_classes)
+
+
+def _report(samples, folder, num_classes):
+    print(f'The segmentation masks have been saved to {folder}')
+    if all(sample.mask for sample in samples):
+        pairs = [(sample.mask, folder / f'{sample.name}.png') for sample in samples]
+        print(iou_table(evaluate(pairs, num_classes)))
+
+
+def _is_done(sample, save_dir, save_scores=None):
+    done = (save_dir / f'{sample.name}.png').is_file()
+    return done and (not save_scores or (save_scores[0] / f'{sample.name}.npz').is_file())

@@ -1,0 +1,68 @@
+"""Label every image of a list and save the predictions."""
+
+import os
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from deeplablib.data.images import write_mask
+from deeplablib.data.network_input import decode_image
+from deeplablib.data.score_maps import write_scores
+from deeplablib.run.backend import tf
+from deeplablib.run.errors import InputError, tensorflow_reason
+from deeplablib.run.progress import progress
+
+SAVES_IN_FLIGHT = 8
+DECODED_AHEAD = 2
+
+
+def predict_samples(predict, samples, save_dir, allowed=None, save_scores=None, write=None):
+    """Save the label map of each image as SAVE_DIR/NAME.png, and its scores if asked.
+
+    Decoding runs ahead of the network and writing behind it, both on other threads.
+    predict: from multi_scale.make_predictor. samples: list of Sample. save_dir: an existing folder.
+    allowed: dict from image name to the bool array [classes] of those that may occur; None: all.
+    save_scores: None, or (folder, kind) for score files (deeplablib.data.score_maps).
+    write: function of (name, labels) that saves a label map in another way.
+    Raises InputError for an image that cannot be decoded; what came before it is saved.
+    """
+    write = write or (lambda name, labels: write_mask(save_dir / f'{name}.png', labels))
+    every_class = np.ones(predict.input_signature[1].shape[0], bool)
+
+    def save(name, size, labels, scores):
+        # The scores first: the label map is what tells a resumed run that an image is done.
+        if save_scores is not None:
+            folder, kind = save_scores
+            write_scores(folder / f'{name}.npz', scores.numpy(), size, kind)
+        write(name, labels.numpy())
+
+    with ThreadPoolExecutor() as pool:
+        in_flight = deque()
+        try:
+            for sample, image in progress(_images(samples), len(samples), 'predicting'):
+                classes = every_class if allowed is None else allowed[sample.name]
+                outputs = predict(image, classes)
+                in_flight.append(pool.submit(save, sample.name, image.shape[:2], *outputs))
+                if len(in_flight) > SAVES_IN_FLIGHT:
+                    in_flight.popleft().result()
+        finally:
+            for saving in in_flight:
+                saving.result()
+
+
+def _images(samples):
+    paths = [os.fsencode(sample.image) for sample in samples]
+    dataset = tf.data.Dataset.from_tensor_slices(paths).map(decode_image).prefetch(DECODED_AHEAD)
+    # With tf.data's autotuner, every third list or so is predicted as if there were one core only.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    images = iter(dataset.with_options(options))
+    for sample in samples:
+        try:
+            yield sample, next(images)
+        except tf.errors.OpError as error:
+            reason = tensorflow_reason(error)
+            raise InputError(
+                f'{sample.origin}: cannot read the image {sample.image} ({reason})'
+            ) from None

@@ -1,0 +1,1 @@
+"""How programs run: files, errors, progress, processes, TensorFlow itself."""

@@ -1,0 +1,79 @@
+"""Files that appear whole or not at all."""
+
+import contextlib
+import fcntl
+import os
+import tempfile
+from pathlib import Path
+
+from deeplablib.run.errors import InputError
+
+# Read once: to read it is to change it for a moment, under every other thread.
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Write a file next to its place and move it there when the block ends without an error.
+
+    path: where the file goes; its folder must exist. A link is followed, and what is no file, such
+    as /dev/stdout, is written as it is. Yields the Path of the temporary file to write. After an
+    error, or a crash, what stood at `path` before still stands there.
+    Raises OSError, with the name of the file, when it cannot be written.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():  # before links are followed: a pipe has no real path
+        yield path
+        return
+    path = Path(os.path.realpath(path))
+    temporary = None
+    try:
+        handle, name = tempfile.mkstemp(prefix=f'.{path.name}.', dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        temporary.chmod(0o666 & ~_UMASK)  # mkstemp makes files that only their owner can read
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def make_output_folder(path):
+    """Create a folder for results, and say at once when it cannot be written.
+
+    path: the folder, created with its parents when it is not there. Returns it as a Path.
+    Raises InputError when it cannot be made or no file can be made in it.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise InputError(f'{path}: cannot write here ({error.strerror})') from None
+    return path
+
+
+@contextlib.contextmanager
+def locked(folder):
+    """Keep other processes from writing to a folder while the block runs.
+
+    folder: an existing folder; a file `.lock` is left in it. The lock itself goes with the process
+    that holds it, so a killed run leaves nothing to clear away. Yields its file descriptor: a child
+    that inherits it holds the lock as long as it lives.
+    Raises InputError at once when another process holds it.
+    """
+    path = Path(folder) / '.lock'
+    with path.open('w') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f'{folder}: another process is writing to this folder; wait for it or choose '
+                'another folder'
+            ) from None
+        yield file.fileno()

@@ -1,0 +1,60 @@
+"""The same work for every image of a list, on all cores or on a cluster."""
+
+import argparse
+
+import joblib
+
+from deeplablib.run import cluster
+from deeplablib.run.progress import progress
+
+
+def for_each(work, items, label, jobs=-1):
+    """Call a function with each item, in processes, and report progress.
+
+    Processes, because the CRF holds Python's lock; memory does not grow with the list, as items are
+    handed out a few at a time and results taken in as they come.
+
+    work: a function of one argument. items: list. label: what is being done.
+    jobs: processes; -1: as many as there are cores; 1: none beside this one; or a str, the address
+    of a Dask scheduler, whose workers do the work.
+    Yields the results in the order of the items. What work raises is raised here.
+    """
+    if isinstance(jobs, str):
+        results = cluster.results(work, items, jobs)
+    else:
+        parallel = joblib.Parallel(n_jobs=jobs, return_as='generator')
+        results = parallel(joblib.delayed(work)(item) for item in items)
+    yield from progress(results, len(items), label)
+
+
+def add_jobs(parser):
+    """Add the flags --jobs and --scheduler to a command line; either is read back as `jobs`."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        '--jobs', type=_jobs, default=-1, metavar='N', help='processes (default: one per core)'
+    )
+    group.add_argument(
+        '--scheduler',
+        dest='jobs',
+        type=_scheduler,
+        default=argparse.SUPPRESS,
+        metavar='ADDRESS',
+        help='work on the cluster of this Dask scheduler instead, HOST:PORT (docs/cluster.md)',
+    )
+
+
+def add_resume(parser):
+    """Add the flag --resume to a command line."""
+    parser.add_argument('--resume', action='store_true', help='keep the files that are there')
+
+
+def _jobs(text):
+    number = int(text)
+    if number == 0:
+        raise argparse.ArgumentTypeError('value 0 of --jobs: at least one process is needed')
+    return number
+
+
+def _scheduler(address):
+    with cluster.connected(address):  # an hour of checking the list later would be late to fail
+        return address

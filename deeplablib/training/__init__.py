@@ -1,0 +1,1 @@
+"""From lists of images and masks to a trained network."""

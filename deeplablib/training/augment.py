@@ -1,0 +1,66 @@
+"""Augmentation of training samples, in graph operations.
+
+Nothing here draws a random number by itself: draw gives the numbers of one sample, a function of
+the run's seed and the sample's position alone, so that a resumed run sees what it would have seen.
+"""
+
+from deeplablib.network.resize import resize_bilinear, resize_nearest
+from deeplablib.run.backend import tf
+
+MIN_SCALE, MAX_SCALE = 0.5, 1.5
+
+
+def draw(random_seed, position):
+    """The random numbers of one sample.
+
+    random_seed: int. position: int64 scalar, how many samples the run has drawn before this one.
+    Returns float32 [4], each uniform in [0, 1).
+    """
+    seed = tf.stack([tf.cast(random_seed, tf.int64), position])
+    return tf.random.stateless_uniform([4], seed, alg='philox')
+
+
+def augment(image, labels, numbers, size, scale, mirror, ignore_label):
+    """Scale, mirror, pad and crop a sample as the original trainer does.
+
+    image: float32 [height, width, 3], preprocessed. labels: uint8 [height, width].
+    numbers: made by draw. size: (height, width) of the crop. scale, mirror: whether to.
+    Returns the image, float32 [*size, 3], and its labels, uint8 [*size].
+    """
+    if scale:
+        factor = MIN_SCALE + (MAX_SCALE - MIN_SCALE) * numbers[0]
+        image, labels = rescale(image, labels, factor)
+    if mirror:
+        image, labels = tf.cond(
+            numbers[1] < 0.5,
+            lambda: (tf.reverse(image, [1]), tf.reverse(labels, [1])),
+            lambda: (image, labels),
+        )
+    return pad_and_crop(image, labels, size, numbers[2:], ignore_label)
+
+
+def rescale(image, labels, factor):
+    """Resize an image bilinearly and its labels to the nearest.
+
+    image, labels: as for augment. factor: float32 scalar; the new size is truncated.
+    """
+    size = tf.cast(tf.cast(tf.shape(labels), tf.float32) * factor, tf.int32)
+    size = tf.maximum(size, 1)
+    image = resize_bilinear(image[None], size)[0]
+    return image, resize_nearest(labels[None, ..., None], size)[0, ..., 0]
+
+
+def pad_and_crop(image, labels, size, place, ignore_label):
+    """Pad at the bottom and the right up to the crop, then cut the crop out.
+
+    image, labels: as for augment; padded with 0 (the mean colour) and with ignore_label.
+    place: float32 [2] in [0, 1), how far down and right the crop is among its possible places.
+    """
+    padding = tf.maximum(tf.constant(size) - tf.shape(labels), 0)
+    padding = tf.stack([tf.zeros_like(padding), padding], axis=1)
+    image = tf.pad(image, tf.concat([padding, [[0, 0]]], axis=0))
+    labels = tf.pad(labels, padding, constant_values=ignore_label)
+    places = tf.shape(labels) - tf.constant(size) + 1
+    corner = tf.cast(place * tf.cast(places, tf.float32), tf.int32)
+    image = tf.slice(image, tf.concat([corner, [0]], axis=0), [*size, 3])
+    return image, tf.slice(labels, corner, size)

@@ -1,0 +1,144 @@
+"""The batches of a training run: which samples, in which order, read and augmented in tf.data.
+
+The order and the augmentation are functions of the random seed and the position alone. A sample's
+position counts the samples of the whole run before it: step 7 of batches of 10 begins at 70. A
+resumed run starts at a later position, without replaying what came before.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from deeplablib.data.images import IMG_MEAN, read_mask
+from deeplablib.data.network_input import decode_image, preprocess
+from deeplablib.data.voc import IGNORE_LABEL
+from deeplablib.run.backend import tf
+from deeplablib.run.errors import InputError, tensorflow_reason
+from deeplablib.training.augment import augment, draw
+
+# Of a PNG: byte 25 is the colour type, and 3 says that the pixels are indices into a palette.
+_COLOUR_TYPE, _PALETTE = 25, 3
+
+
+@dataclass(frozen=True)
+class Batches:
+    """How samples become batches.
+
+    size: (height, width) of the crops. batch_size: samples of one gradient, over all replicas.
+    grad_update_every: gradients of one step. random_seed: what everything is drawn from.
+    shuffle: each epoch in an order of its own, otherwise that of the list. random_scale,
+    random_mirror: whether to. ignore_label: what crops are padded with. img_mean: mean colour,
+    blue, green, red.
+    """
+
+    size: tuple
+    batch_size: int
+    grad_update_every: int = 1
+    random_seed: int = 1234
+    shuffle: bool = True
+    random_scale: bool = True
+    random_mirror: bool = True
+    ignore_label: int = IGNORE_LABEL
+    img_mean: tuple = IMG_MEAN
+
+    @property
+    def samples_a_step(self):
+        """How many samples one step takes."""
+        return self.batch_size * self.grad_update_every
+
+
+def sample_order(positions, num_samples, random_seed, shuffle):
+    """Which sample stands at each position of a run.
+
+    positions: int array. Each epoch passes over all samples once, in an order of its own.
+    Returns an int64 array of their shape, indices into the list.
+    """
+    epochs, places = np.divmod(positions, num_samples)
+    if not shuffle:
+        return places
+    order = np.empty_like(places)
+    for epoch in np.unique(epochs):
+        permutation = np.random.default_rng([random_seed, epoch]).permutation(num_samples)
+        order[epochs == epoch] = permutation[places[epochs == epoch]]
+    return order
+
+
+def samples_of_step(step, samples, batches):
+    """The samples that a step trains on, over all replicas: a list of Sample."""
+    positions = np.arange(step * batches.samples_a_step, (step + 1) * batches.samples_a_step)
+    order = sample_order(positions, len(samples), batches.random_seed, batches.shuffle)
+    return [samples[i] for i in order]
+
+
+def make_dataset(samples, batches, steps, replicas=1, local_replicas=slice(None)):
+    """Read the samples of some steps.
+
+    samples: list of Sample, with masks. batches: how to. steps: range of steps.
+    replicas: how many share a batch. local_replicas: slice, those that this process feeds.
+    Returns a tf.data.Dataset with one element a step and replica, the replicas of a step one after
+    the other: images, float32 [grad_update_every, batch_size / replicas, *size, 3], and labels,
+    uint8 [grad_update_every, batch_size / replicas, *size].
+    """
+    share = batches.batch_size // replicas
+    positions = np.arange(steps.start, steps.stop)[:, None] * batches.samples_a_step
+    positions = positions + np.arange(batches.samples_a_step)
+    positions = positions.reshape(-1, batches.grad_update_every, replicas, share)
+    positions = positions.transpose(0, 2, 1, 3)[:, local_replicas].reshape(-1)
+    order = sample_order(positions, len(samples), batches.random_seed, batches.shuffle)
+    images = tf.constant([str(sample.image) for sample in samples])
+    masks = tf.constant([str(sample.mask) for sample in samples])
+
+    def load(position, index):
+        image = preprocess(decode_image(images[index]), batches.img_mean)
+        return augment(
+            image,
+            decode_mask(masks[index]),
+            draw(batches.random_seed, position),
+            batches.size,
+            batches.random_scale,
+            batches.random_mirror,
+            batches.ignore_label,
+        )
+
+    dataset = tf.data.Dataset.from_tensor_slices((positions, order))
+    dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    dataset = dataset.batch(share, drop_remainder=True)
+    dataset = dataset.batch(batches.grad_update_every, drop_remainder=True)
+    return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def decode_mask(path):
+    """Read a label map by its indices, grey or palette.
+
+    path: string tensor, an 8-bit PNG. Returns uint8 [height, width].
+    """
+    contents = tf.io.read_file(path)
+    colour_type = tf.io.decode_raw(tf.strings.substr(contents, _COLOUR_TYPE, 1), tf.uint8)
+    labels = tf.cond(
+        tf.reduce_any(colour_type == _PALETTE),
+        # TensorFlow gives a palette's colours, not its indices.
+        lambda: tf.numpy_function(_read_palette_mask, [path], tf.uint8, stateful=False),
+        lambda: tf.io.decode_png(contents, channels=1)[..., 0],
+    )
+    return tf.ensure_shape(labels, [None, None])
+
+
+def raise_unreadable(samples):
+    """Find the file that the reading of a batch failed on.
+
+    samples: list of Sample, those of the batch. Returns when every file can be read.
+    Raises InputError naming the first that cannot.
+    """
+    for sample in samples:
+        try:
+            size = decode_image(str(sample.image)).shape[:2]
+        except tf.errors.OpError as error:
+            reason = tensorflow_reason(error)
+            raise InputError(
+                f'{sample.origin}: {sample.image}: cannot read the image ({reason})'
+            ) from None
+        read_mask(sample.mask, num_classes=IGNORE_LABEL, size=size)
+
+
+def _read_palette_mask(path):
+    return read_mask(path.decode(), num_classes=IGNORE_LABEL)

@@ -1,0 +1,282 @@
+"""Training: the step, and the loop around it that logs, saves and resumes."""
+
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deeplablib.data.voc import colour_map
+from deeplablib.network.recompute import recomputed
+from deeplablib.network.resize import resize_bilinear
+from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE, multi_scale_scores
+from deeplablib.run.backend import keras, tf
+from deeplablib.run.errors import InputError
+from deeplablib.run.progress import progress
+from deeplablib.training import objective
+from deeplablib.training.batches import make_dataset, raise_unreadable, samples_of_step
+from deeplablib.weights import checkpoints
+
+CHECKPOINT = 'model.ckpt'
+PANEL_IMAGES = 2
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The numbers of a training run; the names are those of main.py's flags."""
+
+    num_steps: int
+    learning_rate: float
+    power: float
+    momentum: float
+    weight_decay: float
+    random_seed: int
+    multi_scale: bool
+
+
+class Trainer:
+    """A network in training: its variables, their momentum, and the step that changes them.
+
+    Make it, like the model, in the scope of the tf.distribute strategy that it trains under.
+
+    variables: dict of all variables, network's and momentum, from checkpoint name to variable.
+    """
+
+    def __init__(self, model, network, recipe, settings, batches, recompute=False):
+        """Take a Keras model, its Network, one of its recipes, Settings and Batches.
+
+        recompute: less memory for more time (deeplablib.network.recompute).
+        """
+        self._forward = recomputed(model) if recompute else model
+        self.model, self.recipe, self.settings, self.batches = model, recipe, settings, batches
+        self.strategy = tf.distribute.get_strategy()
+        weights = network.variables(model)
+        self._trainable = {name: v for name, v in weights.items() if v.trainable}
+        self._slots = {
+            f'{name}/Momentum': tf.Variable(tf.zeros(v.shape), trainable=False)
+            for name, v in self._trainable.items()
+        }
+        self.variables = weights | self._slots
+        self._seeds = [
+            layer.seed_generator.state
+            for layer in model.layers
+            if isinstance(layer, keras.layers.Dropout) and layer.rate > 0
+        ]
+
+    def distribute(self, samples, steps):
+        """The batches of some steps, one element a step, for the devices of this process."""
+
+        def make(context):
+            local = context.num_replicas_in_sync // context.num_input_pipelines
+            first = context.input_pipeline_id * local
+            replicas = slice(first, first + local)
+            return make_dataset(
+                samples, self.batches, steps, context.num_replicas_in_sync, replicas
+            )
+
+        return self.strategy.distribute_datasets_from_function(make)
+
+    @tf.function
+    def step(self, images, labels, step):
+        """Take one step.
+
+        images, labels: an element of distribute. step: int64 scalar, 0 to num_steps.
+        Returns the loss before the step and the rate of the step, float32 scalars.
+        """
+        results = self.strategy.run(self._replica_step, args=(images, labels, step))
+        return [self.strategy.experimental_local_results(result)[0] for result in results]
+
+    def _replica_step(self, images, labels, step):
+        settings = self.settings
+        replica = tf.distribute.get_replica_context()
+        variables = list(self._trainable.values())
+        num_classes = self.model.output.shape[-1]
+
+        def one(i):
+            return objective.targets(labels[i], num_classes, settings.multi_scale)
+
+        micro_batches = self.batches.grad_update_every
+        # Counted ahead, because devices cannot be asked to agree in the middle of a loop.
+        counts = [[objective.count_labelled(part) for part in one(i)] for i in range(micro_batches)]
+        counts = tf.cast(counts, tf.float32)  # not every device can sum integers
+        counts = replica.all_reduce(tf.distribute.ReduceOp.SUM, counts)
+
+        loss, gradients = tf.constant(0.0), [tf.zeros(v.shape) for v in variables]
+        for i in tf.range(micro_batches) if micro_batches > 1 else range(1):
+            position = (step * micro_batches + tf.cast(i, tf.int64)) * len(SCALES)
+            position = position * replica.num_replicas_in_sync
+            position += tf.cast(replica.replica_id_in_sync_group, tf.int64) * len(SCALES)
+            share, micro_gradients = self._micro_batch(images[i], one(i), counts[i], position)
+            loss += share / micro_batches
+            gradients = [
+                total + part / micro_batches
+                for total, part in zip(gradients, micro_gradients, strict=True)
+            ]
+        loss, *gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, [loss, *gradients])
+
+        loss += objective.weight_decay_loss(self._trainable, settings.weight_decay)
+        rate = objective.poly_rate(step, settings.learning_rate, settings.num_steps, settings.power)
+        for (name, variable), gradient in zip(self._trainable.items(), gradients, strict=True):
+            if objective.is_kernel(name):
+                gradient += settings.weight_decay * variable.value
+            objective.apply_momentum(
+                variable,
+                self._slots[f'{name}/Momentum'],
+                gradient,
+                rate * objective.rate_multiplier(name, self.recipe),
+                settings.momentum,
+            )
+        return loss, rate
+
+    def _micro_batch(self, images, target_maps, counts, position):
+        """Loss and gradients of one forward and backward pass.
+
+        position: int64 scalar, unique to this pass; dropout is drawn from it.
+        """
+        variables = [v.value for v in self._trainable.values()]
+        seeds = [
+            (state, tf.cast([self.settings.random_seed + layer, position], state.dtype))
+            for layer, state in enumerate(self._seeds)
+        ]
+        with tf.GradientTape() as tape, keras.StatelessScope(state_mapping=seeds) as scope:
+            loss = objective.data_loss(
+                self._forward, images, target_maps, tf.unstack(counts), self.recipe.outputs
+            )
+        # The scope kept the statistics of a batch norm that learns from being assigned.
+        for layer in self.model.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                for variable in (layer.moving_mean, layer.moving_variance):
+                    update = scope.get_current_value(variable)
+                    if update is not None:
+                        variable.assign(update)
+        return loss, tape.gradient(loss, variables)
+
+    def is_finite(self):
+        """Whether all variables are: a step can spoil them although its loss was finite."""
+        return all(np.isfinite(v.numpy()).all() for v in self.variables.values())
+
+    @tf.function
+    def panel(self, images, labels):
+        """The picture for TensorBoard: image, label and prediction side by side.
+
+        images, labels: an element of distribute. Returns uint8 [images, height, 3 * width, 3].
+        """
+        local = self.strategy.experimental_local_results
+        images = local(images)[0][0, :PANEL_IMAGES]
+        labels = local(labels)[0][0, :PANEL_IMAGES]
+        scales = SCALES if self.settings.multi_scale else SINGLE_SCALE
+        scores = multi_scale_scores(self.model, self.recipe.outputs, images, scales)
+        scores = resize_bilinear(scores, images.shape[1:3])
+        colours = tf.constant(colour_map(), tf.float32)  # a GPU gathers no bytes
+        prediction = tf.gather(colours, tf.argmax(scores, -1, tf.int32))
+        image = tf.reverse(images + tf.constant(self.batches.img_mean, tf.float32), [-1])
+        labels = tf.gather(colours, tf.cast(labels, tf.int32))
+        return tf.saturate_cast(tf.round(tf.concat([image, labels, prediction], 2)), tf.uint8)
+
+
+def is_leader(cluster_resolver):
+    """Whether this process writes checkpoints and logs: one of all that train together does.
+
+    cluster_resolver: of the strategy; None where there is only this process.
+    """
+    if cluster_resolver is None or cluster_resolver.task_id is None:
+        return True
+    has_chief = 'chief' in cluster_resolver.cluster_spec().jobs
+    leader = ('chief' if has_chief else 'worker', 0)
+    return (cluster_resolver.task_type, cluster_resolver.task_id) == leader
+
+
+def restore_pretrained(variables, path, classifier, restore_last):
+    """Load the initial weights of a run.
+
+    variables: dict from checkpoint name to variable, of the network. path: the checkpoint; what it
+    holds beyond the network is passed over. classifier: variables with this in their name are left
+    as they are, unless restore_last.
+    Raises InputError when a variable is missing or has another shape.
+    """
+    wanted = {n: v for n, v in variables.items() if restore_last or classifier not in n}
+    values = checkpoints.read(path)
+    checkpoints.assign({n: v for n, v in values.items() if n in wanted}, wanted, path)
+
+
+def saved_steps(modeldir):
+    """The checkpoints of a run: a dict from step to prefix, oldest first."""
+    prefixes = {}
+    for index in Path(modeldir).glob(f'{CHECKPOINT}-*.index'):
+        match = re.fullmatch(rf'{re.escape(CHECKPOINT)}-(\d+)\.index', index.name)
+        if match:
+            prefixes[int(match[1])] = index.with_suffix('')
+    return dict(sorted(prefixes.items()))
+
+
+def resume(trainer, modeldir):
+    """Go on from the newest whole checkpoint; one that cannot be read is passed over with a note.
+
+    Returns the next step; 0 when there is no checkpoint. Raises InputError when it is of another
+    network.
+    """
+    for step, prefix in reversed(saved_steps(modeldir).items()):
+        try:
+            values = checkpoints.read(prefix)
+        except InputError as error:
+            print(f'passed over a checkpoint: {error}')
+            continue
+        try:
+            checkpoints.assign(values, trainer.variables, prefix)
+        except InputError as error:
+            raise InputError(
+                f'{modeldir}: holds a training of another network, width or number of classes; '
+                f'give this one a --modeldir of its own. {error}'
+            ) from None
+        print(f'Restored model parameters from {prefix}')
+        return step + 1
+    return 0
+
+
+def save(trainer, modeldir, step, max_to_keep):
+    """Write a checkpoint, and remove the oldest beyond max_to_keep (0: keep all)."""
+    checkpoints.write(Path(modeldir) / f'{CHECKPOINT}-{step}', trainer.variables)
+    if max_to_keep:
+        for prefix in list(saved_steps(modeldir).values())[:-max_to_keep]:
+            checkpoints.remove(prefix)
+
+
+def train(trainer, samples, first_step, modeldir, log, save_interval, max_to_keep):
+    """Run the steps from first_step to num_steps, inclusive.
+
+    samples: list of Sample. modeldir: folder of the checkpoints, one every save_interval steps and
+    one at the end. log: RunLog, or None in a process that only helps another one (multiworker).
+    Raises InputError when a sample cannot be read or the loss is not finite.
+    """
+    num_steps = trainer.settings.num_steps
+    steps = range(first_step, num_steps + 1)
+    batches = iter(trainer.distribute(samples, steps))
+    status = {'note': ''}
+    last = time.monotonic()
+    for step in progress(steps, len(steps), 'training', 'step', lambda: status['note']):
+        try:
+            images, labels = next(batches)
+        except tf.errors.OpError:
+            raise_unreadable(samples_of_step(step, samples, trainer.batches))
+            raise
+        loss, rate = (float(x) for x in trainer.step(images, labels, tf.constant(step, tf.int64)))
+        saves = step % save_interval == 0 or step == num_steps
+        if not np.isfinite(loss) or saves and not trainer.is_finite():
+            _raise_diverged(step, loss, rate, samples_of_step(step, samples, trainer.batches))
+        now = time.monotonic()
+        status['note'] = f'loss {loss:.3f}, rate {rate:.3g}'
+        if log is not None:
+            log.add(step, loss, rate, trainer.batches.samples_a_step / (now - last))
+        last = now
+        if log is not None and saves:
+            save(trainer, modeldir, step, max_to_keep)
+            log.add_panel(step, trainer.panel(images, labels))
+
+
+def _raise_diverged(step, loss, rate, samples):
+    raise InputError(
+        f'step {step}: training diverges, the loss is {loss} at learning rate {rate:.3g}; lower '
+        '--learning_rate, or look at the samples of this step: '
+        + ', '.join(str(sample.image) for sample in samples)
+    )

@@ -1,0 +1,1 @@
+"""Variables of networks in files: checkpoints, and files of other programs."""

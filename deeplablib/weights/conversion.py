@@ -1,0 +1,154 @@
+"""The body of the two convert commands: weights of another program -> files of these networks."""
+
+import argparse
+import json
+import shlex
+
+import numpy as np
+
+from deeplablib.data.voc import NUM_CLASSES
+from deeplablib.network.network_spec import dimensions
+from deeplablib.run.errors import InputError
+from deeplablib.weights import checkpoints, export, readers
+
+# The original conversion left the batch norms of Caffe as they were.
+KEPT_BATCH_NORM = ('Caffe', 'kaffe')
+FRESH_STDDEV = 0.01  # of the kernels of DeepLab v2's own classifiers
+FRESH_SEED = 0
+MOST_NAMED = 4
+
+
+def get_arguments(package, description, networks):
+    """Parse the command line of a converter.
+
+    package: whose it is. description: its docstring. networks: the package's NETWORKS.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f'python -m {package}.convert',
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('source', metavar='SRC', help='file to read; its ending tells its format')
+    parser.add_argument(
+        'destination',
+        metavar='DST',
+        help='a checkpoint prefix, NAME.weights.h5, or a folder with a slash at its end',
+    )
+    parser.add_argument(
+        '--encoder-name', choices=networks, help='network to make (default: what SRC suggests)'
+    )
+    parser.add_argument(
+        '--num-classes', type=int, default=NUM_CLASSES, help='classes (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--exact-bn',
+        action=argparse.BooleanOptionalAction,
+        help="rescale batch norm from SRC's epsilon to ours, so that the function stays the same "
+        '(default: yes, but not for Caffe and kaffe files: the originals left those as they were)',
+    )
+    parser.add_argument(
+        '--format', choices=export.FORMATS, help='format of DST (default: from its name)'
+    )
+    return parser.parse_args()
+
+
+def run(package, description, networks, convert, test_scripts):
+    """Convert one file, and say what was done.
+
+    package, description, networks: as for get_arguments.
+    convert: the package's weight_layouts.convert.
+    test_scripts: encoder name -> script that predicts.
+    """
+    args = get_arguments(package, description, networks)
+    if not 1 <= args.num_classes <= 255:
+        raise InputError(f'--num-classes {args.num_classes}: expected 1 to 255')
+    format = export.check(args.destination, args.format)
+
+    file = readers.read(args.source)
+    exact_bn = file.format not in KEPT_BATCH_NORM if args.exact_bn is None else args.exact_bn
+    try:
+        source = convert(file, args.encoder_name, exact_bn)
+    except (ValueError, IndexError) as error:
+        raise InputError(f'{args.source}: its layers do not fit together ({error})') from None
+    print(f'Read {args.source}: {source.title}, {file.format} file')
+    print(f'Network: {source.encoder_name} (--encoder-name)')
+    if any(path.endswith('/gamma') for path in source.values):
+        kept = 'function of the source' if exact_bn else 'scales of the source as they are'
+        print(f'Batch norm keeps the {kept} (--exact-bn, --no-exact-bn)')
+    dropped = [*source.unused(), *file.others]
+    if dropped:
+        print(f'Dropped, not part of the network: {_named(dropped)}')
+
+    network = networks[source.encoder_name]
+    values = {network.variable_name(path): value for path, value in source.values.items()}
+    model, fresh = fill(network, values, args.num_classes, args.source)
+    if fresh:
+        print(f'Not in the source, or for another number of classes; drawn anew: {_named(fresh)}')
+    export.write(args.destination, format, network, model)
+    total = len(model.weights)
+    print(f'Wrote {args.destination} ({format}): {total} variables, {total - len(fresh)} read')
+    sizes = dimensions(network, values) | {'num_classes': args.num_classes}
+    script = None if fresh else test_scripts.get(source.encoder_name, 'predict.py PHOTO.jpg')
+    print(f'Next: {_next_command(package, args, format, source.encoder_name, script, sizes)}')
+
+
+def fill(network, values, num_classes, path):
+    """Build a network and put weights into it.
+
+    Variables of the classifier (in the widest sense that a recipe gives it) that are missing, and
+    those of its last layers when they are for another number of classes, are drawn anew: kernels
+    normal, biases zero, the same every time.
+
+    network: a Network. values: variable name -> array. path: what they come from, for messages.
+    Returns the Keras model and the names of the variables that were drawn.
+    Raises InputError listing everything else that is missing or wrongly shaped.
+    """
+    model = network.build(**dimensions(network, values) | {'num_classes': num_classes})
+    variables = network.variables(model)
+    random = np.random.default_rng(FRESH_SEED)
+    values, fresh = dict(values), []
+    for name, variable in variables.items():
+        if _is_classifier(network, name) and not _fits(values.get(name), variable, num_classes):
+            fresh.append(name)
+            is_kernel = len(variable.shape) > 1
+            values[name] = random.normal(0, FRESH_STDDEV * is_kernel, variable.shape)
+    checkpoints.assign(values, variables, path)
+    return model, fresh
+
+
+def _is_classifier(network, name):
+    return any(recipe.classifier in name for recipe in network.recipes.values())
+
+
+def _fits(value, variable, num_classes):
+    """Whether a classifier's variable can be used, or must raise as any other that does not fit."""
+    if value is None:
+        return False
+    into_classes = variable.shape[-1] == num_classes
+    return not into_classes or tuple(value.shape) == tuple(variable.shape)
+
+
+def _named(names):
+    """A few names, and how many more there are."""
+    more = len(names) - MOST_NAMED
+    return ', '.join(names[:MOST_NAMED]) + (f' and {more} more' if more > 0 else '')
+
+
+def _next_command(package, args, format, encoder_name, script, sizes):
+    destination = shlex.quote(args.destination)
+    quoted = json.dumps(args.destination, ensure_ascii=False)
+    if format == 'savedmodel':
+        code = f'import tensorflow as tf; print(tf.saved_model.load({quoted}).signatures)'
+        return f'python -c {shlex.quote(code)}'
+    if format == 'keras':
+        given = ', '.join(f'{name}={value}' for name, value in sizes.items())
+        build = f'NETWORKS["{encoder_name}"].build({given}).load_weights({quoted})'
+        code = f'from {package} import NETWORKS; {build}'
+        return f'python -c {shlex.quote(code)}'
+    if script:
+        return f'python {script} --restore-from {destination}'
+    flags = ' '.join(f'--{name} {value}' for name, value in sizes.items())
+    return (
+        f'python main.py --option train --encoder_name {encoder_name} {flags} '
+        f'--pretrain_file {destination}'
+    )

@@ -1,0 +1,123 @@
+"""How weights that were made for another program are brought to these networks."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from deeplablib.data.images import IMG_MEAN
+from deeplablib.network.layers import BATCH_NORM_EPSILON
+from deeplablib.run.errors import InputError
+from deeplablib.weights.readers.weight_file import VARIABLES
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a network was trained on: (image - mean) / std, from pixels of 0..255.
+
+    mean, std: per channel, in the order blue, green, red. rgb: the order its kernels expect.
+    """
+
+    mean: tuple = IMG_MEAN
+    std: tuple = (1.0, 1.0, 1.0)
+    rgb: bool = False
+
+
+OURS = Preprocessing()
+# torchvision.transforms.Normalize with the values of every torchvision classification model.
+TORCHVISION = Preprocessing(
+    mean=(255 * 0.406, 255 * 0.456, 255 * 0.485),
+    std=(255 * 0.225, 255 * 0.224, 255 * 0.229),
+    rgb=True,
+)
+# keras.applications.imagenet_utils.preprocess_input, mode 'caffe'.
+KERAS_CAFFE = Preprocessing(mean=(103.939, 116.779, 123.68))
+
+
+@dataclass
+class Converted:
+    """Weights of a source, as the variables of one network.
+
+    title: what the source was recognised as. encoder_name: the network.
+    layers: the source's, as in WeightFile. used: names of those that were taken.
+    values: path of a Keras variable ('conv1/kernel') -> float32 array; what the source lacks is
+        not in it.
+    """
+
+    title: str
+    encoder_name: str
+    layers: dict
+    used: set = field(default_factory=set)
+    values: dict = field(default_factory=dict)
+
+    def take(self, name):
+        """A layer of the source; empty when it has none of that name."""
+        self.used.add(name)
+        return self.layers.get(name, {})
+
+    def put(self, name, layer):
+        """Make a layer, parameter -> array, the values of the network's layer of that name."""
+        for parameter, variable in VARIABLES.items():
+            if parameter in layer:
+                self.values[f'{name}/{variable}'] = layer[parameter]
+
+    def unused(self):
+        """Names of the source's layers that were not taken."""
+        return [name for name in self.layers if name not in self.used]
+
+
+def recognise(path, layers, layouts):
+    """Find the layout that names the layers of a file.
+
+    path: the file, for messages. layers: as in WeightFile.
+    layouts: title -> names of the layers that a file of that layout has.
+    Returns the title. Raises InputError when even the best layout lacks half of its layers.
+    """
+
+    def fit(title):
+        found = sum(name in layers for name in layouts[title])
+        return 2 * found - len(layouts[title])
+
+    best = max(layouts, key=fit)
+    if fit(best) <= 0:
+        some = ', '.join(list(layers)[:4])
+        raise InputError(
+            f'{path}: not the weights of any network known here ({", ".join(layouts)}); '
+            + (f'its layers are {some}, ...' if some else 'it holds no layer')
+        )
+    return best
+
+
+def adapt_input(layer, preprocessing):
+    """Make the first convolution take our input, BGR minus IMG_MEAN, where it took another one.
+
+    With x = (y + IMG_MEAN - mean) / std for our input y, the convolution of x is one of y, with
+    kernel / std, plus a constant. Exact but where it reaches over the border, which is 0 in both.
+
+    layer: parameter -> array, its weights [height, width, 3, out]. preprocessing: Preprocessing.
+    Returns such a layer, with the constant in its biases.
+    """
+    if preprocessing == OURS or 'weights' not in layer:
+        return layer
+    kernel = layer['weights'].astype(np.float64)
+    if preprocessing.rgb:
+        kernel = kernel[:, :, ::-1]
+    kernel = kernel / np.array(preprocessing.std)[:, None]
+    constant = np.einsum('hwio,i->o', kernel, np.subtract(IMG_MEAN, preprocessing.mean))
+    return {
+        'weights': kernel.astype(np.float32),
+        'biases': (layer.get('biases', 0) + constant).astype(np.float32),
+    }
+
+
+def with_our_epsilon(norm, epsilon):
+    """Make a batch norm do with our epsilon what it did with another.
+
+    scale / sqrt(variance + epsilon) = new scale / sqrt(variance + BATCH_NORM_EPSILON).
+
+    norm: parameter -> float32 array [channels]. Returns the same with its scale changed.
+    """
+    if not {'scale', 'variance'} <= norm.keys():
+        return norm
+    variance = norm['variance'].astype(np.float64)
+    ratio = np.sqrt((variance + BATCH_NORM_EPSILON) / (variance + epsilon))
+    return norm | {'scale': (norm['scale'] * ratio).astype(np.float32)}

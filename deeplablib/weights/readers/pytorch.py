@@ -1,0 +1,174 @@
+"""PyTorch state dicts, read without PyTorch and without running anything that stands in them.
+
+A .pth file pickles a dictionary of tensors that refer to storages: in the zip format (PyTorch 1.6
+and later) a storage is a file of the archive, in the older one they follow the pickle in a row.
+"""
+
+import zipfile
+import zlib
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from deeplablib.run.errors import InputError
+from deeplablib.weights.readers import unpickling
+from deeplablib.weights.readers.weight_file import WeightFile, from_variables, height_width_in_out
+
+EPSILON = 1e-5  # torch.nn.BatchNorm2d
+_CONVOLUTION = {'weight': 'weights', 'bias': 'biases'}
+_NORM = {
+    'weight': 'scale',
+    'bias': 'offset',
+    'running_mean': 'mean',
+    'running_var': 'variance',
+}
+
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_LEGACY_PROTOCOL = 1001
+
+_STORAGES = {
+    'DoubleStorage': '<f8',
+    'FloatStorage': '<f4',
+    'HalfStorage': '<f2',
+    'LongStorage': '<i8',
+    'IntStorage': '<i4',
+    'ShortStorage': '<i2',
+    'CharStorage': 'i1',
+    'ByteStorage': 'u1',
+    'BoolStorage': '?',
+}
+
+
+@dataclass
+class _Storage:
+    key: str
+    dtype: np.dtype
+    length: int
+    data: bytes = b''
+
+
+@dataclass
+class _Tensor:
+    storage: _Storage
+    offset: int
+    shape: tuple
+    strides: tuple
+
+    def array(self):
+        # np.ndarray checks that every element lies inside the buffer.
+        size = self.storage.dtype.itemsize
+        strides = [size * stride for stride in self.strides]
+        return np.ndarray(
+            self.shape, self.storage.dtype, self.storage.data, size * self.offset, strides
+        )
+
+
+def _rebuild_tensor(storage, offset, shape, strides, *_):
+    return _Tensor(storage, offset, shape, strides)
+
+
+def _rebuild_parameter(tensor, *_):
+    return tensor
+
+
+_ALLOWED = {
+    ('collections', 'OrderedDict'): OrderedDict,
+    ('torch._utils', '_rebuild_tensor'): _rebuild_tensor,
+    ('torch._utils', '_rebuild_tensor_v2'): _rebuild_tensor,
+    ('torch._utils', '_rebuild_parameter'): _rebuild_parameter,
+    **{('torch', name): np.dtype(code) for name, code in _STORAGES.items()},
+}
+
+
+def read(path):
+    """Read a state dict, or a training checkpoint that holds one under 'state_dict' or 'model'.
+
+    path: .pth or .pt, zip or older format. Returns a WeightFile, the 'module.' of DataParallel
+    taken off the layer names.
+    Raises InputError when it is damaged, is no state dict (a whole pickled model), or its pickle
+    calls a function.
+    """
+    content = _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
+    for key in ('state_dict', 'model'):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict):
+        raise InputError(f'{path}: not a state dict; save model.state_dict()')
+    try:
+        tensors = {k: v.array() for k, v in content.items() if isinstance(v, _Tensor)}
+        return _weight_file(path, tensors)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError(f'{path}: damaged ({error})') from None
+
+
+def read_safetensors(path):
+    """Read a state dict saved by the safetensors package.
+
+    path: the .safetensors file. Returns a WeightFile, as read does.
+    Raises InputError when it is damaged.
+    """
+    try:
+        return _weight_file(path, load_file(path))
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f'{path}: not a .safetensors file, or damaged ({error})') from None
+
+
+def _read_zip(path):
+    storages = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            (pickled,) = [name for name in archive.namelist() if name.endswith('data.pkl')]
+            folder = pickled.removesuffix('data.pkl')
+            with archive.open(pickled) as file:
+                content = unpickling.load(file, path, _ALLOWED, _remember(storages))
+            for storage in storages.values():
+                name = f'{folder}data/{storage.key}'
+                if archive.getinfo(name).file_size != storage.length * storage.dtype.itemsize:
+                    raise ValueError(f'{name} has another length than the pickle says')
+                storage.data = archive.read(name)
+    except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, RuntimeError) as error:
+        raise InputError(f'{path}: not a PyTorch file, or damaged ({error})') from None
+    return content
+
+
+def _read_legacy(path):
+    storages = {}
+    with open(path, 'rb') as file:
+        magic, version, _ = (unpickling.load(file, path, {}) for _ in range(3))
+        if (magic, version) != (_LEGACY_MAGIC, _LEGACY_PROTOCOL):
+            raise InputError(f'{path}: not a PyTorch file')
+        content = unpickling.load(file, path, _ALLOWED, _remember(storages))
+        try:
+            for key in unpickling.load(file, path, {}):
+                storage = storages[key]
+                if int.from_bytes(file.read(8), 'little') != storage.length:
+                    raise ValueError(f'storage {key} has another length than the pickle says')
+                storage.data = file.read(storage.length * storage.dtype.itemsize)
+        except (KeyError, TypeError, ValueError, OverflowError, MemoryError) as error:
+            raise InputError(f'{path}: damaged ({error})') from None
+    return content
+
+
+def _remember(storages):
+    """Make the function that notes which storages a pickle refers to."""
+
+    def persistent_load(reference):
+        _, dtype, key, _, length, *_ = reference
+        return storages.setdefault(key, _Storage(key, np.dtype(dtype), length))
+
+    return persistent_load
+
+
+def _weight_file(path, tensors):
+    norms = {name.rpartition('.')[0] for name in tensors if name.endswith('.running_mean')}
+
+    def split(name):
+        layer, _, kind = name.rpartition('.')
+        parameters = _NORM if layer in norms else _CONVOLUTION
+        return (layer.removeprefix('module.'), parameters[kind]) if kind in parameters else None
+
+    tensors = {name: height_width_in_out(np.asarray(value)) for name, value in tensors.items()}
+    return WeightFile(str(path), 'PyTorch', from_variables(tensors, split), EPSILON, True)

@@ -1,0 +1,1 @@
+"""What is measured with the method: generated data, ablation, evidence, estimates, benchmarks."""

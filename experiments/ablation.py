@@ -1,0 +1,230 @@
+"""What selection is worth, measured on generated data: python -m experiments.ablation --seeds 2 3 4
+
+Each arm starts from the same data, initial checkpoint and first round, and goes its own way:
+
+    argmax      the network's own labels go on, all of them
+    crf         the refined masks go on, all of them
+    selection   the refined masks with the best scores go on: the method
+    random      as many refined masks go on, by chance
+    oracle      as many refined masks go on, by their true IoU
+    pixels      all refined masks go on, without the pixels that the network is not sure of
+
+Writes WORK_DIR/ablation.md and .json: the mean IoU on the validation images (single scale, without
+CRF), how many and how good masks each arm was trained on, and how well each score ranks masks.
+"""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from deeplablib.data.image_lists import read_list
+from deeplablib.run import errors
+from deeplablib.run.errors import InputError
+from deeplablib.run.files import make_output_folder, replacing
+from deeplablib.run.stage_runner import Stage, run_stages
+from experiments import toy_settings
+from experiments.evidence import rank_correlation, true_confusions, true_quality
+from selection import rounds
+from selection.quality import list_quality
+from selection.refine import TABLE
+from selection.shared.quality_table import read_column, write_table
+
+ARMS = ('argmax', 'crf', 'selection', 'random', 'oracle', 'pixels')
+PIXEL_THRESHOLD = '0.7'
+TITLES = (
+    'Mean IoU on the validation images',
+    'Images of the round',
+    'True mean IoU of their masks',
+    'Labelled pixels, percent',
+)
+
+
+def seed_stages(seed, work, arms, number, settings=toy_settings.SETTINGS):
+    """The stages of one seed.
+
+    seed: int. work: absolute folder of the seed. arms: of ARMS. number: rounds.
+    settings: rounds.Settings of the rounds. Returns the stages and the Data of the seed.
+    """
+    stages, data = toy_settings.data_stages(work, seed)
+    more, first_list = rounds.proxies(data, work)
+    stages += more
+    first, _ = rounds.one_round(1, data, settings, first_list, work, goes_on=True)
+    stages += first[:-1]  # but for the choice, which is the arms'
+    flags = ('--masks', work / 'proxies', '--scores', work / 'round_1/train/scores')
+    command = ('-m', 'selection.score', *rounds.image_flags(data), *flags)
+    table = work / 'proxies.csv'
+    stages.append(Stage('round 1 score proxies', (*command, '--out', table), table))
+    for arm in arms:
+        folder = work / arm
+        before = work / 'round_1'
+        for k in range(2, number + 1):
+            choice, train_list = _choice(arm, k, data, settings, before, folder)
+            goes_on = k < number
+            one, _ = rounds.one_round(k, data, settings, train_list, folder, goes_on)
+            named = [replace(stage, name=f'{arm}: {stage.name}') for stage in choice + one]
+            stages += named[:-1] if goes_on else named
+            before = folder / f'round_{k}'
+    return stages, data
+
+
+def _choice(arm, k, data, settings, before, folder):
+    """The stages that choose the list of round k, and the list."""
+    refined, out = before / 'refined', folder / f'train_{k}.txt'
+    name = f'round {k}'
+    if arm == 'argmax':
+        return [rounds.keep_all(name, data, before / 'train', out)], out
+    if arm == 'crf':
+        return [rounds.keep_all(name, data, refined, out)], out
+    if arm == 'pixels':
+        sure = folder / f'pixels_{k}'
+        flags = ('--masks', refined, '--scores', before / 'train/scores', '--out', sure)
+        command = ('-m', 'selection.pixels', *rounds.image_flags(data), *flags)
+        pixels = Stage(f'{name} pixels', (*command, '--threshold', PIXEL_THRESHOLD), sure)
+        return [pixels, rounds.keep_all(name, data, sure, out)], out
+    if arm == 'selection':
+        return [rounds.select(name, data, settings, refined, out)], out
+    table = folder / f'{arm}_{k}.csv'
+    command = ('-m', 'experiments.ablation', '--write-table', arm, '--masks', refined)
+    command += ('--truth', data.val_masks, '--table', table)
+    scores = Stage(f'{name} scores', command, table)
+    return [scores, rounds.select(name, data, settings, refined, out, table)], out
+
+
+def write_scores(arm, masks, truth, table):
+    """Write a table in place of the scores: by chance ('random') or the truth ('oracle')."""
+    names = sorted(path.stem for path in masks.glob('*.png'))
+    if arm == 'random':
+        random = np.random.default_rng([*table.stem.encode()])  # another choice in each round
+        values = random.permutation(len(names)) / len(names)
+    else:
+        values = true_quality(true_confusions(names, masks, truth))
+    make_output_folder(table.parent)
+    rows = {name: (value,) for name, value in zip(names, values, strict=True)}
+    write_table(table, [toy_settings.SETTINGS.measure], rows)
+
+
+def summary(work, data, arms, number):
+    """Everything that one seed gives: a dict from title to a table, {row: {column: float}}."""
+    lists = {'proxies': {1: work}}
+    lists |= {arm: dict.fromkeys(range(2, number + 1), work / arm) for arm in arms}
+    tables = {title: {arm: {} for arm in lists} for title in TITLES}
+    for arm, folders in lists.items():
+        for k, folder in folders.items():
+            train_list = folder / f'train_{k}.txt'
+            images, quality, labelled = list_quality(train_list, data.data_dir, data.val_masks)
+            iou = json.loads((folder / f'round_{k}/val.json').read_text())['mean_iou']
+            values = (100 * iou, images, 100 * quality, 100 * labelled)
+            for title, value in zip(TITLES, values, strict=True):
+                tables[title][arm][f'round {k}'] = value
+    last = {arm: list(row.values())[-1] for arm, row in tables[TITLES[0]].items()}
+    if 'selection' in arms:
+        tables['Last round of selection minus last round of'] = {
+            arm: {'difference': last['selection'] - value}
+            for arm, value in last.items()
+            if arm != 'selection'
+        }
+    return tables | {'Spearman with the true IoU': _correlations(work, data)}
+
+
+def _correlations(work, data):
+    """Spearman of the scores of round 1 with the true IoU of what they could choose: the proxy
+    annotations and the refined masks."""
+    names = [sample.name for sample in read_list(data.train_list, data.data_dir)]
+    refined = work / 'round_1/refined'
+    truths = {
+        'of the proxy annotation': true_confusions(names, work / 'proxies', data.val_masks),
+        'of the refined mask': true_confusions(names, refined, data.val_masks),
+    }
+    scores = {
+        'crf_agreement': (refined / TABLE, 'crf_agreement'),
+        'annotation_agreement': (work / 'proxies.csv', 'annotation_agreement'),
+        'max_probability': (refined / TABLE, 'max_probability'),
+        'mask_probability of the refined mask': (refined / TABLE, 'mask_probability'),
+        'mask_probability of the annotation': (work / 'proxies.csv', 'mask_probability'),
+    }
+    values = {name: read_column(*score, names) for name, score in scores.items()}
+    return {
+        name: {of: rank_correlation(value, truth) for of, truth in truths.items()}
+        for name, value in values.items()
+    }
+
+
+def report(results):
+    """The tables of several seeds as one text, Markdown: mean and standard deviation.
+
+    results: list of what summary returns.
+    """
+    lines = []
+    for title, rows in results[0].items():
+        columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+        lines += [f'{title}:', '', '| | ' + ' | '.join(columns) + ' |']
+        lines.append('|---' * (len(columns) + 1) + '|')
+        for name in rows:
+            cells = [[result[title][name].get(column) for result in results] for column in columns]
+            cells = [_spread(values) if None not in values else '' for values in cells]
+            lines.append(f'| {name} | ' + ' | '.join(cells) + ' |')
+        lines.append('')
+    return '\n'.join(lines[:-1])
+
+
+def _spread(values):
+    spread = f' ± {np.std(values, ddof=1):.2g}' if len(values) > 1 else ''
+    return f'{np.mean(values):.3g}{spread}'
+
+
+def get_arguments():
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--seeds', type=int, nargs='+', default=[2, 3, 4], help='default: 2 3 4')
+    parser.add_argument('--arms', nargs='+', choices=ARMS, default=ARMS, help='default: all')
+    parser.add_argument('--rounds', type=int, default=3, help='at least 2 (default: 3)')
+    parser.add_argument('--learning-rate', type=float, help='of every training but the initial one')
+    parser.add_argument('--fraction', type=float, help='of the masks that go on')
+    parser.add_argument('--work-dir', type=Path, default='./result/ablation')
+    parser.add_argument('--dry-run', action='store_true', help='only print the commands')
+    step = parser.add_argument_group('one step of it, which the stages call')
+    step.add_argument('--write-table', choices=('random', 'oracle'))
+    for flag in ('--masks', '--truth', '--table'):
+        step.add_argument(flag, type=Path)
+    return parser.parse_args()
+
+
+def main():
+    """Run all seeds and write the tables."""
+    args = get_arguments()
+    if args.write_table:
+        write_scores(args.write_table, args.masks, args.truth, args.table)
+        return
+    if args.rounds < 2:
+        raise InputError('--rounds must be at least 2: the arms part after the first')
+    work = args.work_dir.resolve()
+    settings = toy_settings.SETTINGS
+    if args.learning_rate is not None:
+        rate = ('--learning_rate', args.learning_rate)  # the last one counts
+        settings = replace(settings, train_flags=(*settings.train_flags, *rate))
+    if args.fraction is not None:
+        settings = replace(settings, fraction=args.fraction)
+    results = {}
+    for seed in args.seeds:
+        folder = work / f'seed_{seed}'
+        stages, data = seed_stages(seed, folder, args.arms, args.rounds, settings)
+        run_stages(stages, folder, args.dry_run)
+        if not args.dry_run:
+            results[seed] = summary(folder, data, args.arms, args.rounds)
+    if args.dry_run:
+        return
+    text = report(list(results.values()))
+    print(text)
+    content = {'ablation.md': text, 'ablation.json': json.dumps(results, indent=2)}
+    for name, lines in content.items():
+        with replacing(work / name) as temporary:
+            temporary.write_text(f'{lines}\n')
+
+
+if __name__ == '__main__':
+    errors.run(main)

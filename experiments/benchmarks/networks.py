@@ -1,0 +1,171 @@
+"""The work of the networks: what experiments/benchmark.py times of prediction and training.
+
+A `form` is 'plain' (the originals': plain_form), 'float32' or 'bfloat16'; a `network` is a key of
+NETWORKS, and `width` multiplies its channels. Weights and images are random.
+"""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+import deeplab_resnet
+import deeplab_vgg
+from deeplablib.data.image_lists import read_list
+from deeplablib.data.images import IMG_MEAN, write_mask
+from deeplablib.data.network_input import decode_image, preprocess
+from deeplablib.data.voc import NUM_CLASSES
+from deeplablib.network.flops import TRAINING, forward_flops
+from deeplablib.network.resize import resize_bilinear
+from deeplablib.network.training_form import training_model
+from deeplablib.prediction.multi_scale import SCALES, make_predictor, multi_scale_scores
+from deeplablib.prediction.predict_list import predict_samples
+from deeplablib.run.backend import tf
+from deeplablib.training.batches import Batches
+from deeplablib.training.training_run import Settings, Trainer
+from deeplablib.weights import checkpoints
+from experiments.benchmarks.measure import Work
+from experiments.benchmarks.plain_form import plain_form
+
+NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS
+RECIPE = 'authors'  # of the VGG networks
+EVERY_CLASS = np.ones(NUM_CLASSES, bool)
+SIDE = 2048  # of the square matrices whose product gives the machine's rate
+
+
+def matrix_product(precision):
+    """The product of two large matrices: what the machine can do at most in a second."""
+    factor = tf.cast(tf.random.normal([SIDE, SIDE]), precision)
+    return Work(lambda: tf.linalg.matmul(factor, factor)[0, 0].numpy(), flops=2 * SIDE**3)
+
+
+def prediction(form, network, width, height_width, scales):
+    """From an image in memory to its labels, at the first so many of SCALES."""
+    model = NETWORKS[network].build(width=width)
+    scales = SCALES[:scales]
+    predict = predictor(form, network, model, scales)
+    image = random_image(height_width)
+    return Work(
+        lambda: predict(image, EVERY_CLASS)[0].numpy(),
+        flops=prediction_flops(model, height_width, scales),
+    )
+
+
+def end_to_end(form, network, width, data, count):
+    """From files to files at three scales; data: from lists.write_data. count: images."""
+    model = NETWORKS[network].build(width=width)
+    samples = read_list(Path(data) / 'list.txt', data)[:count]
+    folder = tempfile.TemporaryDirectory()
+    save_dir = Path(folder.name)
+    predict = predictor(form, network, model, SCALES)
+
+    def one_after_another():
+        for sample in samples:
+            labels, _ = predict(decode_image(str(sample.image)), EVERY_CLASS)
+            write_mask(save_dir / f'{sample.name}.png', labels.numpy())
+
+    def overlapped():
+        predict_samples(predict, samples, save_dir)
+
+    height_width = decode_image(str(samples[0].image)).shape[:2]
+    return Work(
+        one_after_another if form == 'plain' else overlapped,
+        items=count,
+        flops=prediction_flops(model, height_width, SCALES),
+        keeps=folder,
+    )
+
+
+def training(form, network, width, height_width, batch_size, devices=1, recompute=False):
+    """One step on a batch in memory, shared by so many logical CPU devices."""
+    strategy = tf.distribute.get_strategy()
+    if devices > 1:
+        cpu = tf.config.list_physical_devices('CPU')[0]
+        device = tf.config.LogicalDeviceConfiguration()
+        tf.config.set_logical_device_configuration(cpu, [device] * devices)
+        strategy = tf.distribute.MirroredStrategy([f'CPU:{i}' for i in range(devices)])
+    settings = Settings(
+        num_steps=10**6,
+        learning_rate=1e-9,  # so that nothing diverges, however many steps
+        power=0.9,
+        momentum=0.9,
+        weight_decay=5e-4,
+        random_seed=1,
+        multi_scale=False,
+    )
+    with strategy.scope():
+        model = NETWORKS[network].build(width=width)
+        flops = TRAINING * batch_size * forward_flops(model, *height_width)
+        model = plain_form(model) if form == 'plain' else training_model(model, form)
+        trainer = Trainer(
+            model,
+            NETWORKS[network],
+            NETWORKS[network].recipes[RECIPE],
+            settings,
+            Batches(height_width, batch_size),
+            recompute,
+        )
+    batch = [part[None] for part in random_batch(height_width, batch_size)]
+
+    def share(context):
+        start = context.replica_id_in_sync_group * batch_size // devices
+        return [tf.constant(part[:, start : start + batch_size // devices]) for part in batch]
+
+    images, labels = strategy.experimental_distribute_values_from_function(share)
+    step = tf.constant(0, tf.int64)
+    return Work(lambda: float(trainer.step(images, labels, step)[0]), flops=flops)
+
+
+def first_mask(script, network, width, data):
+    """A whole run of a test script for one image: import, checkpoint, tracing, mask."""
+    folder = tempfile.TemporaryDirectory()
+    prefix = Path(folder.name) / 'model'
+    model = NETWORKS[network].build(width=width)
+    checkpoints.write(prefix, NETWORKS[network].variables(model))
+    command = [
+        *(sys.executable, script, '--data-dir', data, '--data-list', f'{data}/list.txt'),
+        *('--num-steps', '1', '--restore-from', prefix, '--save-dir', f'{folder.name}/result'),
+    ]
+    return Work(lambda: subprocess.run(command, check=True, capture_output=True), keeps=folder)
+
+
+def predictor(form, network, model, scales):
+    """What make_predictor gives, in one of the forms; the plain one allows any class."""
+    scores = NETWORKS[network].scores
+    if form != 'plain':
+        return make_predictor(model, scores, scales, precision=form)
+    plain = plain_form(model)
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, None, 3], tf.uint8),
+            tf.TensorSpec([NUM_CLASSES], tf.bool),
+        ]
+    )
+    def predict(image, allowed):
+        batch = preprocess(image)[None]
+        fused = multi_scale_scores(plain, scores, batch, scales)
+        full_size = resize_bilinear(fused, tf.shape(image)[:2])
+        return tf.cast(tf.argmax(full_size, -1, tf.int32)[0], tf.uint8), fused[0]
+
+    return predict
+
+
+def prediction_flops(model, height_width, scales):
+    """The floating-point operations of an image's prediction."""
+    return sum(forward_flops(model, *(int(n * scale) for n in height_width)) for scale in scales)
+
+
+def random_image(height_width):
+    """uint8 [height, width, 3]."""
+    return np.random.default_rng(0).integers(0, 256, (*height_width, 3), np.uint8)
+
+
+def random_batch(height_width, batch_size):
+    """Images, float32 [batch, height, width, 3], and labels, uint8 [batch, height, width]."""
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (batch_size, *height_width, 3)) - np.array(IMG_MEAN)
+    labels = random.integers(0, NUM_CLASSES, (batch_size, *height_width), np.uint8)
+    return images.astype(np.float32), labels

@@ -1,0 +1,74 @@
+"""Scores that rank masks by how good they seem to be, without knowing the truth.
+
+Reconstructed: of SPSM's own score it is only known that lists of samples were cut at 0.8 (ResNet)
+and 0.55 (VGG). Every score is a mean over the image's tags and background, so that a small object
+counts as much as a large one, and lies in [0, 1]. A tag without a pixel counts 0: it was missed.
+Background without a pixel is left out: an object may fill the image.
+"""
+
+import numpy as np
+
+from deeplablib.prediction.metrics import confusion_matrix
+
+# What `measure` gives: of a mask that the CRF made, and of one that the network was trained on.
+OF_REFINED = ('crf_agreement', 'max_probability', 'mask_probability', 'all_tags')
+OF_ANNOTATION = ('annotation_agreement', *OF_REFINED[1:])
+
+
+def agreement(first, second, allowed):
+    """The mean IoU of two label maps of one image; pixels that are 255 in either are left out.
+
+    Between the network's argmax and the CRF's labels it is `crf_agreement`; between an annotation
+    and the network's argmax it is `annotation_agreement`.
+
+    first, second: uint8 [height, width]. allowed: bool [classes], tags and background.
+    Returns a float; 0 when nothing is left to compare.
+    """
+    counts = confusion_matrix(first, second, len(allowed))
+    hits = np.diag(counts)
+    return _class_mean(hits, counts.sum(0) + counts.sum(1) - hits, allowed)
+
+
+def class_mean(values, labels, allowed):
+    """The mean of values over the pixels of each class, then over the classes.
+
+    With the largest probability and its argmax it is `max_probability`; with the probability of the
+    mask's own label, `mask_probability`.
+
+    values: float [height, width]. labels: uint8 [height, width]. allowed: bool [classes].
+    Returns a float.
+    """
+    sums = np.bincount(labels.reshape(-1), values.reshape(-1), minlength=256)
+    counts = np.bincount(labels.reshape(-1), minlength=256)
+    return _class_mean(sums[: len(allowed)], counts[: len(allowed)], allowed)
+
+
+def all_tags(mask, allowed):
+    """1.0 when every tag has a pixel in the mask, otherwise 0.0."""
+    return float(np.isin(np.flatnonzero(allowed[1:]) + 1, mask).all())
+
+
+def measure(mask, probabilities, allowed):
+    """All scores of a mask.
+
+    mask: uint8 [height, width], 255 for ignored pixels. probabilities: float [height, width,
+    classes], of the network. allowed: bool [classes].
+    Returns a tuple of floats in the order of OF_REFINED and OF_ANNOTATION.
+    """
+    predicted = probabilities.argmax(-1).astype(np.uint8)
+    highest = probabilities.max(-1)
+    index = np.where(mask < len(allowed), mask, 0)
+    of_mask = np.take_along_axis(probabilities, index[..., None], -1)[..., 0]
+    return (
+        agreement(mask, predicted, allowed),
+        class_mean(highest, predicted, allowed),
+        class_mean(of_mask, mask, allowed),
+        all_tags(mask, allowed),
+    )
+
+
+def _class_mean(sums, counts, allowed):
+    counted = allowed.copy()
+    counted[0] &= counts[0] > 0
+    means = sums[counted] / np.maximum(counts[counted], 1)
+    return float(means.mean()) if means.size else 0.0

@@ -1,0 +1,57 @@
+"""The flags that the steps have in common."""
+
+import argparse
+from pathlib import Path
+
+from deeplablib.data.image_lists import read_list
+from deeplablib.data.sample_check import check_outputs, check_samples
+from deeplablib.data.tags import allowed_classes, read_tags
+from deeplablib.run import parallel
+from deeplablib.run.errors import InputError
+
+# Change these to your own paths; each is the default of a flag.
+DATA_DIRECTORY = './VOC2012/'
+DATA_LIST_PATH = './dataset/train.txt'
+TAGS_PATH = './dataset/tags.txt'
+
+
+def step_parser(description, out, out_help):
+    """The parser of a step, with the list of images, their tags and where the result goes.
+
+    description: the step's docstring. out, out_help: default and meaning of --out.
+    Returns an argparse.ArgumentParser to add the step's own flags to.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+    def add(flag, default, help):
+        parser.add_argument(flag, default=default, help=f'{help} (default: %(default)s)')
+
+    add('--data-dir', DATA_DIRECTORY, 'folder that the paths of the list start from')
+    add('--data-list', DATA_LIST_PATH, 'list of images, "IMAGE", "IMAGE MASK" or "NAME" a line')
+    add('--tags', TAGS_PATH, 'tags of the images: file or folder')
+    add('--out', out, out_help)
+    return parser
+
+
+def add_work_flags(parser):
+    """Add the flags of a step that works image by image."""
+    parallel.add_jobs(parser)
+    parallel.add_resume(parser)
+
+
+def read_samples(args):
+    """Read and check what step_parser names.
+
+    Returns the list of Sample and, by image name, the bool array of classes that may occur.
+    Raises InputError for whatever is wrong with them.
+    """
+    samples = read_list(args.data_list, args.data_dir)
+    allowed = allowed_classes(read_tags(args.tags), samples)
+    check_samples(samples, args.data_dir)
+    out = Path(args.out)
+    check_outputs(samples, out)
+    if out.resolve() in (Path(args.data_list).resolve(), Path(args.tags).resolve()):
+        raise InputError(f'{out}: the result would overwrite what it is made from')
+    return samples, allowed

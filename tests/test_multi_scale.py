@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from deeplablib.data.network_input import decode_image
+from deeplablib.prediction.multi_scale import SINGLE_SCALE, make_predictor, prediction_model
+from deeplablib.run.backend import keras
+from tests import golden
+from tests.deterministic import image
+
+ALL_CLASSES = [True] * 21
+RELEASED_SCRIPTS = ['deeplab', 'vgg']
+
+
+def voc_image(number):
+    return decode_image(str(golden.FOLDER / f'voc/JPEGImages/gold_00000{number}.jpg'))
+
+
+def released_mask(encoder_name, number):
+    folder = golden.FOLDER / f'msc_{golden.REFERENCE[encoder_name]}'
+    return np.array(Image.open(folder / f'gold_00000{number}.png'))
+
+
+def predictor(encoder_name, **options):
+    return make_predictor(
+        golden.model(encoder_name), golden.NETWORKS[encoder_name].scores, **options
+    )
+
+
+@pytest.mark.parametrize('encoder_name', RELEASED_SCRIPTS)
+def test_masks_equal_those_of_the_released_script(encoder_name):
+    predict = predictor(encoder_name)
+    for number in (1, 2, 3):
+        labels, _ = predict(voc_image(number), ALL_CLASSES)
+        assert np.mean(labels == released_mask(encoder_name, number)) >= 0.999
+    assert predict.experimental_get_tracing_count() == 1, 'traced again for another image size'
+
+
+@pytest.mark.parametrize('encoder_name', RELEASED_SCRIPTS)
+def test_bfloat16_agrees_with_float32(encoder_name):
+    predict = predictor(encoder_name, precision='bfloat16')
+    for number in (1, 2, 3):
+        labels, scores = predict(voc_image(number), ALL_CLASSES)
+        assert np.mean(labels == released_mask(encoder_name, number)) >= 0.99
+        assert scores.dtype == 'float32'
+
+
+@pytest.mark.parametrize('precision', ['float32', 'bfloat16'])
+def test_convolutions_compute_in_the_precision_asked_for(precision):
+    graph = predictor('vgg', precision=precision).get_concrete_function().graph
+    operations = [op for op in graph.get_operations() if op.type == 'Conv2D']
+    types = {op.get_attr('T').name for op in operations}
+    assert types == {precision, 'float32'}  # those into the classes are always float32
+
+
+@pytest.mark.parametrize('encoder_name', golden.NETWORKS)
+def test_folding_batch_norm_keeps_the_function(encoder_name):
+    model = golden.model(encoder_name)
+    folded = prediction_model(model)
+    assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in folded.layers)
+    expected = model(image(40, 33, 3), training=False)
+    np.testing.assert_allclose(
+        folded(image(40, 33, 3)), expected, rtol=0, atol=1e-5 * np.abs(expected).max()
+    )
+
+
+def test_only_allowed_classes_are_predicted():
+    allowed = np.isin(np.arange(21), [0, 5, 16])
+    labels, scores = predictor('deeplab', scales=SINGLE_SCALE)(voc_image(3), allowed)
+    assert set(np.unique(labels)) <= {0, 5, 16}
+    assert np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize('size', [(1, 1), (1, 9), (2, 3)])
+def test_an_image_too_small_for_half_scale_is_labelled(size):
+    labels, _ = predictor('vgg')(np.zeros((*size, 3), np.uint8), ALL_CLASSES)
+    assert labels.shape == size
+
+
+def test_single_scale_is_the_network_itself():
+    pixels = voc_image(2)
+    model = golden.model('deeplab')
+    _, scores = predictor('deeplab', scales=SINGLE_SCALE)(pixels, ALL_CLASSES)
+    batch = np.array(pixels, np.float32)[None, ..., ::-1] - [
+        104.00698793,
+        116.66876762,
+        122.67891434,
+    ]
+    expected = model(batch, training=False)[0]
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-5 * np.abs(expected).max())

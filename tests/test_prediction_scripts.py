@@ -1,0 +1,402 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deeplablib.data.score_maps import read_scores
+from deeplablib.data.voc import colour_map
+from deeplablib.prediction import metrics, predict_list
+from deeplablib.weights import checkpoints
+from tests import golden
+from tests.command import run_command
+
+ROOT = Path(__file__).parent.parent
+VOC = golden.FOLDER / 'voc'
+NAMES = ['gold_000001', 'gold_000002', 'gold_000003']
+
+
+@pytest.fixture(scope='module')
+def released(tmp_path_factory):
+    """Checkpoints with the deterministic weights, as users have the released ones."""
+    folder = tmp_path_factory.mktemp('model')
+    for encoder_name in ('deeplab', 'vgg'):
+        checkpoints.write(folder / encoder_name, golden.checkpoint_values(encoder_name))
+    return folder
+
+
+@pytest.fixture(scope='module')
+def narrow(tmp_path_factory):
+    """A narrow VGG16: fast, for what does not depend on the weights."""
+    network = golden.NETWORKS['vgg']
+    values = {n: v.numpy() for n, v in network.variables(network.build(width=1 / 16)).items()}
+    prefix = tmp_path_factory.mktemp('narrow') / 'model.vgg'
+    checkpoints.write(prefix, values)
+    return prefix
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A data set of our own to damage."""
+    return Path(shutil.copytree(VOC, tmp_path / 'voc'))
+
+
+def run_vgg(narrow, data, *options):
+    arguments = {
+        '--data-dir': data,
+        '--data-list': data / 'list.txt',
+        '--restore-from': narrow,
+        '--save-dir': data / 'result',
+    }
+    given = [str(part) for pair in arguments.items() for part in pair if pair[0] not in options]
+    return run_command('test_vocspsm_vgg', *given, *options)
+
+
+def labels_of(path):
+    return np.array(Image.open(path))
+
+
+@pytest.mark.parametrize('script, encoder_name', [('resnet', 'deeplab'), ('vgg', 'vgg')])
+def test_predictions_equal_those_of_the_released_script(released, tmp_path, script, encoder_name):
+    result = run_command(
+        f'test_vocspsm_{script}',
+        *('--data-dir', VOC),
+        *('--data-list', VOC / 'list.txt'),
+        *('--restore-from', released / encoder_name),
+        *('--save-dir', tmp_path / 'result'),
+    )
+    assert result.code == 0
+    confusion = 0
+    for name in NAMES:
+        prediction = Image.open(tmp_path / 'result' / f'{name}.png')
+        assert predict_list.mode == 'P'
+        assert bytes(predict_list.getpalette()) == colour_map().tobytes()
+        expected = labels_of(golden.FOLDER / f'msc_{golden.REFERENCE[encoder_name]}/{name}.png')
+        assert np.mean(np.array(prediction) == expected) >= 0.999
+        truth = labels_of(VOC / 'SegmentationClassAug' / f'{name}.png')
+        confusion = confusion + metrics.confusion_matrix(truth, np.array(prediction))
+    assert metrics.iou_table(confusion) in result.out
+
+
+def test_a_script_runs_as_a_process_of_its_own(narrow, data):
+    command = [sys.executable, ROOT / 'test_vocspsm_vgg.py', '--data-dir', data, '--data-list']
+    command += [data / 'list.txt', '--restore-from', narrow]
+    done = subprocess.run(command, cwd=data, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (data / 'result').iterdir()) == [f'{n}.png' for n in NAMES]
+    assert 'mean IoU' in done.stdout
+    steps = [line.split(':')[0] for line in done.stderr.splitlines()]
+    assert steps == ['checking', 'predicting', 'evaluating'], 'TensorFlow has written here too'
+
+
+def test_scores_are_saved_at_network_resolution(narrow, data):
+    result = run_vgg(narrow, data, '--save-scores', data / 'scores')
+    assert result.code == 0
+    scores, size, kind = read_scores(data / 'scores' / 'gold_000001.npz')
+    assert (scores.shape, size, kind) == ((15, 19, 21), (120, 150), 'probabilities')
+    assert scores.max() <= 1
+    with np.load(data / 'scores' / 'gold_000001.npz') as file:
+        assert file['scores'].dtype == np.float16
+
+
+def test_single_scale_gives_other_scores(narrow, data):
+    run_vgg(narrow, data, '--save-scores', data / 'multi')
+    run_vgg(narrow, data, '--save-scores', data / 'single', '--single-scale')
+    multi, single = (read_scores(data / d / 'gold_000001.npz')[0] for d in ('multi', 'single'))
+    assert (multi >= single).all() and (multi > single).any()
+
+
+@pytest.mark.parametrize('options', ['--precision bfloat16', '--img-mean 0 0 0'])
+def test_a_flag_of_the_network_gives_other_scores(narrow, data, options):
+    (data / 'list.txt').write_text('gold_000001\n')
+    run_vgg(narrow, data, '--save-scores', data / 'plain')
+    run_vgg(narrow, data, '--save-scores', data / 'other', *options.split())
+    plain, other = (read_scores(data / d / 'gold_000001.npz')[0] for d in ('plain', 'other'))
+    assert not np.array_equal(plain, other)
+
+
+def test_a_label_map_is_there_only_when_its_scores_are(narrow, data, monkeypatch):
+    def fail(*_):
+        raise OSError('disk full')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(predict_list, 'write_scores', fail)
+        assert run_vgg(narrow, data, '--save-scores', data / 'scores').code == 1
+    assert not list((data / 'result').iterdir())
+    run_vgg(narrow, data, '--save-scores', data / 'scores')
+    (data / 'scores/gold_000002.npz').unlink()
+    result = run_vgg(narrow, data, '--save-scores', data / 'scores', '--resume')
+    assert '2 of 3 images are done already' in result.out
+    assert (data / 'scores/gold_000002.npz').is_file()
+
+
+def test_resume_predicts_only_what_is_missing(narrow, data):
+    run_vgg(narrow, data)
+    kept, lost, _ = (data / 'result' / f'{name}.png' for name in NAMES)
+    before = lost.read_bytes()
+    Image.new('L', (150, 120)).save(kept)
+    lost.unlink()
+    result = run_vgg(narrow, data, '--resume')
+    assert result.code == 0
+    assert '2 of 3 images are done already' in result.out
+    assert lost.read_bytes() == before
+    assert 'predicting: 1/1 images' in result.error
+    assert labels_of(kept).max() == 0, 'predicted again'
+    assert run_vgg(narrow, data, '--resume').code == 0, 'nothing left to do'
+
+
+def test_crf_gives_what_crf_vocspsm_gives(narrow, data):
+    (data / 'list.txt').write_text('gold_000002\n')
+    result = run_vgg(narrow, data, '--crf')
+    assert result.code == 0, result.error
+    where = ('--data-dir', data, '--data-list', data / 'list.txt', '--save-dir', data / 'crf')
+    assert run_command('crf_vocspsm', '--scores', data / 'result/scores', *where).code == 0
+    in_one_go, by_script = (labels_of(data / d / 'gold_000002.png') for d in ('result/crf', 'crf'))
+    np.testing.assert_array_equal(in_one_go, by_script)
+
+
+@pytest.mark.parametrize('form', ['file', 'folder'])
+def test_tags_restrict_the_classes(narrow, data, form):
+    tags = {'gold_000001': (3, 20), 'gold_000002': (7,), 'gold_000003': ()}
+    path = data / 'tags'
+    if form == 'file':
+        path.write_text(''.join(f'{n} {" ".join(map(str, ids))}\n' for n, ids in tags.items()))
+    else:
+        path.mkdir()
+        for name, ids in tags.items():
+            (path / f'{name}.txt').write_text(''.join(f'{i}\n' for i in ids))
+    assert run_vgg(narrow, data, '--tags', path, '--crf').code == 0
+    for name, ids in tags.items():
+        for folder in ('result', 'result/crf'):
+            assert set(np.unique(labels_of(data / folder / f'{name}.png'))) <= {0, *ids}
+
+
+def test_num_steps_takes_the_first_images(narrow, data):
+    result = run_vgg(narrow, data, '--num-steps', '2')
+    assert result.code == 0
+    assert len(list((data / 'result').iterdir())) == 2
+    assert run_vgg(narrow, data, '--num-steps', '0').code == 2
+
+
+def test_a_list_may_be_written_in_many_ways(narrow, data):
+    (data / 'list.txt').write_bytes(
+        b'\xef\xbb\xbfJPEGImages/gold_000001.jpg SegmentationClassAug/gold_000001.png \r\n'
+        b'\r\n'
+        b'gold_000002\r\n'
+        b'  /JPEGImages/gold_000003.jpg'
+    )
+    result = run_vgg(narrow, data)
+    assert result.code == 0
+    assert len(list((data / 'result').iterdir())) == 3
+    assert 'mean IoU' not in result.out, 'two images name no mask'
+
+
+def test_a_bare_name_may_have_a_dot(narrow, data):
+    shutil.copy(data / 'JPEGImages/gold_000001.jpg', data / 'JPEGImages/img.v2.jpg')
+    shutil.copy(data / 'JPEGImages/gold_000001.jpg', data / 'top.JPG')
+    (data / 'list.txt').write_text('img.v2\ntop.JPG\n')
+    result = run_vgg(narrow, data, '--tags', '')
+    assert result.code == 0, result.error
+    assert sorted(path.name for path in (data / 'result').iterdir()) == ['img.v2.png', 'top.png']
+
+
+def test_only_the_extension_of_an_image_name_changes(narrow, data):
+    (data / 'JPEGImages/gold_000001.jpg').rename(data / 'JPEGImages/a_jpg_b.jpg')
+    (data / 'list.txt').write_text('/JPEGImages/a_jpg_b.jpg\n')
+    run_vgg(narrow, data)
+    assert [path.name for path in (data / 'result').iterdir()] == ['a_jpg_b.png']
+
+
+@pytest.mark.parametrize('mode', ['L', 'CMYK', 'RGBA', 'LA', 'P', '1'])
+def test_images_of_every_kind_are_converted(narrow, data, mode):
+    extension = 'jpg' if mode in ('L', 'CMYK') else 'png'
+    path = data / f'JPEGImages/converted.{extension}'
+    Image.open(data / 'JPEGImages/gold_000001.jpg').convert(mode).save(path)
+    (data / 'list.txt').write_text(f'/JPEGImages/{path.name}\n')
+    result = run_vgg(narrow, data)
+    assert result.code == 0, result.error
+    assert labels_of(data / 'result/converted.png').shape == (120, 150)
+
+
+def test_an_image_of_one_pixel_is_labelled(narrow, data):
+    Image.new('RGB', (1, 1), (10, 200, 30)).save(data / 'JPEGImages/one.png')
+    (data / 'list.txt').write_text('/JPEGImages/one.png\n')
+    assert run_vgg(narrow, data).code == 0
+    assert labels_of(data / 'result/one.png').shape == (1, 1)
+
+
+def bad_input(result, *messages):
+    assert result.code == 2
+    assert 'error: ' in result.error
+    assert 'Traceback' not in result.error
+    for message in messages:
+        assert message in result.error
+
+
+def test_a_missing_data_directory_is_named(narrow, data):
+    result = run_vgg(narrow, data, '--data-dir', data / 'nowhere')
+    bad_input(result, f'{data}/nowhere: no such data directory')
+
+
+def test_a_missing_list_is_named(narrow, data):
+    result = run_vgg(narrow, data, '--data-list', data / 'nowhere.txt')
+    bad_input(result, 'nowhere.txt: cannot read the list (No such file or directory)')
+
+
+def test_missing_files_are_named_with_list_and_line(narrow, data):
+    (data / 'JPEGImages/gold_000001.jpg').unlink()
+    (data / 'SegmentationClassAug/gold_000003.png').unlink()
+    result = run_vgg(narrow, data)
+    bad_input(
+        result,
+        '2 faults:',
+        f'list.txt, line 1: no image at {data}/JPEGImages/gold_000001.jpg',
+        f'list.txt, line 3: no mask at {data}/SegmentationClassAug/gold_000003.png',
+    )
+    assert not (data / 'result').exists(), 'refused before anything is written'
+
+
+def test_two_images_that_would_be_saved_under_one_name_are_refused(narrow, data):
+    (data / 'other').mkdir()
+    shutil.copy(data / 'JPEGImages/gold_000001.jpg', data / 'other/gold_000001.jpg')
+    (data / 'list.txt').write_text('gold_000001\n/other/gold_000001.jpg\n')
+    bad_input(run_vgg(narrow, data), 'line 2', 'under one name, gold_000001.png')
+
+
+@pytest.mark.parametrize(
+    'text, message',
+    [
+        ('/a.jpg /b.png /c.png\n', 'list.txt, line 1: 3 fields, expected'),
+        ('\n  \n', 'list.txt: the list is empty'),
+    ],
+)
+def test_a_malformed_list_is_named(narrow, data, text, message):
+    (data / 'list.txt').write_text(text)
+    bad_input(run_vgg(narrow, data), message)
+
+
+def test_a_binary_list_is_refused(narrow, data):
+    shutil.copy(data / 'JPEGImages/gold_000001.jpg', data / 'list.txt')
+    bad_input(run_vgg(narrow, data), 'list.txt: not a text file')
+
+
+@pytest.mark.parametrize('content', ['half', 'half PNG', b'no image', b'', 'GIF'])
+def test_an_unreadable_image_is_named_before_anything_is_written(narrow, data, content):
+    path = data / 'JPEGImages/gold_000002.jpg'
+    if content in ('GIF', 'half PNG'):
+        Image.open(path).save(path, format=content.removeprefix('half '))
+    whole = path.read_bytes()
+    if content != 'GIF':
+        path.write_bytes(content if isinstance(content, bytes) else whole[: len(whole) // 2])
+    bad_input(run_vgg(narrow, data), 'line 2: cannot read the image', 'gold_000002.jpg')
+    assert not (data / 'result').exists()
+
+
+def test_an_image_broken_inside_is_named_and_the_others_are_kept(narrow, data):
+    path = data / 'JPEGImages/gold_000002.jpg'
+    Image.open(path).save(path, format='PNG')
+    whole = bytearray(path.read_bytes())
+    whole[3000:4000] = bytes(1000)
+    path.write_bytes(whole)
+    result = run_vgg(narrow, data)
+    bad_input(result, 'line 2: cannot read the image', 'gold_000002.jpg')
+    assert 'function_node' not in result.error
+    assert [path.name for path in (data / 'result').iterdir()] == ['gold_000001.png']
+
+
+def damage_mask(data, image):
+    image.save(data / 'SegmentationClassAug/gold_000002.png')
+
+
+@pytest.mark.parametrize(
+    'image, message',
+    [
+        (Image.new('L', (10, 10)), 'the mask is 10x10, its image or prediction is 131x97'),
+        (Image.new('L', (131, 97), 77), 'value 77 is no class (legal: 0 to 20 or 255)'),
+        (Image.new('RGB', (131, 97)), 'a mask must be an 8-bit grey or palette PNG, this is RGB'),
+    ],
+)
+def test_a_bad_mask_is_named(narrow, data, image, message):
+    damage_mask(data, image)
+    bad_input(run_vgg(narrow, data), 'gold_000002.png: ' + message)
+    assert not (data / 'result').exists(), 'refused before anything is written'
+
+
+def test_a_mask_that_is_no_png_is_named(narrow, data):
+    path = data / 'SegmentationClassAug/gold_000002.png'
+    Image.open(path).save(path, format='JPEG')
+    bad_input(run_vgg(narrow, data), 'gold_000002.png: a mask must be', 'this is L JPEG')
+
+
+@pytest.mark.parametrize('names_masks', [True, False])
+@pytest.mark.parametrize('folder', ['SegmentationClassAug', 'annotations'])
+def test_the_data_is_never_overwritten(narrow, data, folder, names_masks):
+    if folder == 'annotations':
+        (data / 'SegmentationClassAug').rename(data / folder)
+        text = (data / 'list.txt').read_text()
+        (data / 'list.txt').write_text(text.replace('SegmentationClassAug', folder))
+    elif not names_masks:
+        (data / 'list.txt').write_text('\n'.join(NAMES))
+    before = {path: path.read_bytes() for path in (data / folder).iterdir()}
+    result = run_vgg(narrow, data, '--save-dir', data / folder)
+    bad_input(result, 'would be overwritten; choose another folder')
+    assert {path: path.read_bytes() for path in (data / folder).iterdir()} == before
+
+
+def test_a_palette_mask_gives_the_same_table_as_a_grey_one(narrow, data):
+    grey = run_vgg(narrow, data).out
+    for path in (data / 'SegmentationClassAug').iterdir():
+        mask = Image.open(path)
+        mask.putpalette(colour_map().tobytes())
+        mask.save(path)
+        assert Image.open(path).mode == 'P'
+    assert run_vgg(narrow, data).out == grey
+
+
+@pytest.mark.parametrize('damage', ['nowhere', 'data alone', 'other network', 'Keras weights'])
+def test_a_bad_checkpoint_is_named(narrow, released, data, damage):
+    path = data / 'model.ckpt'
+    message = 'no such checkpoint'
+    if damage == 'data alone':
+        shutil.copy(f'{narrow}.data-00000-of-00001', f'{path}.data-00000-of-00001')
+        message = '.data-* is there but'
+    if damage == 'other network':
+        path = released / 'deeplab'
+        message = 'not a checkpoint of any of these networks: vgg, vgg_aspp; for others there is '
+        message += 'test_vocspsm_resnet.py'
+    if damage == 'Keras weights':
+        path, message = data / 'a.weights.h5', 'not a TensorFlow checkpoint; make one of it as docs'
+        path.write_bytes(b'\x89HDF\r\n')
+    bad_input(run_vgg(narrow, data, '--restore-from', path), message)
+
+
+@pytest.mark.parametrize(
+    'text, message',
+    [
+        ('gold_000001 1\ngold_000002 21 0 cat\n', 'tags.txt, line 2: 21 is no class (1 to 20)'),
+        ('gold_000001 1\ngold_000002 2\n', 'line 3: no tags for gold_000003'),
+        ('', 'tags.txt: no tags here'),
+        (None, 'tags.txt: cannot read the tags'),
+    ],
+)
+def test_bad_tags_are_named(narrow, data, text, message):
+    if text is not None:
+        (data / 'tags.txt').write_text(text)
+    bad_input(run_vgg(narrow, data, '--tags', data / 'tags.txt'), message)
+
+
+def test_an_unwritable_save_directory_is_named(narrow, data):
+    (data / 'file').write_text('in the way')
+    result = run_vgg(narrow, data, '--save-dir', data / 'file' / 'result')
+    bad_input(result, 'file/result: cannot write here (Not a directory)')
+
+
+def test_help_and_usage_errors(narrow, data):
+    result = run_command('test_vocspsm_vgg', '--help')
+    assert result.code == 0
+    for flag in ('--data-dir', '--save-scores', '--single-scale', '--precision', '--resume'):
+        assert flag in result.out
+    assert run_command('test_vocspsm_vgg', '--precision', 'int8').code == 2
