@@ -18,7 +18,6 @@ import deeplab_vgg
 from deeplablib.data import image_lists, images, voc
 from deeplablib.data.sample_check import check_outputs, check_samples
 from deeplablib.network.layers import STEM_FILTERS
-from deeplablib.network.network_spec import load_model
 from deeplablib.network.training_form import training_model
 from deeplablib.prediction.metrics import evaluate, iou_table
 from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE, make_predictor
@@ -30,6 +29,7 @@ from deeplablib.run.files import locked, make_output_folder
 from deeplablib.training import training_log, training_run
 from deeplablib.training.batches import Batches
 from deeplablib.weights import checkpoints
+from deeplablib.weights.load_model import load_model
 
 # Change these to your own; each is the default of a flag (--help).
 DATA_DIRECTORY = './VOC2012'

@@ -18,13 +18,13 @@ from deeplablib.data.image_lists import IMAGE_ENDINGS, Sample
 from deeplablib.data.images import read_image, write_image, write_mask
 from deeplablib.data.sample_check import check_outputs, check_samples
 from deeplablib.data.voc import NUM_CLASSES, class_name, colour_map
-from deeplablib.network.network_spec import load_model
 from deeplablib.prediction.multi_scale import make_predictor
 from deeplablib.prediction.predict_list import predict_samples
 from deeplablib.run import errors
 from deeplablib.run.errors import InputError
 from deeplablib.run.files import make_output_folder
 from deeplablib.weights import checkpoints
+from deeplablib.weights.load_model import load_model
 
 RESTORE_FROM = './model/resnet/model.resnet'
 SAVE_DIR = './result/photos/'

@@ -6,6 +6,7 @@ Applications. Nothing in it is executed. docs/checkpoints.md has examples.
 """
 
 from deeplab_resnet import NETWORKS, weight_layouts
+from deeplablib.prediction.saved_model import save_model
 from deeplablib.run import errors
 from deeplablib.weights import conversion
 
@@ -14,7 +15,14 @@ TEST_SCRIPTS = {'deeplab': 'test_vocspsm_resnet.py'}
 
 def main():
     """Convert one file."""
-    conversion.run('deeplab_resnet', __doc__, NETWORKS, weight_layouts.convert, TEST_SCRIPTS)
+    conversion.run(
+        package='deeplab_resnet',
+        description=__doc__,
+        networks=NETWORKS,
+        convert=weight_layouts.convert,
+        save_model=save_model,
+        test_scripts=TEST_SCRIPTS,
+    )
 
 
 if __name__ == '__main__':

@@ -6,6 +6,7 @@ fc7 of an ImageNet VGG16 are made as small as DeepLab's. docs/checkpoints.md has
 """
 
 from deeplab_vgg import NETWORKS, weight_layouts
+from deeplablib.prediction.saved_model import save_model
 from deeplablib.run import errors
 from deeplablib.weights import conversion
 
@@ -14,7 +15,14 @@ TEST_SCRIPTS = {'vgg': 'test_vocspsm_vgg.py'}
 
 def main():
     """Convert one file."""
-    conversion.run('deeplab_vgg', __doc__, NETWORKS, weight_layouts.convert, TEST_SCRIPTS)
+    conversion.run(
+        package='deeplab_vgg',
+        description=__doc__,
+        networks=NETWORKS,
+        convert=weight_layouts.convert,
+        save_model=save_model,
+        test_scripts=TEST_SCRIPTS,
+    )
 
 
 if __name__ == '__main__':

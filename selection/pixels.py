@@ -15,8 +15,8 @@ import numpy as np
 
 from deeplablib.data.image_lists import check_files_of
 from deeplablib.data.images import read_mask, write_mask
+from deeplablib.data.score_maps import read_probabilities
 from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
-from deeplablib.prediction.crf_list import read_probabilities
 from deeplablib.run import errors
 from deeplablib.run.errors import InputError
 from deeplablib.run.files import locked, make_output_folder

@@ -16,9 +16,9 @@ import numpy as np
 
 from deeplablib.data.image_lists import check_files_of
 from deeplablib.data.images import read_grey, read_image, read_mask, write_mask
+from deeplablib.data.score_maps import read_probabilities
 from deeplablib.prediction import crf
 from deeplablib.prediction.crf import crf_labels
-from deeplablib.prediction.crf_list import read_probabilities
 from deeplablib.run import errors
 from deeplablib.run.files import locked, make_output_folder
 from deeplablib.run.parallel import for_each

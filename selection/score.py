@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deeplablib.data.image_lists import check_files_of
 from deeplablib.data.images import read_mask
-from deeplablib.prediction.crf_list import read_probabilities
+from deeplablib.data.score_maps import read_probabilities
 from deeplablib.run import errors, parallel
 from deeplablib.run.errors import InputError
 from deeplablib.run.files import make_output_folder

@@ -4,10 +4,10 @@ import os
 import numpy as np
 import pytest
 
-from deeplablib.network.network_spec import load_model
 from deeplablib.run.backend import tf
 from deeplablib.run.errors import InputError
 from deeplablib.weights import checkpoints
+from deeplablib.weights.load_model import load_model
 from tests import golden
 
 VALUES = {

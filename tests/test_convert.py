@@ -18,7 +18,7 @@ from deeplablib.data.images import IMG_MEAN
 from deeplablib.prediction.multi_scale import make_predictor
 from deeplablib.run import errors
 from deeplablib.run.backend import keras, tf
-from deeplablib.weights import checkpoints, export
+from deeplablib.weights import checkpoints
 from tests import golden
 from tests import weight_file_writers as writers
 from tests.deterministic import image, weight
@@ -540,7 +540,7 @@ def test_nothing_is_left_of_a_write_that_fails(tmp_path, convert, monkeypatch, n
         raise OSError('disk full')
 
     monkeypatch.setattr(keras.Model, 'save_weights', fail)
-    monkeypatch.setattr(export, '_save_model', fail)
+    monkeypatch.setattr(deeplab_vgg.convert, 'save_model', fail)
     with pytest.raises(OSError, match='disk full'):
         convert('vgg', tmp_path / 'in', f'{tmp_path}/{name}')
     assert sorted(tmp_path.iterdir()) == before

@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplablib.data.images import read_grey, read_image, read_mask, write_image, write_mask
-from deeplablib.data.sample_check import image_size
+from deeplablib.data.images import (
+    image_size,
+    read_grey,
+    read_image,
+    read_mask,
+    write_image,
+    write_mask,
+)
 from deeplablib.run.errors import InputError
 
 READERS = {

@@ -1,5 +1,7 @@
 """Reading images and masks, and writing predictions, in the formats that the lists name."""
 
+import os
+
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
@@ -14,6 +16,28 @@ IMG_MEAN = (104.00698793, 116.66876762, 122.67891434)
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 _PALETTE = colour_map().tobytes()
+_ENDS = {'JPEG': b'\xff\xd9', 'MPO': b'\xff\xd9', 'PNG': b'IEND'}  # MPO: JPEGs in one file
+_TAIL = 4096  # where the end must be; some cameras pad a JPEG behind it
+
+
+def image_size(path):
+    """The (height, width) of an image that looks whole; only its header and its end are read.
+
+    path: a JPEG or PNG. Raises InputError when it is neither, cannot be read or is cut off.
+    """
+    try:
+        with Image.open(path) as image:
+            kind, (width, height) = image.format, image.size
+        if kind not in _ENDS:
+            raise InputError(f'cannot read the image {path} ({kind}, expected JPEG or PNG)')
+        with open(path, 'rb') as file:
+            file.seek(-min(_TAIL, os.path.getsize(path)), os.SEEK_END)
+            if _ENDS[kind] not in file.read():
+                raise InputError(f'cannot read the image {path} (it is cut off)')
+    except UNREADABLE as error:
+        reason = unreadable_reason(error)
+        raise InputError(f'cannot read the image {path} ({reason})') from None
+    return height, width
 
 
 def read_image(path):

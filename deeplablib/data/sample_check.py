@@ -1,18 +1,13 @@
 """Check every sample of a list before anything is computed from it."""
 
-import os
 from pathlib import Path
 
 import joblib
-from PIL import Image
 
-from deeplablib.data.images import UNREADABLE, read_mask, unreadable_reason
+from deeplablib.data.images import image_size, read_mask
 from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
 from deeplablib.run.errors import InputError, raise_all
 from deeplablib.run.progress import progress
-
-_ENDS = {'JPEG': b'\xff\xd9', 'MPO': b'\xff\xd9', 'PNG': b'IEND'}  # MPO: JPEGs in one file
-_TAIL = 4096  # where the end must be; some cameras pad a JPEG behind it
 
 
 def check_samples(
@@ -67,26 +62,6 @@ def check_outputs(samples, folder, endings=('.png',)):
     if folder.name.startswith('SegmentationClass') and folder.parent in above:
         faults.append(f'{folder}: data would be overwritten; choose another folder for the results')
     raise_all(faults)
-
-
-def image_size(path):
-    """The (height, width) of an image that looks whole; only its header and its end are read.
-
-    path: a JPEG or PNG. Raises InputError when it is neither, cannot be read or is cut off.
-    """
-    try:
-        with Image.open(path) as image:
-            kind, (width, height) = image.format, image.size
-        if kind not in _ENDS:
-            raise InputError(f'cannot read the image {path} ({kind}, expected JPEG or PNG)')
-        with open(path, 'rb') as file:
-            file.seek(-min(_TAIL, os.path.getsize(path)), os.SEEK_END)
-            if _ENDS[kind] not in file.read():
-                raise InputError(f'cannot read the image {path} (it is cut off)')
-    except UNREADABLE as error:
-        reason = unreadable_reason(error)
-        raise InputError(f'cannot read the image {path} ({reason})') from None
-    return height, width
 
 
 def _check_files(samples, need_masks):

@@ -10,6 +10,7 @@ import zlib
 
 import numpy as np
 
+from deeplablib.data.images import size_text
 from deeplablib.data.numpy_resize import resize_bilinear
 from deeplablib.run.errors import InputError
 from deeplablib.run.files import replacing
@@ -58,6 +59,31 @@ def read_scores(path):
     if name != path.stem:
         raise InputError(f'{path}: holds the scores of another image, {name}')
     return scores.astype(np.float32), tuple(int(n) for n in size), kind
+
+
+def read_probabilities(path, size, allowed=None):
+    """The probabilities of a score file, at the size of its image.
+
+    path: the score file. size: (height, width) of the image or mask that they are for.
+    allowed: as for image_probabilities.
+    Returns float32 [height, width, classes]. Raises InputError when the scores are of another image
+    or of another number of classes.
+    """
+    scores, scores_size, kind = read_scores(path)
+    if scores_size != tuple(size):
+        raise InputError(
+            f'{path}: scores of an image of {size_text(scores_size)}, this one is {size_text(size)}'
+        )
+    expected = tuple(-(-n // OUTPUT_STRIDE) for n in size)
+    if scores.shape[:2] != expected:
+        raise InputError(
+            f'{path}: a score map of {size_text(scores.shape)}, expected {size_text(expected)}'
+        )
+    if allowed is not None and len(allowed) != scores.shape[-1]:
+        raise InputError(f'{path}: scores of {scores.shape[-1]} classes, expected {len(allowed)}')
+    if not np.isfinite(scores).all():
+        raise InputError(f'{path}: holds scores that are no numbers')
+    return image_probabilities(scores, size, kind, allowed)
 
 
 def image_probabilities(scores, size, kind, allowed=None):

@@ -2,13 +2,10 @@
 
 from functools import partial
 
-import numpy as np
-
 from deeplablib.data.image_lists import check_files_of
-from deeplablib.data.images import read_image, size_text, write_mask
-from deeplablib.data.score_maps import OUTPUT_STRIDE, image_probabilities, read_scores
+from deeplablib.data.images import read_image, write_mask
+from deeplablib.data.score_maps import read_probabilities
 from deeplablib.prediction.crf import crf_labels
-from deeplablib.run.errors import InputError
 from deeplablib.run.files import locked
 from deeplablib.run.parallel import for_each
 
@@ -29,31 +26,6 @@ def crf_samples(samples, scores_dir, save_dir, parameters, prune=0.0, allowed=No
     with locked(save_dir):
         for _ in for_each(work, items, 'CRF', jobs):
             pass
-
-
-def read_probabilities(path, size, allowed=None):
-    """The probabilities of a score file, at the size of its image.
-
-    path: the score file. size: (height, width) of the image or mask that they are for.
-    allowed: as for score_maps.image_probabilities.
-    Returns float32 [height, width, classes]. Raises InputError when the scores are of another image
-    or of another number of classes.
-    """
-    scores, scores_size, kind = read_scores(path)
-    if scores_size != tuple(size):
-        raise InputError(
-            f'{path}: scores of an image of {size_text(scores_size)}, this one is {size_text(size)}'
-        )
-    expected = tuple(-(-n // OUTPUT_STRIDE) for n in size)
-    if scores.shape[:2] != expected:
-        raise InputError(
-            f'{path}: a score map of {size_text(scores.shape)}, expected {size_text(expected)}'
-        )
-    if allowed is not None and len(allowed) != scores.shape[-1]:
-        raise InputError(f'{path}: scores of {scores.shape[-1]} classes, expected {len(allowed)}')
-    if not np.isfinite(scores).all():
-        raise InputError(f'{path}: holds scores that are no numbers')
-    return image_probabilities(scores, size, kind, allowed)
 
 
 def _crf_one(scores_dir, save_dir, parameters, prune, item):

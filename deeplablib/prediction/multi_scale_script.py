@@ -5,7 +5,6 @@ import argparse
 from deeplablib.data.image_lists import read_list
 from deeplablib.data.sample_check import check_outputs, check_samples
 from deeplablib.data.tags import allowed_classes, read_tags
-from deeplablib.network.network_spec import load_model
 from deeplablib.prediction.crf import DEFAULT_PRESET, PRESETS
 from deeplablib.prediction.crf_list import crf_samples
 from deeplablib.prediction.metrics import evaluate, iou_table
@@ -14,6 +13,7 @@ from deeplablib.prediction.predict_list import predict_samples
 from deeplablib.run.errors import InputError
 from deeplablib.run.files import make_output_folder
 from deeplablib.weights import checkpoints
+from deeplablib.weights.load_model import load_model
 
 
 def get_arguments(description, defaults):

@@ -52,11 +52,11 @@ def get_arguments(package, description, networks):
     return parser.parse_args()
 
 
-def run(package, description, networks, convert, test_scripts):
+def run(package, description, networks, convert, save_model, test_scripts):
     """Convert one file, and say what was done.
 
     package, description, networks: as for get_arguments.
-    convert: the package's weight_layouts.convert.
+    convert: the package's weight_layouts.convert. save_model: as for export.write.
     test_scripts: encoder name -> script that predicts.
     """
     args = get_arguments(package, description, networks)
@@ -84,7 +84,7 @@ def run(package, description, networks, convert, test_scripts):
     model, fresh = fill(network, values, args.num_classes, args.source)
     if fresh:
         print(f'Not in the source, or for another number of classes; drawn anew: {_named(fresh)}')
-    export.write(args.destination, format, network, model)
+    export.write(args.destination, format, network, model, save_model)
     total = len(model.weights)
     print(f'Wrote {args.destination} ({format}): {total} variables, {total - len(fresh)} read')
     sizes = dimensions(network, values) | {'num_classes': args.num_classes}

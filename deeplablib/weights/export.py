@@ -7,7 +7,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from deeplablib.prediction.multi_scale import make_predictor
 from deeplablib.run.backend import tf
 from deeplablib.run.errors import InputError, tensorflow_reason
 from deeplablib.run.files import make_output_folder
@@ -47,10 +46,11 @@ def check(path, format=None):
     return format
 
 
-def write(path, format, network, model):
+def write(path, format, network, model, save_model):
     """Write a model, whole or not at all.
 
     path, format: as check left them. network: its Network. model: with its weights.
+    save_model: prediction.saved_model.save_model; this room knows no prediction.
     Raises OSError when it cannot be written.
     """
     path = Path(path)
@@ -66,7 +66,7 @@ def write(path, format, network, model):
             model.save_weights(temporary)
         else:
             try:
-                _save_model(temporary, network, model)
+                save_model(temporary, network, model)
             except tf.errors.OpError as error:
                 reason = tensorflow_reason(error)
                 raise OSError(f'{path}: cannot write the SavedModel ({reason})') from None
@@ -78,18 +78,3 @@ def _check_space(path, model):
     size = 4 * model.count_params() + KERAS_OVERHEAD * len(model.layers)
     if shutil.disk_usage(path.parent).free < size:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-
-
-def _save_model(path, network, model):
-    """Write a SavedModel: uint8 RGB [height, width, 3] -> labels, uint8 [height, width]."""
-    predict = make_predictor(model, network.scores)
-    all_classes = [True] * model.output.shape[-1]
-    module = tf.Module()
-
-    @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.uint8, name='image')])
-    def serve(image):
-        return {'labels': predict(image, all_classes)[0]}
-
-    signature = serve.get_concrete_function()
-    module.weights = list(signature.variables)
-    tf.saved_model.save(module, path, signatures={'serving_default': signature})

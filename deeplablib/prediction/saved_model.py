@@ -1,0 +1,23 @@
+"""A network as a program of its own: a SavedModel that labels images."""
+
+from deeplablib.prediction.multi_scale import make_predictor
+from deeplablib.run.backend import tf
+
+
+def save_model(path, network, model):
+    """Write a SavedModel: uint8 RGB [height, width, 3] -> labels, uint8 [height, width].
+
+    path: a folder that is not there. network: its Network. model: with its weights.
+    Raises tf.errors.OpError when it cannot be written.
+    """
+    predict = make_predictor(model, network.scores)
+    all_classes = [True] * model.output.shape[-1]
+    module = tf.Module()
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.uint8, name='image')])
+    def serve(image):
+        return {'labels': predict(image, all_classes)[0]}
+
+    signature = serve.get_concrete_function()
+    module.weights = list(signature.variables)
+    tf.saved_model.save(module, path, signatures={'serving_default': signature})

@@ -1,0 +1,39 @@
+"""From a checkpoint to the network that it belongs to, with its weights."""
+
+from deeplablib.data.voc import IGNORE_LABEL
+from deeplablib.network.network_spec import dimensions
+from deeplablib.run.errors import InputError
+from deeplablib.weights import checkpoints
+
+
+def load_model(networks, path, otherwise=''):
+    """Build the network that a checkpoint belongs to, of the size it has, with its weights.
+
+    networks: a NETWORKS table. path: as for checkpoints.find. otherwise: what to tell somebody
+    whose checkpoint is of none of them.
+    Returns (name of the network, Keras model). Raises InputError when the checkpoint cannot be
+    read, belongs to none of the networks, does not fit, or has more than 255 classes.
+    """
+    values = checkpoints.read(path)
+    name = _recognise(networks, values)
+    if name is None:
+        raise InputError(
+            f'{path}: not a checkpoint of any of these networks: {", ".join(networks)}{otherwise}'
+        )
+    network = networks[name]
+    sizes = dimensions(network, values)
+    if sizes['num_classes'] > IGNORE_LABEL:
+        raise InputError(
+            f'{path}: {sizes["num_classes"]} classes; label maps have room for {IGNORE_LABEL}'
+        )
+    model = network.build(**sizes)
+    checkpoints.assign(values, network.variables(model), path)
+    return name, model
+
+
+def _recognise(networks, values):
+    for marks in (('first_kernel', 'last_bias'), ('first_kernel',)):
+        for name, network in networks.items():
+            if all(getattr(network, mark) in values for mark in marks):
+                return name
+    return None
