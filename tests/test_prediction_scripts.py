@@ -72,8 +72,8 @@ def test_predictions_equal_those_of_the_released_script(released, tmp_path, scri
     confusion = 0
     for name in NAMES:
         prediction = Image.open(tmp_path / 'result' / f'{name}.png')
-        assert predict_list.mode == 'P'
-        assert bytes(predict_list.getpalette()) == colour_map().tobytes()
+        assert prediction.mode == 'P'
+        assert bytes(prediction.getpalette()) == colour_map().tobytes()
         expected = labels_of(golden.FOLDER / f'msc_{golden.REFERENCE[encoder_name]}/{name}.png')
         assert np.mean(np.array(prediction) == expected) >= 0.999
         truth = labels_of(VOC / 'SegmentationClassAug' / f'{name}.png')
