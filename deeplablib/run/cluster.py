@@ -82,7 +82,7 @@ def _check(client, address):
         if folder != os.getcwd():
             raise InputError(f'{address}: worker {worker} was started in {folder}; {_remedy()}')
     # Without it a worker would not fail at its work: it would die of the message that names it.
-    name = __package__
+    name = __package__.partition('.')[0]  # deeplablib
     found = client.run(importlib.util.find_spec, name)
     found['the scheduler'] = client.run_on_scheduler(importlib.util.find_spec, name)
     for process, spec in found.items():
