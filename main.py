@@ -17,6 +17,7 @@ import deeplab_resnet
 import deeplab_vgg
 from deeplablib.data import image_lists, images, voc
 from deeplablib.data.sample_check import check_outputs, check_samples
+from deeplablib.network.convolution import require_precision
 from deeplablib.network.layers import STEM_FILTERS
 from deeplablib.network.training_form import training_model
 from deeplablib.prediction.metrics import evaluate, iou_table
@@ -78,7 +79,12 @@ flags.DEFINE_boolean('msc', False, 'multi-scale training, testing and prediction
 flags.DEFINE_integer(
     'grad_update_every', 1, 'gradient accumulation step: batches of one update', lower_bound=1
 )
-flags.DEFINE_enum('precision', 'float32', ['float32', 'bfloat16'], 'type to compute in')
+flags.DEFINE_enum(
+    'precision',
+    'float32',
+    ['float32', 'bfloat16'],
+    'type to compute in; bfloat16 needs a GPU, or a CPU with AVX512-BF16 or AMX',
+)
 flags.DEFINE_boolean(
     'recompute', False, 'take less memory and more time: activations are computed twice'
 )
@@ -145,6 +151,8 @@ flags.DEFINE_string(
 
 def train(network):
     """Train from pretrain_file, or go on where an earlier run with this modeldir stopped."""
+    strategy = make_strategy()
+    require_precision(FLAGS.precision)
     modeldir = make_output_folder(FLAGS.modeldir)
     if not FLAGS.resume and training_run.saved_steps(modeldir):
         raise InputError(f'{modeldir}: holds checkpoints already; empty it, or resume from them')
@@ -159,7 +167,6 @@ def train(network):
         print('note: a ResNet from scratch hardly learns without --train_batch_norm')
     if FLAGS.recompute and FLAGS.train_batch_norm:
         raise InputError('--recompute needs a frozen batch norm: not with --train_batch_norm')
-    strategy = make_strategy()
     leads = training_run.is_leader(strategy.cluster_resolver)
     devices = len(tf.config.list_physical_devices('GPU'))
     print(f'Training on {devices} GPU' if devices else 'No GPU was found: training on the CPU')
@@ -204,6 +211,7 @@ def train(network):
 
 def test(network):
     """Print IoU per class, mean IoU and pixel accuracy of the checkpoint of valid_step."""
+    require_precision(FLAGS.precision)
     valid_list = read_list(FLAGS.valid_data_list, FLAGS.valid_num_steps, need_masks=True)
     save_dir = make_output_folder(Path(FLAGS.out_dir) / 'validation')
     check_outputs(valid_list, save_dir)
@@ -214,6 +222,7 @@ def test(network):
 
 def predict(network):
     """Save the predictions of the checkpoint of test_step under out_dir."""
+    require_precision(FLAGS.precision)
     test_list = read_list(FLAGS.test_data_list, FLAGS.test_num_steps)
     indices = make_output_folder(Path(FLAGS.out_dir) / 'prediction')
     check_outputs(test_list, indices, ('_mask.png',))

@@ -18,6 +18,7 @@ from deeplablib.data.image_lists import IMAGE_ENDINGS, Sample
 from deeplablib.data.images import read_image, write_image, write_mask
 from deeplablib.data.sample_check import check_outputs, check_samples
 from deeplablib.data.voc import NUM_CLASSES, class_name, colour_map
+from deeplablib.network.convolution import require_precision
 from deeplablib.prediction.multi_scale import make_predictor
 from deeplablib.prediction.predict_list import predict_samples
 from deeplablib.run import errors
@@ -114,6 +115,7 @@ def overlay(image, labels, num_classes=NUM_CLASSES):
 def main():
     """Predict and save the three pictures of each image."""
     args = get_arguments()
+    require_precision(args.precision)
     samples = find_images(args.images)
     check_samples(samples, '.')
     check_outputs(samples, args.save_dir, ('.png', '_colour.png', '_overlay.png'))

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from deeplablib.network.convolution import has_dilated_gradients
 from deeplablib.run.backend import tf
 from experiments.benchmarks.cases import SECTIONS
 from experiments.benchmarks.measure import Variant, alternate
@@ -69,6 +70,9 @@ def test_figures_are_written_as_a_table_and_as_json(tmp_path):
     results = json.loads((tmp_path / 'figures.json').read_text())
     assert [*dict.fromkeys(row['section'] for row in results['rows'])] == [*sections]
     for row in results['rows']:
+        if 'bfloat16' in row['variant'] and not has_dilated_gradients('bfloat16'):
+            assert 'this CPU does not compute in it' in row['failure']
+            continue
         assert 0 < row['low'] <= row['seconds'] <= row['high']
         assert row['peak_bytes'] > 1e6
         assert (row['section'] == 'training') == ('floor' in row)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from deeplablib.data.score_maps import read_scores
 from deeplablib.data.voc import colour_map
-from deeplablib.prediction import metrics, predict_list
+from deeplablib.prediction import metrics, multi_scale_script, predict_list
 from deeplablib.weights import checkpoints
 from tests import golden
 from tests.command import run_command
@@ -110,7 +110,8 @@ def test_single_scale_gives_other_scores(narrow, data):
 
 
 @pytest.mark.parametrize('options', ['--precision bfloat16', '--img-mean 0 0 0'])
-def test_a_flag_of_the_network_gives_other_scores(narrow, data, options):
+def test_a_flag_of_the_network_gives_other_scores(narrow, data, options, monkeypatch):
+    monkeypatch.setattr(multi_scale_script, 'require_precision', lambda precision: None)
     (data / 'list.txt').write_text('gold_000001\n')
     run_vgg(narrow, data, '--save-scores', data / 'plain')
     run_vgg(narrow, data, '--save-scores', data / 'other', *options.split())

@@ -1,5 +1,6 @@
 """The layers that the networks are made of."""
 
+from deeplablib.network.convolution import conv2d
 from deeplablib.run.backend import keras, tf
 
 BATCH_NORM_EPSILON = 1e-3  # tf.contrib.slim's default, which the originals leave in place
@@ -19,9 +20,7 @@ class Conv2D(keras.layers.Conv2D):
 
     def call(self, inputs):
         """Convolve [batch, height, width, in] and add the bias, if any."""
-        outputs = tf.nn.conv2d(
-            inputs, self.kernel, self.strides, padding='SAME', dilations=self.dilation_rate
-        )
+        outputs = conv2d(inputs, self.kernel, self.strides, self.dilation_rate)
         return tf.nn.bias_add(outputs, self.bias) if self.use_bias else outputs
 
 

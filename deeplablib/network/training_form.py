@@ -1,5 +1,6 @@
 """The form of a network that trains fastest, over the variables of the network itself."""
 
+from deeplablib.network.convolution import conv2d
 from deeplablib.network.layers import Conv2D, ends_in_classes, folded, norms_after
 from deeplablib.run.backend import keras, tf
 
@@ -48,12 +49,11 @@ class _SharedConv2D(keras.layers.Layer):
         kernel, bias = self.conv.kernel, self.conv.bias
         if self.norm is not None:
             kernel, bias = folded(kernel, bias, self.norm)
-        outputs = tf.nn.conv2d(
+        outputs = conv2d(
             tf.cast(inputs, self.compute_dtype),
             tf.cast(kernel, self.compute_dtype),
             self.conv.strides,
-            padding='SAME',
-            dilations=self.conv.dilation_rate,
+            self.conv.dilation_rate,
         )
         if bias is None:
             return outputs

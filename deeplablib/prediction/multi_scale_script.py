@@ -5,6 +5,7 @@ import argparse
 from deeplablib.data.image_lists import read_list
 from deeplablib.data.sample_check import check_outputs, check_samples
 from deeplablib.data.tags import allowed_classes, read_tags
+from deeplablib.network.convolution import require_precision
 from deeplablib.prediction.crf import DEFAULT_PRESET, PRESETS
 from deeplablib.prediction.crf_list import crf_samples
 from deeplablib.prediction.metrics import evaluate, iou_table
@@ -51,7 +52,8 @@ def get_arguments(description, defaults):
         '--precision',
         choices=('float32', 'bfloat16'),
         default='float32',
-        help='bfloat16: faster on a GPU or a CPU with AMX; masks agree on about 99 %% of pixels',
+        help='bfloat16: faster, on a GPU or a CPU with AVX512-BF16 or AMX only; masks agree on '
+        'about 99 %% of pixels',
     )
     parser.add_argument(
         '--crf',
@@ -73,6 +75,7 @@ def predict_and_evaluate(networks, description, sibling, **defaults):
     sibling: the script for the other networks. description, defaults: as for get_arguments.
     """
     args = get_arguments(description, defaults)
+    require_precision(args.precision)
     if args.num_steps is not None and args.num_steps < 1:
         raise InputError(f'--num-steps {args.num_steps}: at least one image is needed')
     samples = read_list(args.data_list, args.data_dir)[: args.num_steps]

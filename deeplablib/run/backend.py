@@ -10,7 +10,7 @@ import sys
 
 
 @contextlib.contextmanager
-def _standard_error_closed():
+def without_native_messages():
     """Send what native code writes to standard error to nowhere (Python exceptions still rise)."""
     sys.stderr.flush()
     kept = os.dup(2)
@@ -27,7 +27,7 @@ def _standard_error_closed():
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 os.environ['KERAS_BACKEND'] = 'tensorflow'  # a user's keras.json may name another one
 
-with _standard_error_closed():
+with without_native_messages():
     import keras
     import tensorflow as tf
 
@@ -37,4 +37,4 @@ with _standard_error_closed():
 
 keras.config.set_image_data_format('channels_last')
 
-__all__ = ['keras', 'tf']
+__all__ = ['keras', 'tf', 'without_native_messages']

@@ -17,6 +17,7 @@ from deeplablib.data.image_lists import read_list
 from deeplablib.data.images import IMG_MEAN, write_mask
 from deeplablib.data.network_input import decode_image, preprocess
 from deeplablib.data.voc import NUM_CLASSES
+from deeplablib.network.convolution import require_precision
 from deeplablib.network.flops import TRAINING, forward_flops
 from deeplablib.network.resize import resize_bilinear
 from deeplablib.network.training_form import training_model
@@ -81,6 +82,8 @@ def end_to_end(form, network, width, data, count):
 def training(form, network, width, height_width, batch_size, devices=1, recompute=False):
     """One step on a batch in memory, shared by so many logical CPU devices."""
     strategy = tf.distribute.get_strategy()
+    if devices == 1:
+        require_precision(form)
     if devices > 1:
         cpu = tf.config.list_physical_devices('CPU')[0]
         device = tf.config.LogicalDeviceConfiguration()
@@ -133,6 +136,7 @@ def first_mask(script, network, width, data):
 
 def predictor(form, network, model, scales):
     """What make_predictor gives, in one of the forms; the plain one allows any class."""
+    require_precision(form)
     scores = NETWORKS[network].scores
     if form != 'plain':
         return make_predictor(model, scores, scales, precision=form)

@@ -1,0 +1,89 @@
+"""Convolutions on processors that have no gradient of a dilated one."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deeplablib.network import convolution
+from deeplablib.run.backend import tf
+from tests.command import run_command
+
+ROOT = Path(__file__).parent.parent
+
+
+def gradients(convolve, inputs, kernel, outputs_gradient):
+    with tf.GradientTape() as tape:
+        tape.watch([inputs, kernel])
+        outputs = convolve(inputs, kernel)
+    return outputs, tape.gradient(outputs, [inputs, kernel], outputs_gradient)
+
+
+@pytest.mark.parametrize('channels', [(5, 7), (7, 5), (4, 4), (1, 3)])
+@pytest.mark.parametrize('size, dilation', [(1, 1), (3, 1), (3, 2), (3, 12), (5, 4), (7, 1)])
+def test_gradients_equal_those_of_space_to_batch(channels, size, dilation):
+    random = np.random.default_rng(size * dilation)
+    inputs, kernel, outputs_gradient = (
+        tf.constant(random.normal(size=shape), tf.float32)
+        for shape in ([2, 9, 8, channels[0]], [size, size, *channels], [2, 9, 8, channels[1]])
+    )
+
+    def ours(inputs, kernel):
+        return convolution.conv2d_with_forward_gradients(inputs, kernel, (dilation, dilation))
+
+    def space_to_batch(inputs, kernel):
+        return tf.nn.convolution(inputs, kernel, padding='SAME', dilations=[dilation, dilation])
+
+    outputs, found = gradients(ours, inputs, kernel, outputs_gradient)
+    expected_outputs, expected = gradients(space_to_batch, inputs, kernel, outputs_gradient)
+    np.testing.assert_allclose(outputs, expected_outputs, rtol=0, atol=1e-4)
+    for gradient, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(gradient, other, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+def test_a_dilated_convolution_trains_in_a_graph(dtype):
+    kernel = tf.Variable(tf.ones([3, 3, 2, 2], dtype))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 2], dtype)])
+    def gradient(inputs):
+        with tf.GradientTape() as tape:
+            outputs = convolution.conv2d(inputs, kernel, (1, 1), (2, 2))
+        return tape.gradient(outputs, kernel)
+
+    # The middle of the kernel meets every pixel, its corners those two or more from two edges.
+    found = gradient(tf.ones([1, 4, 5, 2], dtype))
+    np.testing.assert_array_equal(found[1, 1], np.full((2, 2), 20.0))
+    np.testing.assert_array_equal(found[0, 0], np.full((2, 2), 6.0))
+
+
+@pytest.mark.parametrize('script', ['main', 'predict', 'test_vocspsm_resnet', 'test_vocspsm_vgg'])
+def test_bfloat16_is_refused_before_any_work_where_the_cpu_cannot(script, monkeypatch):
+    monkeypatch.setattr(convolution, 'has_dilated_gradients', lambda dtype: dtype == 'float32')
+    photograph = ['nowhere.jpg'] if script == 'predict' else []
+    result = run_command(script, *photograph, '--precision', 'bfloat16')
+    assert result.code == 2
+    assert result.error == (
+        'error: bfloat16: this CPU does not compute in it; take float32, a GPU, or a CPU with '
+        'AVX512-BF16 or AMX\n'
+    )
+
+
+@pytest.mark.parametrize('option', ['train', 'test', 'predict'])
+def test_a_run_in_bfloat16_without_onednn_ends_in_one_line(option):
+    started = time.monotonic()
+    result = subprocess.run(
+        [sys.executable, 'main.py', '--precision', 'bfloat16', '--option', option],
+        env=os.environ | {'TF_ENABLE_ONEDNN_OPTS': '0', 'CUDA_VISIBLE_DEVICES': '-1'},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith('error: bfloat16: this CPU does not compute in it')
+    assert result.stderr.count('\n') == 1
+    assert time.monotonic() - started < 60  # seconds; ten on an idle machine
