@@ -2,8 +2,11 @@
 
 import re
 import sys
+import tempfile
+import traceback
 
 MOST_SHOWN = 20
+_AROUND_THE_CAUSE = re.compile(r'\s*(\[\[|\(\d+\)|\d+ (successful|derived|root)|\[Op:|$)')
 
 
 class InputError(Exception):
@@ -30,14 +33,14 @@ def tensorflow_reason(error):
     error: the exception. Returns 'FILE; No such file or directory' of
     '{{function_node __wrapped__ReadFile_device_/job...}} FILE; No such file or directory [Op:...]'.
     """
-    return re.sub(r'\{\{.*?\}\} ?| \[Op:.*', '', str(error).split('\n')[0])
+    return _without_runtime_names(str(error).split('\n')[0])
 
 
 def run(main, *args):
     """Run a script's main function and leave the process with its exit code.
 
-    0: success. 2: the input is wrong (InputError). 1: anything else; a failing disk and Ctrl-C are
-    reported in one line, a defect of the program with its traceback.
+    0: success. 2: the input is wrong (InputError). 1: anything else; a failing disk, Ctrl-C and an
+    error of TensorFlow are reported in one line, a defect of the program with its traceback.
     main: called with args; its return value is not used.
     """
     try:
@@ -49,10 +52,31 @@ def run(main, *args):
     except OSError as error:
         sys.exit(_report(error, 1))
     except Exception as error:
-        # TensorFlow's, by its name: the scripts that do without TensorFlow must not import it.
-        if type(error).__name__ != 'ResourceExhaustedError':
+        # TensorFlow's, by their name: the scripts that do without TensorFlow must not import it.
+        kinds = {kind.__name__ for kind in type(error).__mro__}
+        if 'ResourceExhaustedError' in kinds:
+            sys.exit(_report('out of memory; take a smaller batch, crop or image', 1))
+        if 'OpError' not in kinds:
             raise
-        sys.exit(_report('out of memory; take a smaller batch, crop or image', 1))
+        sys.exit(_report(_tensorflow_report(error), 1))
+
+
+def _tensorflow_report(error):
+    """One line for an error of TensorFlow, whose own text has hundreds, and where those are."""
+    with tempfile.NamedTemporaryFile(
+        'w', prefix='tensorflow-error-', suffix='.txt', delete=False
+    ) as whole:
+        traceback.print_exception(error, file=whole)
+    # The cause stands last, before lines about the graph and its other errors.
+    lines = [line for line in str(error).splitlines() if not _AROUND_THE_CAUSE.match(line)]
+    cause = _without_runtime_names(lines[-1] if lines else type(error).__name__).strip().rstrip('.')
+    if type(error).__name__ == 'UnimplementedError':
+        cause += '; this processor cannot do that: try --precision float32, or another device'
+    return f'TensorFlow: {cause} (the whole message: {whole.name})'
+
+
+def _without_runtime_names(line):
+    return re.sub(r'\{\{.*?\}\} ?| \[Op:.*', '', line)
 
 
 def _report(error, code):
