@@ -186,7 +186,7 @@ def train(network):
         first_step = training_run.resume(trainer, modeldir)
         if first_step == 0 and FLAGS.pretrain_file:
             training_run.restore_pretrained(
-                network.variables(model), FLAGS.pretrain_file, recipe.classifier, FLAGS.restore_last
+                *(network, model, FLAGS.pretrain_file, recipe.classifier, FLAGS.restore_last)
             )
             print(f'Restored model parameters from {FLAGS.pretrain_file}')
         several = FLAGS.strategy == 'multiworker'

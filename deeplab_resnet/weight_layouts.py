@@ -114,9 +114,8 @@ def convert(file, encoder_name=None, exact_bn=False):
     exact_bn: adapt the batch-norm scales to our epsilon (see with_our_epsilon).
     Returns a Converted. Raises InputError when the file is no ResNet, or one of another depth.
     """
-    # MSC, the multi-scale wrapper of deeplab-pytorch, puts 'base.' before every name.
-    layers = {name.removeprefix('base.'): layer for name, layer in file.layers.items()}
-    title = recognise(file.path, layers, {title: lay.layers() for title, lay in LAYOUTS.items()})
+    layouts = {title: layout.layers() for title, layout in LAYOUTS.items()}
+    title, layers = recognise(file.path, file.layers, layouts)
     layout = LAYOUTS[title]
     encoder_name = encoder_name or layout.encoder_name
     target = TARGETS[encoder_name]

@@ -71,13 +71,13 @@ def convert(file, encoder_name=None, exact_bn=False):
     Returns a Converted. Raises InputError when the file is no VGG16, or has four heads for one.
     """
     layouts = {title: layout.layers() for title, layout in LAYOUTS.items()}
-    title = recognise(file.path, file.layers, layouts)
+    title, layers = recognise(file.path, file.layers, layouts)
     layout = LAYOUTS[title]
-    has_aspp = 'fc6_1' in file.layers
+    has_aspp = 'fc6_1' in layers
     encoder_name = encoder_name or ('vgg_aspp' if has_aspp else 'vgg')
     if has_aspp and encoder_name == 'vgg':
         raise InputError(f'{file.path}: has four heads (ASPP); give --encoder-name vgg_aspp')
-    result = Converted(title, encoder_name, file.layers)
+    result = Converted(title, encoder_name, layers)
 
     for name in CONVOLUTIONS:
         preprocessing = layout.preprocessing if name == CONVOLUTIONS[0] else OURS
@@ -88,7 +88,7 @@ def convert(file, encoder_name=None, exact_bn=False):
         fc6, fc7 = _decimated(fc6, fc7, file.channels_first)
         result.put(f'fc6{head}', fc6)
         result.put(f'fc7{head}', fc7)
-        classifier = _classifier(file.layers, source)
+        classifier = _classifier(layers, source)
         if classifier:
             result.put(f'fc8{head}', result.take(classifier))
     return result

@@ -56,6 +56,11 @@ def get_arguments(description, defaults):
         'about 99 %% of pixels',
     )
     parser.add_argument(
+        '--averaged',
+        action='store_true',
+        help='the averages that a checkpoint holds beside its weights (ExponentialMovingAverage)',
+    )
+    parser.add_argument(
         '--crf',
         action='store_true',
         help='also the dense CRF, into SAVE_DIR/crf; crf_vocspsm.py has its parameters',
@@ -80,7 +85,7 @@ def predict_and_evaluate(networks, description, sibling, **defaults):
         raise InputError(f'--num-steps {args.num_steps}: at least one image is needed')
     samples = read_list(args.data_list, args.data_dir)[: args.num_steps]
     prefix = checkpoints.find(args.restore_from)
-    name, model = load_model(networks, prefix, f'; for others there is {sibling}')
+    name, model = load_model(networks, prefix, f'; for others there is {sibling}', args.averaged)
     network = networks[name]
     num_classes = model.output.shape[-1]
     print(f'Restored model parameters of {name} from {prefix}')

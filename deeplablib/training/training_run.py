@@ -17,6 +17,7 @@ from deeplablib.run.progress import progress
 from deeplablib.training import objective
 from deeplablib.training.batches import make_dataset, raise_unreadable, samples_of_step
 from deeplablib.weights import checkpoints
+from deeplablib.weights.variable_names import own_names
 
 CHECKPOINT = 'model.ckpt'
 PANEL_IMAGES = 2
@@ -187,16 +188,17 @@ def is_leader(cluster_resolver):
     return (cluster_resolver.task_type, cluster_resolver.task_id) == leader
 
 
-def restore_pretrained(variables, path, classifier, restore_last):
+def restore_pretrained(network, model, path, classifier, restore_last):
     """Load the initial weights of a run.
 
-    variables: dict from checkpoint name to variable, of the network. path: the checkpoint; what it
-    holds beyond the network is passed over. classifier: variables with this in their name are left
-    as they are, unless restore_last.
+    network: Network. model: made by it. path: the checkpoint; what it holds beyond the network is
+    passed over. classifier: variables with this in their name are left as they are, unless
+    restore_last.
     Raises InputError when a variable is missing or has another shape.
     """
+    variables = network.variables(model)
     wanted = {n: v for n, v in variables.items() if restore_last or classifier not in n}
-    values = checkpoints.read(path)
+    values = own_names(network, checkpoints.read(path), path)
     checkpoints.assign({n: v for n, v in values.items() if n in wanted}, wanted, path)
 
 

@@ -20,6 +20,9 @@ FOREIGN = ('.h5', '.hdf5', '.keras', '.npy', '.npz', '.pth', '.pt', '.safetensor
 # Ends the name of a folder that something is written in before it is whole.
 UNFINISHED = '.unfinished-'
 
+# Under this name tf.train.Checkpoint says what it holds.
+_OBJECT_GRAPH = '_CHECKPOINTABLE_OBJECT_GRAPH'
+
 PARTS = ('.index', '.data-00000-of-00001', '.meta')
 
 
@@ -49,7 +52,8 @@ def find(path):
 def read(path):
     """Read every variable of a checkpoint.
 
-    path: as for find. Returns a dict from variable name to NumPy array.
+    path: as for find. Returns a dict from variable name to NumPy array; the names that
+    tf.train.Checkpoint keeps of a Keras model are its paths, 'conv1/kernel'.
     Raises InputError when it is not a checkpoint or is damaged.
     """
     prefix = find(path)
@@ -60,7 +64,10 @@ def read(path):
     try:
         with _plain(prefix) as plain:
             reader = tf.train.load_checkpoint(plain)
-            return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+            keys = {name: name for name in reader.get_variable_to_shape_map()}
+            if _OBJECT_GRAPH in keys:
+                keys = _keys_of_objects(reader.get_tensor(_OBJECT_GRAPH))
+            return {name: reader.get_tensor(key) for name, key in keys.items()}
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
         reason = tensorflow_reason(error)
         raise InputError(f'{prefix}: not a readable checkpoint ({reason})') from None
@@ -79,7 +86,7 @@ def write(prefix, values):
         temporary = os.path.join(folder, prefix.name)
         try:
             tf.raw_ops.SaveV2(
-                prefix=temporary,
+                prefix=os.fsencode(temporary),
                 tensor_names=names,
                 shape_and_slices=[''] * len(names),
                 tensors=[tf.convert_to_tensor(values[name]) for name in names],
@@ -142,11 +149,25 @@ def assign(values, variables, source):
         variable.assign(values[name])
 
 
+def _keys_of_objects(graph):
+    """Under which key each variable of a tf.train.Checkpoint is, by its name; no optimiser's."""
+    # Here and not above: TensorFlow is to be imported by backend first.
+    from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
+
+    nodes = TrackableObjectGraph.FromString(graph).nodes
+    attributes = [attribute for node in nodes for attribute in node.attributes]
+    return {
+        a.full_name: a.checkpoint_key
+        for a in attributes
+        if a.full_name and 'optimizer' not in a.checkpoint_key.split('/')
+    }
+
+
 def _newest(folder):
     """The checkpoint that the folder's state names, if it is there, or else the youngest."""
     try:
         state = tf.train.get_checkpoint_state(str(folder))
-    except ValueError:  # damaged
+    except ValueError:  # damaged, or a folder whose name is not UTF-8
         state = None
     if state and os.path.isfile(f'{state.model_checkpoint_path}.index'):
         return state.model_checkpoint_path
@@ -159,10 +180,18 @@ def _newest(folder):
     raise InputError(f'{folder}: no checkpoint in this folder (no .index file, no single .ckpt)')
 
 
+def _is_utf_8(path):
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:  # stands for bytes that are none
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def _plain(prefix):
-    """A checkpoint under a name that TensorFlow does not take for a pattern."""
-    if glob.escape(prefix) == prefix:
+    """A checkpoint under a name that TensorFlow takes, and not for a pattern."""
+    if glob.escape(prefix) == prefix and _is_utf_8(prefix):
         yield prefix
         return
     with tempfile.TemporaryDirectory() as folder:

@@ -1,5 +1,6 @@
 """How weights that were made for another program are brought to these networks."""
 
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -66,25 +67,33 @@ class Converted:
 
 
 def recognise(path, layers, layouts):
-    """Find the layout that names the layers of a file.
+    """Find the layout that names the layers of a file, as they are or under a common prefix.
 
     path: the file, for messages. layers: as in WeightFile.
     layouts: title -> names of the layers that a file of that layout has.
-    Returns the title. Raises InputError when even the best layout lacks half of its layers.
+    Returns the title, and the layers without the prefix, such as the 'backbone.' of a model that
+    a network is a part of. Raises InputError when even the best layout lacks half of its layers.
     """
 
-    def fit(title):
-        found = sum(name in layers for name in layouts[title])
+    def without(prefix):
+        return {name.removeprefix(prefix): layer for name, layer in layers.items()}
+
+    def fit(choice):
+        title, prefix = choice
+        found = sum(f'{prefix}{name}' in layers for name in layouts[title])
         return 2 * found - len(layouts[title])
 
-    best = max(layouts, key=fit)
+    parts = [name.split('.') for name in layers]
+    prefixes = {''} | {''.join(f'{part}.' for part in p[:n]) for p in parts for n in (1, 2)}
+    best = max(itertools.product(layouts, sorted(prefixes, key=len)), key=fit)
     if fit(best) <= 0:
         some = ', '.join(list(layers)[:4])
         raise InputError(
             f'{path}: not the weights of any network known here ({", ".join(layouts)}); '
             + (f'its layers are {some}, ...' if some else 'it holds no layer')
         )
-    return best
+    title, prefix = best
+    return title, without(prefix)
 
 
 def adapt_input(layer, preprocessing):

@@ -4,23 +4,27 @@ from deeplablib.data.voc import IGNORE_LABEL
 from deeplablib.network.network_spec import dimensions
 from deeplablib.run.errors import InputError
 from deeplablib.weights import checkpoints
+from deeplablib.weights.variable_names import own_names, scope_in
 
 
-def load_model(networks, path, otherwise=''):
+def load_model(networks, path, otherwise='', averaged=False):
     """Build the network that a checkpoint belongs to, of the size it has, with its weights.
 
     networks: a NETWORKS table. path: as for checkpoints.find. otherwise: what to tell somebody
-    whose checkpoint is of none of them.
+    whose checkpoint is of none of them. averaged: as for variable_names.own_names.
     Returns (name of the network, Keras model). Raises InputError when the checkpoint cannot be
     read, belongs to none of the networks, does not fit, or has more than 255 classes.
     """
     values = checkpoints.read(path)
     name = _recognise(networks, values)
     if name is None:
+        some = ', '.join(sorted(values)[:4])
         raise InputError(
-            f'{path}: not a checkpoint of any of these networks: {", ".join(networks)}{otherwise}'
+            f'{path}: not a checkpoint of any of these networks: {", ".join(networks)}{otherwise}; '
+            f'its variables are {some}, ...'
         )
     network = networks[name]
+    values = own_names(network, values, path, averaged)
     sizes = dimensions(network, values)
     if sizes['num_classes'] > IGNORE_LABEL:
         raise InputError(
@@ -36,4 +40,5 @@ def _recognise(networks, values):
         for name, network in networks.items():
             if all(getattr(network, mark) in values for mark in marks):
                 return name
-    return None
+    scopes = (scope_in(network, values, whole=True) for network in networks.values())
+    return next((name for name, s in zip(networks, scopes, strict=True) if s is not None), None)

@@ -26,6 +26,9 @@ _NORM = {
     'running_var': 'variance',
 }
 
+# What training programs keep the weights under, the usual first.
+_USUAL = ('state_dict', 'model_state_dict', 'model', 'model_state', 'net', 'network', 'weights')
+
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 
@@ -84,24 +87,55 @@ _ALLOWED = {
 
 
 def read(path):
-    """Read a state dict, or a training checkpoint that holds one under 'state_dict' or 'model'.
+    """Read a state dict, or a training checkpoint that holds one, under whatever name.
 
     path: .pth or .pt, zip or older format. Returns a WeightFile, the 'module.' of DataParallel
     taken off the layer names.
-    Raises InputError when it is damaged, is no state dict (a whole pickled model), or its pickle
-    calls a function.
+    Raises InputError when it is damaged, holds no state dict (but a whole pickled model) or several
+    of which none is the usual one, or its pickle calls a function.
     """
     content = _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
-    for key in ('state_dict', 'model'):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict):
-        raise InputError(f'{path}: not a state dict; save model.state_dict()')
+    state, others = _state_dict(path, content)
     try:
-        tensors = {k: v.array() for k, v in content.items() if isinstance(v, _Tensor)}
-        return _weight_file(path, tensors)
+        return _weight_file(path, {k: tensor.array() for k, tensor in state.items()}, others)
     except (TypeError, ValueError, AttributeError) as error:
         raise InputError(f'{path}: damaged ({error})') from None
+
+
+def _state_dict(path, content):
+    """The tensors of what was pickled, a dict from name, and the keys of what was passed over."""
+    found = dict(_dicts_of_tensors(content))
+    if not found:
+        keys = f'; its keys are {_listed(content)}' if isinstance(content, dict) else ''
+        raise InputError(f'{path}: no state dict{keys}; save model.state_dict()')
+
+    def rank(keys):
+        usual = [_USUAL.index(key) for key in keys if key in _USUAL]
+        return len(usual) < len(keys), usual
+
+    first, *others = sorted(found, key=rank)
+    if others and rank(first)[0]:
+        names = ', '.join(map('.'.join, found))
+        raise InputError(f'{path}: several state dicts, {names}; save one of them alone')
+    return found[first], tuple('.'.join(keys) for keys in others)
+
+
+def _dicts_of_tensors(content, keys=()):
+    """Find the dictionaries that hold tensors: pairs of their keys, a tuple, and their tensors."""
+    if not isinstance(content, dict):
+        return
+    tensors = {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, _Tensor)}
+    if tensors:
+        yield keys, tensors
+        return
+    for key, value in content.items():
+        if isinstance(key, str):
+            yield from _dicts_of_tensors(value, (*keys, key))
+
+
+def _listed(content):
+    keys = list(map(str, content))
+    return ', '.join(keys[:8]) + (', ...' if keys[8:] else '')
 
 
 def read_safetensors(path):
@@ -162,7 +196,7 @@ def _remember(storages):
     return persistent_load
 
 
-def _weight_file(path, tensors):
+def _weight_file(path, tensors, others=()):
     norms = {name.rpartition('.')[0] for name in tensors if name.endswith('.running_mean')}
 
     def split(name):
@@ -171,4 +205,4 @@ def _weight_file(path, tensors):
         return (layer.removeprefix('module.'), parameters[kind]) if kind in parameters else None
 
     tensors = {name: height_width_in_out(np.asarray(value)) for name, value in tensors.items()}
-    return WeightFile(str(path), 'PyTorch', from_variables(tensors, split), EPSILON, True)
+    return WeightFile(str(path), 'PyTorch', from_variables(tensors, split), EPSILON, True, others)

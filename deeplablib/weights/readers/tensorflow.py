@@ -8,6 +8,7 @@ from deeplablib.weights.readers.weight_file import WeightFile, from_variables
 
 _PARAMETERS = {
     'weights': 'weights',
+    'kernel': 'weights',  # in a tf.train.Checkpoint of a Keras model
     'biases': 'biases',
     'bias': 'biases',
     'gamma': 'scale',
