@@ -11,7 +11,7 @@ from deeplablib.data.image_lists import read_list
 from deeplablib.prediction.metrics import evaluate, iou_summary, iou_table
 from deeplablib.run import errors
 from deeplablib.run.errors import InputError
-from deeplablib.run.files import make_output_folder, replacing
+from deeplablib.run.files import list_files, make_output_folder, replacing
 
 
 def get_arguments():
@@ -37,7 +37,7 @@ def main():
     if args.list:
         names = [sample.name for sample in read_list(args.list, args.gt)]
     else:
-        names = sorted(path.stem for path in args.pred.glob('*.png'))
+        names = [path.stem for path in list_files(args.pred, '.png')]
     if not names:
         raise InputError(f'{args.pred}: no predictions (*.png) in this folder')
     if args.json and args.json.is_dir():

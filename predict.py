@@ -10,12 +10,13 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 import deeplab_resnet
 import deeplab_vgg
+from deeplablib.data.image_headers import exif_turn
 from deeplablib.data.image_lists import IMAGE_ENDINGS, Sample
-from deeplablib.data.images import read_image, write_image, write_mask
+from deeplablib.data.images import read_image, to_rgb, write_image, write_mask
 from deeplablib.data.sample_check import check_outputs, check_samples
 from deeplablib.data.voc import NUM_CLASSES, class_name, colour_map
 from deeplablib.network.convolution import require_precision
@@ -23,7 +24,7 @@ from deeplablib.prediction.multi_scale import make_predictor
 from deeplablib.prediction.predict_list import predict_samples
 from deeplablib.run import errors
 from deeplablib.run.errors import InputError
-from deeplablib.run.files import make_output_folder
+from deeplablib.run.files import list_files, make_output_folder
 from deeplablib.weights import checkpoints
 from deeplablib.weights.load_model import load_model
 
@@ -62,10 +63,9 @@ def find_images(patterns):
         if path.is_file():
             found = [path]
         else:
-            found = (
-                path.iterdir() if path.is_dir() else map(Path, glob.glob(pattern, recursive=True))
-            )
-            found = sorted(p for p in found if p.name.lower().endswith(IMAGE_ENDINGS))
+            # Neither gives hidden files.
+            named = list_files(path) if path.is_dir() else glob.glob(pattern, recursive=True)
+            found = sorted(p for p in map(Path, named) if p.name.lower().endswith(IMAGE_ENDINGS))
         if not found:
             raise InputError(f'{pattern}: no image of this name')
         samples += [Sample(file, None, str(file)) for file in found]
@@ -79,9 +79,9 @@ def upright(sample, folder):
     given when nothing is to be turned.
     """
     with Image.open(sample.image) as image:
-        if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+        if exif_turn(image) is None:
             return sample
-        turned = ImageOps.exif_transpose(image).convert('RGB')
+        turned = to_rgb(ImageOps.exif_transpose(image))
     turned.save(folder / f'{sample.name}.png')
     return Sample(folder / f'{sample.name}.png', None, sample.origin)
 

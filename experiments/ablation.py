@@ -23,7 +23,7 @@ import numpy as np
 from deeplablib.data.image_lists import read_list
 from deeplablib.run import errors
 from deeplablib.run.errors import InputError
-from deeplablib.run.files import make_output_folder, replacing
+from deeplablib.run.files import list_files, make_output_folder, replacing
 from deeplablib.run.stage_runner import Stage, run_stages
 from experiments import toy_settings
 from experiments.evidence import rank_correlation, true_confusions, true_quality
@@ -95,7 +95,7 @@ def _choice(arm, k, data, settings, before, folder):
 
 def write_scores(arm, masks, truth, table):
     """Write a table in place of the scores: by chance ('random') or the truth ('oracle')."""
-    names = sorted(path.stem for path in masks.glob('*.png'))
+    names = [path.stem for path in list_files(masks, '.png')]
     if arm == 'random':
         random = np.random.default_rng([*table.stem.encode()])  # another choice in each round
         values = random.permutation(len(names)) / len(names)

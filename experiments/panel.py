@@ -1,8 +1,8 @@
 """A picture of what the rounds did: for some images, the annotations side by side."""
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from deeplablib.data.images import read_image, read_indices
 from deeplablib.data.voc import colour_map
 from deeplablib.run.files import replacing
 
@@ -16,7 +16,7 @@ def save_panel(path, images, columns):
     path: where it goes. images: list of image paths, all of one size. columns: dict from title to
     the folder of label maps, NAME.png; where a map is missing the place stays white.
     """
-    first = np.array(Image.open(images[0]).convert('RGB'))
+    first = read_image(images[0])
     height, width = first.shape[:2]
     picture = Image.new('RGB', (width * (1 + len(columns)), HEADER + height * len(images)), 'white')
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(11)
@@ -24,11 +24,11 @@ def save_panel(path, images, columns):
         draw.text((width * column + 3, 2), title, 'black', font)
     for row, image in enumerate(images):
         top = HEADER + height * row
-        picture.paste(Image.open(image).convert('RGB'), (0, top))
+        picture.paste(Image.fromarray(read_image(image)), (0, top))
         for column, folder in enumerate(columns.values(), 1):
             mask = folder / f'{image.stem}.png'
             if mask.is_file():
-                labels = np.array(Image.open(mask))
+                labels, _ = read_indices(mask)
                 picture.paste(Image.fromarray(_COLOURS[labels]), (width * column, top))
     with replacing(path) as temporary:
         picture.save(temporary, format='PNG')

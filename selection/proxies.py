@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from deeplablib.data.image_headers import image_size
 from deeplablib.data.image_lists import check_files_of
-from deeplablib.data.images import image_size, read_grey, write_mask
+from deeplablib.data.images import read_grey, write_mask
 from deeplablib.data.voc import IGNORE_LABEL
 from deeplablib.run import errors, parallel
 from deeplablib.run.files import locked, make_output_folder

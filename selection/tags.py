@@ -15,6 +15,7 @@ from deeplablib.data.tags import tags_of_annotation, write_tags
 from deeplablib.data.voc import NUM_CLASSES
 from deeplablib.run import errors, parallel
 from deeplablib.run.errors import InputError
+from deeplablib.run.files import list_files
 
 
 def tags_of_mask(mask):
@@ -22,19 +23,19 @@ def tags_of_mask(mask):
     return tuple(int(i) for i in np.unique(mask) if 0 < i < NUM_CLASSES)
 
 
-def make_tags(folder, pattern, names=None, jobs=-1):
+def make_tags(folder, ending, names=None, jobs=-1):
     """Read the tags of a folder.
 
-    folder: of annotations or masks. pattern: '*.xml' or '*.png'. names: images, or None for all.
+    folder: of annotations or masks. ending: '.xml' or '.png'. names: images, or None for all.
     Returns a dict from image name to a tuple of class ids.
     Raises InputError for a missing folder or file.
     """
     folder = Path(folder)
     if names is None:
-        names = sorted(path.stem for path in folder.glob(pattern))
+        names = [path.stem for path in list_files(folder, ending)]
     if not names:
-        raise InputError(f'{folder}: no files {pattern} in this folder')
-    paths = [folder / pattern.replace('*', name) for name in names]
+        raise InputError(f'{folder}: no files *{ending} in this folder')
+    paths = [folder / f'{name}{ending}' for name in names]
     errors.raise_all([f'no file {path}' for path in paths if not path.is_file()])
     return dict(zip(names, parallel.for_each(_tags, paths, 'reading tags', jobs), strict=True))
 
@@ -67,9 +68,9 @@ def main():
     args = get_arguments()
     names = args.data_list and [sample.name for sample in read_list(args.data_list, '.')]
     if args.annotations:
-        tags = make_tags(args.annotations, '*.xml', names, args.jobs)
+        tags = make_tags(args.annotations, '.xml', names, args.jobs)
     else:
-        tags = make_tags(args.masks, '*.png', names, args.jobs)
+        tags = make_tags(args.masks, '.png', names, args.jobs)
     write_tags(args.out, tags)
     print(f'The tags of {len(tags)} images have been saved to {args.out}')
 

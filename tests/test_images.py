@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deeplablib.data.image_headers import image_size
 from deeplablib.data.images import (
-    image_size,
     read_grey,
     read_image,
     read_mask,

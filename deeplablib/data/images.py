@@ -1,6 +1,6 @@
 """Reading images and masks, and writing predictions, in the formats that the lists name."""
 
-import os
+import warnings
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -15,43 +15,38 @@ IMG_MEAN = (104.00698793, 116.66876762, 122.67891434)
 # What Pillow raises for a file that is no image, is damaged, or is too large.
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
+# Of a PNG: the byte that says how many bits a sample has; the next one says what samples are.
+BIT_DEPTH = 24
+GREY = 0
+
 _PALETTE = colour_map().tobytes()
-_ENDS = {'JPEG': b'\xff\xd9', 'MPO': b'\xff\xd9', 'PNG': b'IEND'}  # MPO: JPEGs in one file
-_TAIL = 4096  # where the end must be; some cameras pad a JPEG behind it
 
-
-def image_size(path):
-    """The (height, width) of an image that looks whole; only its header and its end are read.
-
-    path: a JPEG or PNG. Raises InputError when it is neither, cannot be read or is cut off.
-    """
-    try:
-        with Image.open(path) as image:
-            kind, (width, height) = image.format, image.size
-        if kind not in _ENDS:
-            raise InputError(f'cannot read the image {path} ({kind}, expected JPEG or PNG)')
-        with open(path, 'rb') as file:
-            file.seek(-min(_TAIL, os.path.getsize(path)), os.SEEK_END)
-            if _ENDS[kind] not in file.read():
-                raise InputError(f'cannot read the image {path} (it is cut off)')
-    except UNREADABLE as error:
-        reason = unreadable_reason(error)
-        raise InputError(f'cannot read the image {path} ({reason})') from None
-    return height, width
+# Pillow warns of transparency, odd EXIF and large images: nothing that a user has to mend.
+warnings.filterwarnings('ignore', module='PIL')
 
 
 def read_image(path):
     """Read an image where TensorFlow is not at hand.
 
     A JPEG differs by a level or two from that of network_input.decode_image.
-    path: a JPEG or PNG; grey is repeated, alpha left out.
+    path: a JPEG or PNG; grey is repeated, alpha left out, 16 bits cut to the upper 8.
     Returns a uint8 array [height, width, 3], RGB. Raises InputError when it cannot be read.
     """
     try:
         with Image.open(path) as image:
-            return np.array(image.convert('RGB'))
+            return np.array(to_rgb(image))
     except UNREADABLE as error:
         raise InputError(f'{path}: cannot read the image ({unreadable_reason(error)})') from None
+
+
+def to_rgb(image):
+    """Convert an image as TensorFlow's decoders do.
+
+    image: PIL.Image of any mode. Returns a PIL.Image of mode RGB.
+    """
+    if image.mode.startswith('I;16'):  # Pillow would make white of all but the darkest
+        image = Image.fromarray((np.array(image) >> 8).astype(np.uint8))
+    return image.convert('RGB')
 
 
 def read_grey(path, size):
@@ -74,36 +69,87 @@ def read_grey(path, size):
 
 
 def read_mask(path, num_classes=NUM_CLASSES, size=None, ignore_label=IGNORE_LABEL):
-    """Read a label map by its indices, whether the PNG is grey or has a palette.
+    """Read a label map by its indices, and check them.
 
-    path: an 8-bit PNG with values 0 .. num_classes - 1 and ignore_label.
+    path: as for read_indices, with values 0 .. num_classes - 1 and ignore_label.
     size: expected (height, width), or None for any.
     ignore_label: value of pixels that belong to no class; None when there must be none.
-    Returns a uint8 array [height, width].
-    Raises InputError when the file cannot be read, is no label map, has another size, or holds
-    another value; the message names the file and the value.
+    Returns a uint8 array [height, width] of classes, and 255 where there is none.
+    Raises InputError when the file cannot be read, is no label map, has another size, holds
+    another value, or shows other classes by its palette; the message names the file and the value.
     """
-    try:
-        with Image.open(path) as image:
-            if image.mode not in ('L', 'P') or image.format != 'PNG':
-                raise InputError(
-                    f'{path}: a mask must be an 8-bit grey or palette PNG, this is {image.mode} '
-                    f'{image.format}'
-                )
-            mask = np.array(image)
-    except UNREADABLE as error:
-        raise InputError(f'{path}: cannot read the mask ({unreadable_reason(error)})') from None
-    if size is not None and mask.shape != tuple(size):
+    mask, palette = read_indices(path)
+    if size is not None:
+        check_size(path, mask, size)
+    values = np.flatnonzero(np.bincount(mask.reshape(-1), minlength=256))
+    wrong = [value for value in values if value >= num_classes and value != ignore_label]
+    if wrong:
+        legal = f'0 to {num_classes - 1}'
+        legal += f' or {ignore_label}' if ignore_label is not None else ''
+        raise InputError(f'{path}: value {wrong[0]} is no class (legal: {legal})')
+    shown = reordered(values, palette, num_classes)
+    if shown:
+        index, label = next(pair for pair in shown.items() if pair[0] != pair[1])
+        raise InputError(
+            f'{path}: its palette has the VOC colours in another order: index {index} is shown in '
+            f'the colour of class {label}; save it as a grey PNG of class ids'
+        )
+    if ignore_label is not None:
+        mask[mask == ignore_label] = IGNORE_LABEL
+    return mask
+
+
+def check_size(path, mask, size):
+    """Raise InputError when a mask, read from path, has not the (height, width) it should have."""
+    if mask.shape != tuple(size):
         raise InputError(
             f'{path}: the mask is {size_text(mask.shape)}, its image or prediction is '
             f'{size_text(size)}'
         )
-    values = np.flatnonzero(np.bincount(mask.reshape(-1), minlength=256))
-    wrong = [value for value in values if value >= num_classes and value != ignore_label]
-    if wrong:
-        legal = f'0 to {num_classes - 1}' + (f' or {ignore_label}' if ignore_label else '')
-        raise InputError(f'{path}: value {wrong[0]} is no class (legal: {legal})')
-    return mask
+
+
+def read_indices(path):
+    """Read a label map by its indices, whatever its bit depth, grey or with a palette.
+
+    path: a PNG of up to 8 bits. Returns a uint8 array [height, width] and the palette, uint8
+    [colours, 3], or None. Raises InputError when it cannot be read or is another kind of picture.
+    """
+    try:
+        with open(path, 'rb') as file, Image.open(file) as image:
+            if image.mode not in ('1', 'L', 'P') or image.format != 'PNG':
+                raise InputError(
+                    f'{path}: a mask must be an 8-bit grey or palette PNG, this is {image.mode} '
+                    f'{image.format}'
+                )
+            file.seek(BIT_DEPTH)
+            bits = file.read(1)[0]
+            indices = np.array(image, np.uint8)
+            palette = image.getpalette()
+    except UNREADABLE as error:
+        raise InputError(f'{path}: cannot read the mask ({unreadable_reason(error)})') from None
+    if palette is not None:
+        return indices, np.array(palette, np.uint8).reshape(-1, 3)
+    # Pillow stretches 2 and 4 bits of grey over 0 to 255.
+    return (indices // (255 // (2**bits - 1)) if bits in (2, 4) else indices), None
+
+
+def reordered(values, palette, num_classes=NUM_CLASSES):
+    """Find out whether a palette has the VOC colours, but not each at its own index.
+
+    Programs that reduce the colours of a picture number them anew: such a mask looks right and is
+    wrong. Nothing is said of a palette with any other colour among those that are used.
+
+    values: the indices that occur. palette: uint8 [colours, 3], or None. num_classes: only the
+    colours of so many classes, and of ignored pixels, count.
+    Returns a dict from each index to the class whose colour it has; empty when nothing is wrong.
+    """
+    if palette is None or max(values) >= len(palette):
+        return {}
+    voc = colour_map()
+    classes = {tuple(voc[label]): int(label) for label in (*range(num_classes), IGNORE_LABEL)}
+    shown = {int(value): classes.get(tuple(palette[value])) for value in values}
+    distinct = None not in shown.values() and len(set(shown.values())) == len(shown)
+    return shown if distinct and any(i != label for i, label in shown.items()) else {}
 
 
 def write_mask(path, labels):
@@ -135,4 +181,6 @@ def unreadable_reason(error):
     """What to tell a user of one of UNREADABLE."""
     if isinstance(error, UnidentifiedImageError):
         return 'not a JPEG or PNG'
+    if isinstance(error, Image.DecompressionBombError):
+        return f'{str(error).split()[2].strip("(")} pixels; at most {2 * Image.MAX_IMAGE_PIXELS}'
     return getattr(error, 'strerror', None) or str(error)

@@ -23,7 +23,7 @@ from deeplablib.data.tags import tags_of_annotation, write_tags
 from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES, colour_map
 from deeplablib.run import errors
 from deeplablib.run.errors import InputError, raise_all
-from deeplablib.run.files import make_output_folder
+from deeplablib.run.files import list_files, make_output_folder
 from deeplablib.run.progress import progress
 
 COUNTS = {'train': 10582, 'val': 1449, 'test': 1456}
@@ -41,7 +41,7 @@ MASK_FOLDERS = ('SegmentationClassAug', 'SegmentationClass')
 def find_voc(root):
     """Find the folder of VOC2012 in what a user calls it.
 
-    root: the folder itself, VOCdevkit, or the folder that holds VOCdevkit.
+    root: the folder itself, VOCdevkit, or a folder that holds either, up to three levels down.
     Returns its path. Raises InputError when it is not there, or VOC2007 or an archive is.
     """
     root = Path(root)
@@ -50,35 +50,47 @@ def find_voc(root):
     if not root.is_dir():
         raise InputError(f'{root}: no such folder')
     folders = [root / name for name in ('.', 'VOC2012', 'VOCdevkit', 'VOCdevkit/VOC2012')]
-    for folder in folders:
+    deeper = (sorted(root.glob(f'{"*/" * depth}JPEGImages')) for depth in (1, 2, 3))
+    deeper = [images.parent for images in itertools.chain(*deeper)]
+    for folder in [*folders, *(folder for folder in deeper if not _is_2007(folder))]:
         if (folder / 'JPEGImages').is_dir() and (folder / 'ImageSets').is_dir():
             if _is_2007(folder):
                 raise InputError(f'{folder}: this is VOC2007; SPSM uses VOC2012')
             return folder
-    if any((root / name).is_dir() for name in ('VOC2007', 'VOCdevkit/VOC2007')):
+    if any(_is_2007(folder) for folder in deeper):
         raise InputError(f'{root}: only VOC2007 is here; SPSM uses VOC2012')
     archive = _archive(folders, '*')
     if archive:
         raise InputError(f'{root}: not unpacked yet; unpack {archive}')
-    raise InputError(f'{root}: no VOC2012 here (JPEGImages and ImageSets); get {SOURCES["images"]}')
+    raise InputError(
+        f'{root}: no VOC2012 here, or in folders of it (JPEGImages and ImageSets); '
+        f'get {SOURCES["images"]}'
+    )
 
 
 def find_masks(voc, masks=None):
     """Find the folders of the masks: the augmented ones, or else VOC's own.
 
     voc: from find_voc. masks: where the user says they are, or None.
+    Folders in theirs are searched too: an archive may unpack to SegmentationClassAug twice over.
     Returns a dict from 'train', 'val' to a folder. It is the same one, unless it lacks masks of val
     that VOC's own folder has. Where there are no masks, it is the folder that should have them.
     """
     roots = [Path(masks)] if masks else [voc, voc.parent, voc.parent.parent]
     folders = [root / name for name in MASK_FOLDERS for root in roots]
     given = [Path(masks)] if masks else []
-    found = (folder for folder in [*given, *folders] if any(folder.glob('*.png')))
+    found = filter(None, map(_with_masks, [*given, *folders]))
     train = next(found, folders[0])
     val = _official(voc, 'val')
-    own = voc / 'SegmentationClass'
+    own = _with_masks(voc / 'SegmentationClass') or voc / 'SegmentationClass'
     lacking = {folder: _count_absent(folder, val, '.png') for folder in (train, own)}
     return {'train': train, 'val': min(lacking, key=lacking.get)}
+
+
+def _with_masks(folder):
+    """The folder, or the first in it, that holds PNGs; None when none does."""
+    inner = sorted(path for path in folder.rglob('*') if path.is_dir())
+    return next((path for path in [folder, *inner] if list_files(path, '.png')), None)
 
 
 def find_names(voc, masks):
@@ -88,7 +100,7 @@ def find_names(voc, masks):
     val and test are VOC's own, train is what has a mask beyond val.
     """
     official = {split: _official(voc, split) for split in ('val', 'test')}
-    masked = {path.stem for path in masks.glob('*.png')}
+    masked = {path.stem for path in list_files(masks, '.png')}
     return {'train': sorted(masked.difference(official['val'])), **official}
 
 
@@ -183,6 +195,12 @@ def take_stock(voc, masks, names, out):
             needs_masks = split == 'train' and (names['val'] or len(of_split) < expected)
             source = 'masks' if needs_masks else voc_part
             faults[split].append(f'expected {expected}; {_remedy(source, near)}')
+        if split == 'train' and not of_split:
+            places = ', '.join(map(str, dict.fromkeys(near)))
+            faults[split].append(
+                f'no masks in {" or ".join(MASK_FOLDERS)}, or folders of these, in {places} '
+                '(--masks names another place)'
+            )
         absent = _count_absent(voc / 'JPEGImages', of_split, '.jpg')
         if absent:
             faults[split].append(f'{absent} are not in JPEGImages; {_remedy(voc_part, near)}')
@@ -192,11 +210,13 @@ def take_stock(voc, masks, names, out):
         faults['val'].append(f'{absent} have no mask in {folders}; {_remedy("masks", near)}')
     absent = _count_absent(voc / 'Annotations', names['train'], '.xml')
     counts['tags'], faults['tags'] = f'tags of {len(names["train"]) - absent} images', []
-    if absent or not any((voc / 'Annotations').glob('*.xml')):
+    if absent or not list_files(voc / 'Annotations', '.xml'):
         faults['tags'].append(
             f'{absent or "all"} are not in Annotations, and the selection needs them; '
             + _remedy('images', near)
         )
+    elif not names['train']:
+        faults['tags'].append('train.txt names no image yet')
 
     lines = [f'images and annotations: {voc}']
     lines += [f'masks of {split}.txt: {folder}' for split, folder in masks.items()] + ['']

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import joblib
+import numpy as np
 
-from deeplablib.data.images import image_size, read_mask
+from deeplablib.data.image_headers import read_header
+from deeplablib.data.images import read_mask
 from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
 from deeplablib.run.errors import InputError, raise_all
 from deeplablib.run.progress import progress
@@ -16,6 +18,9 @@ def check_samples(
     """Check that each sample's files are there, can be read and fit each other, on all cores.
 
     Images are read as far as their headers, and must have an end; masks are read whole.
+    Prints a note where EXIF turns images that have no mask, and where the labelled pixels of a
+    training list are all of one class.
+
     samples: list of Sample. data_dir: the folder they are in, named when it is missing itself.
     num_classes, ignore_label: masks hold 0 .. num_classes - 1 and ignore_label. need_masks: for
     training, where every sample needs a mask and some pixel of the list must be labelled.
@@ -29,10 +34,19 @@ def check_samples(
     checks = parallel(
         joblib.delayed(_check_contents)(s, num_classes, ignore_label) for s in samples
     )
-    faults, labelled = zip(*progress(checks, len(samples), 'checking', 'sample'), strict=True)
-    raise_all([fault for fault in faults if fault])
-    if need_masks and not any(labelled):
-        raise InputError(f'{samples[0].origin} and on: no mask has a labelled pixel')
+    faults, turned, pixels = [], [], np.zeros(256, np.int64)
+    for fault, turn, counts in progress(checks, len(samples), 'checking', 'sample'):
+        faults += fault
+        turned += turn
+        pixels += counts
+    raise_all(faults)
+    if turned:
+        print(
+            f'note: EXIF would turn {len(turned)} images, such as {turned[0]}; they are taken as '
+            'they are stored'
+        )
+    if need_masks:
+        _check_classes(samples, pixels, ignore_label)
 
 
 def check_outputs(samples, folder, endings=('.png',)):
@@ -76,12 +90,36 @@ def _check_files(samples, need_masks):
 
 
 def _check_contents(sample, num_classes, ignore_label):
-    """Return the fault of one sample, or None, and whether its mask has a labelled pixel."""
+    """Check one sample.
+
+    Returns a list of its fault, one of what EXIF says where that is only to be noted (either may be
+    empty), and the pixels of its mask by value, int64 [256] or 0.
+    """
     try:
-        size = image_size(sample.image)
+        size, turn = read_header(sample.image)
         if sample.mask is None:
-            return None, False
+            return [], [f'{sample.image} ({turn})'] if turn else [], 0
+        if turn:
+            raise InputError(
+                f'{sample.image} is stored {turn}, by its EXIF, which is ignored here; its mask '
+                f'{sample.mask} may be drawn upright. Turn the image (mogrify -auto-orient), or, '
+                'if the mask is as the image is stored, remove the tag (exiftool -Orientation=)'
+            )
         mask = read_mask(sample.mask, num_classes, size, ignore_label)
-        return None, bool((mask != ignore_label).any())
+        return [], [], np.bincount(mask.reshape(-1), minlength=256)
     except InputError as error:
-        return f'{sample.origin}: {error}', False
+        return [f'{sample.origin}: {error}'], [], 0
+
+
+def _check_classes(samples, pixels, ignore_label):
+    """Say so when masks of a training list, by their pixels of each value, can teach nothing."""
+    labelled = np.flatnonzero(pixels[:IGNORE_LABEL])
+    if not len(labelled):
+        raise InputError(f'{samples[0].origin} and on: no mask has a labelled pixel')
+    if len(labelled) == 1:
+        ignored = 100 * pixels[IGNORE_LABEL] / pixels.sum()
+        print(
+            f'note: the labelled pixels of all masks have one class only, {labelled[0]}, so there '
+            f'is nothing to learn; {ignored:.0f} % of the pixels are {ignore_label}, which belongs '
+            'to no class (--ignore_label)'
+        )

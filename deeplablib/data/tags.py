@@ -7,7 +7,7 @@ import numpy as np
 
 from deeplablib.data.voc import CLASSES, NUM_CLASSES
 from deeplablib.run.errors import InputError, raise_all
-from deeplablib.run.files import make_output_folder, replacing
+from deeplablib.run.files import list_files, make_output_folder, replacing
 
 
 def read_tags(path, num_classes=NUM_CLASSES):
@@ -28,7 +28,7 @@ def read_tags(path, num_classes=NUM_CLASSES):
 
     try:
         if path.is_dir():
-            files = sorted(path.glob('*.txt'))
+            files = list_files(path, '.txt')
             tags = {file.stem: ids(file.read_text('utf-8-sig').split(), file) for file in files}
         else:
             lines = [line.split() for line in path.read_text('utf-8-sig').splitlines()]

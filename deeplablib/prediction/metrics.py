@@ -65,7 +65,10 @@ def pixel_accuracy(confusion):
 
 
 def iou_table(confusion):
-    """The IoU of each class in percent, their mean and the pixel accuracy, as lines of text."""
+    """The IoU of each class in percent, their mean and the pixel accuracy, as lines of text.
+
+    A last line says so when the truth has one class only: nothing can be read off the numbers.
+    """
     rows = [
         (class_name(i, len(confusion)), 'absent' if np.isnan(iou) else f'{100 * iou:.2f}')
         for i, iou in enumerate(iou_per_class(confusion))
@@ -74,7 +77,12 @@ def iou_table(confusion):
         ('mean IoU', f'{100 * mean_iou(confusion):.2f}'),
         ('pixel accuracy', f'{100 * pixel_accuracy(confusion):.2f}'),
     ]
-    return '\n'.join(f'{name:<16}{value:>8}' for name, value in rows)
+    lines = [f'{name:<16}{value:>8}' for name, value in rows]
+    occurring = np.flatnonzero(confusion.sum(1))
+    if len(occurring) == 1:
+        name = class_name(occurring[0], len(confusion))
+        lines.append(f'note: the labelled pixels of all masks have one class only, {name}')
+    return '\n'.join(lines)
 
 
 def iou_summary(confusion):

@@ -42,6 +42,15 @@ def replacing(path):
             temporary.unlink(missing_ok=True)
 
 
+def list_files(folder, ending=''):
+    """The files of a folder whose names end so.
+
+    Hidden ones are left out: macOS puts a ._NAME beside each file on foreign disks.
+    folder: path; one that is not there has no files. ending: str. Returns a sorted list of Path.
+    """
+    return sorted(path for path in Path(folder).glob(f'[!.]*{ending}') if path.is_file())
+
+
 def make_output_folder(path):
     """Create a folder for results, and say at once when it cannot be written.
 

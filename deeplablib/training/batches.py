@@ -5,19 +5,20 @@ position counts the samples of the whole run before it: step 7 of batches of 10 
 resumed run starts at a later position, without replaying what came before.
 """
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
 
-from deeplablib.data.images import IMG_MEAN, read_mask
+from deeplablib.data.images import BIT_DEPTH, GREY, IMG_MEAN, check_size, read_indices
 from deeplablib.data.network_input import decode_image, preprocess
 from deeplablib.data.voc import IGNORE_LABEL
 from deeplablib.run.backend import tf
 from deeplablib.run.errors import InputError, tensorflow_reason
 from deeplablib.training.augment import augment, draw
 
-# Of a PNG: byte 25 is the colour type, and 3 says that the pixels are indices into a palette.
-_COLOUR_TYPE, _PALETTE = 25, 3
+# Of a PNG: 8 bits of grey, which TensorFlow gives as they are.
+_PLAIN = bytes([8, GREY])
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class Batches:
     size: (height, width) of the crops. batch_size: samples of one gradient, over all replicas.
     grad_update_every: gradients of one step. random_seed: what everything is drawn from.
     shuffle: each epoch in an order of its own, otherwise that of the list. random_scale,
-    random_mirror: whether to. ignore_label: what crops are padded with. img_mean: mean colour,
-    blue, green, red.
+    random_mirror: whether to. ignore_label: of masks, what belongs to no class. img_mean: mean
+    colour, blue, green, red.
     """
 
     size: tuple
@@ -85,19 +86,19 @@ def make_dataset(samples, batches, steps, replicas=1, local_replicas=slice(None)
     positions = positions.reshape(-1, batches.grad_update_every, replicas, share)
     positions = positions.transpose(0, 2, 1, 3)[:, local_replicas].reshape(-1)
     order = sample_order(positions, len(samples), batches.random_seed, batches.shuffle)
-    images = tf.constant([str(sample.image) for sample in samples])
-    masks = tf.constant([str(sample.mask) for sample in samples])
+    images = tf.constant([os.fsencode(sample.image) for sample in samples])
+    masks = tf.constant([os.fsencode(sample.mask) for sample in samples])
 
     def load(position, index):
         image = preprocess(decode_image(images[index]), batches.img_mean)
         return augment(
             image,
-            decode_mask(masks[index]),
+            decode_mask(masks[index], batches.ignore_label),
             draw(batches.random_seed, position),
             batches.size,
             batches.random_scale,
             batches.random_mirror,
-            batches.ignore_label,
+            IGNORE_LABEL,
         )
 
     dataset = tf.data.Dataset.from_tensor_slices((positions, order))
@@ -107,19 +108,20 @@ def make_dataset(samples, batches, steps, replicas=1, local_replicas=slice(None)
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
-def decode_mask(path):
+def decode_mask(path, ignore_label=IGNORE_LABEL):
     """Read a label map by its indices, grey or palette.
 
-    path: string tensor, an 8-bit PNG. Returns uint8 [height, width].
+    path: string tensor, a PNG. ignore_label: its value where there is no class.
+    Returns uint8 [height, width], 255 where there is no class.
     """
     contents = tf.io.read_file(path)
-    colour_type = tf.io.decode_raw(tf.strings.substr(contents, _COLOUR_TYPE, 1), tf.uint8)
     labels = tf.cond(
-        tf.reduce_any(colour_type == _PALETTE),
-        # TensorFlow gives a palette's colours, not its indices.
-        lambda: tf.numpy_function(_read_palette_mask, [path], tf.uint8, stateful=False),
+        tf.strings.substr(contents, BIT_DEPTH, len(_PLAIN)) == _PLAIN,
         lambda: tf.io.decode_png(contents, channels=1)[..., 0],
+        # TensorFlow gives a palette's colours, and stretches fewer bits over 0 to 255.
+        lambda: tf.numpy_function(_read_indices, [path], tf.uint8, stateful=False),
     )
+    labels = tf.where(labels == ignore_label, tf.constant(IGNORE_LABEL, tf.uint8), labels)
     return tf.ensure_shape(labels, [None, None])
 
 
@@ -131,14 +133,14 @@ def raise_unreadable(samples):
     """
     for sample in samples:
         try:
-            size = decode_image(str(sample.image)).shape[:2]
+            size = decode_image(os.fsencode(sample.image)).shape[:2]
         except tf.errors.OpError as error:
             reason = tensorflow_reason(error)
             raise InputError(
                 f'{sample.origin}: {sample.image}: cannot read the image ({reason})'
             ) from None
-        read_mask(sample.mask, num_classes=IGNORE_LABEL, size=size)
+        check_size(sample.mask, read_indices(sample.mask)[0], size)
 
 
-def _read_palette_mask(path):
-    return read_mask(path.decode(), num_classes=IGNORE_LABEL)
+def _read_indices(path):
+    return read_indices(os.fsdecode(path))[0]
