@@ -4,7 +4,7 @@ import os
 import numpy as np
 import pytest
 
-from deeplablib.run.backend import tf
+from deeplablib.run.backend import keras, tf
 from deeplablib.run.errors import InputError
 from deeplablib.weights import checkpoints
 from deeplablib.weights.load_model import load_model
@@ -180,8 +180,55 @@ def test_a_variable_that_tells_the_size_of_a_network_may_have_any_shape(tmp_path
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     checkpoints.write(tmp_path / 'm', narrow_values('vgg'))
     resnets = {name: golden.NETWORKS[name] for name in ('deeplab', 'res101')}
-    with pytest.raises(InputError, match='any of these networks: deeplab, res101$'):
+    message = 'any of these networks: deeplab, res101; its variables are conv1_1_bias, '
+    with pytest.raises(InputError, match=message):
         load_model(resnets, tmp_path / 'm')
+
+
+@pytest.mark.parametrize('encoder_name', ['deeplab', 'res50', 'vgg'])
+@pytest.mark.parametrize('form', ['scope', 'Keras objects', 'averages only'])
+def test_a_checkpoint_with_foreign_names_is_read(tmp_path, capsys, encoder_name, form):
+    values = narrow_values(encoder_name)
+    if form == 'Keras objects':
+        network = golden.NETWORKS[encoder_name]
+        model = network.build(width=NARROW)
+        for name, variable in network.variables(model).items():
+            variable.assign(values[name])
+        optimizer = keras.optimizers.SGD(momentum=0.9)
+        optimizer.build(model.trainable_variables)
+        prefix = tf.train.Checkpoint(model=model, optimizer=optimizer).save(tmp_path / 'ckpt')
+    else:
+        name = '{}/ExponentialMovingAverage' if form == 'averages only' else 'model/net/{}'
+        checkpoints.write(tmp_path / 'm', {name.format(n): v for n, v in values.items()})
+        prefix = tmp_path / 'm'
+    found, model = load_model(golden.NETWORKS, prefix)
+    assert found == encoder_name
+    for name, variable in golden.NETWORKS[found].variables(model).items():
+        np.testing.assert_array_equal(variable, values[name], err_msg=name)
+    note = {'scope': 'model/net/ is taken off', 'averages only': 'holds averaged weights'}
+    assert note.get(form, '') in capsys.readouterr().out
+
+
+def test_averaged_weights_are_named_and_taken_when_asked_for(tmp_path, capsys):
+    values = narrow_values('vgg')
+    averages = {f'{name}/ExponentialMovingAverage': 2 * value for name, value in values.items()}
+    checkpoints.write(tmp_path / 'm', values | averages)
+    for averaged, factor in ((False, 1), (True, 2)):
+        _, model = load_model(VGG, tmp_path / 'm', averaged=averaged)
+        weights = golden.NETWORKS['vgg'].variables(model)['fc8_weights']
+        np.testing.assert_array_equal(weights, factor * values['fc8_weights'])
+        assert 'holds averaged weights too' in capsys.readouterr().out
+    checkpoints.write(tmp_path / 'm', values)
+    with pytest.raises(InputError, match='holds no averaged weights'):
+        load_model(VGG, tmp_path / 'm', averaged=True)
+
+
+def test_a_path_that_is_not_utf_8_is_written_and_read(tmp_path):
+    folder = tmp_path / os.fsdecode(b'caf\xe9')
+    folder.mkdir()
+    checkpoints.write(folder / 'm', {'w': np.float32(3)})
+    for path in (folder / 'm', folder):
+        assert checkpoints.read(path) == {'w': np.float32(3)}
 
 
 def test_the_first_twenty_faults_are_listed_and_the_others_counted(tmp_path):

@@ -12,8 +12,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from deeplablib.data.numpy_resize import resize_bilinear
-from deeplablib.data.score_maps import write_scores
+from deeplablib.data.score_maps import resize_bilinear, write_scores
 from deeplablib.run import cluster
 from deeplablib.run.errors import InputError
 from tests import golden

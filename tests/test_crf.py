@@ -5,8 +5,7 @@ import pydensecrf.densecrf
 import pytest
 from PIL import Image
 
-from deeplablib.data.numpy_resize import resize_bilinear
-from deeplablib.data.score_maps import image_probabilities, write_scores
+from deeplablib.data.score_maps import image_probabilities, resize_bilinear, write_scores
 from deeplablib.network.resize import resize_bilinear as resize_in_tensorflow
 from deeplablib.prediction.crf import PRESETS, Parameters, crf_labels
 from deeplablib.run.files import locked

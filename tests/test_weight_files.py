@@ -229,8 +229,41 @@ def test_npy_and_pth_with_other_content(tmp_path):
             readers.read(tmp_path / name)
 
 
-def test_a_training_checkpoint_is_searched_for_its_state_dict(tmp_path):
+@pytest.mark.parametrize(
+    'keys',
+    [
+        'state_dict',
+        'model',
+        'model_state_dict',
+        'model_state',
+        'net',
+        'my_name',
+        'checkpoint.model',
+    ],
+)
+def test_a_training_checkpoint_is_searched_for_its_state_dict(tmp_path, keys):
+    tensors = writers.state_dict(some_layers())
+    content = tensors
+    for key in reversed(keys.split('.')):
+        content = {'best': np.float64(3), key: content, 'optimizer': {'state': {0: {'step': 1}}}}
+    writers.write_pth(tmp_path / 'a.pth', content)
+    assert_layers(tmp_path / 'a.pth', some_layers())
+
+
+def test_of_several_state_dicts_the_usual_one_is_taken(tmp_path):
+    tensors = writers.state_dict(some_layers())
+    others = {name: np.asarray(value + 1) for name, value in tensors.items()}
+    writers.write_pth(tmp_path / 'a.pth', {'model_ema': others, 'model': tensors})
+    assert_layers(tmp_path / 'a.pth', some_layers())
+    assert readers.read(tmp_path / 'a.pth').others == ('model_ema',), 'named as dropped'
+    writers.write_pth(tmp_path / 'a.pth', {'student': tensors, 'teacher': others})
+    with pytest.raises(InputError, match='several state dicts, student, teacher; save one'):
+        readers.read(tmp_path / 'a.pth')
+
+
+def test_a_file_without_a_state_dict_is_refused_with_its_keys(tmp_path):
     (tmp_path / 'a.pth').write_bytes(
         zip_of(pickle.dumps({'epoch': 3, 'state_dict': OrderedDict()}, 2))
     )
-    assert readers.read(tmp_path / 'a.pth').layers == {}
+    with pytest.raises(InputError, match='no state dict; its keys are epoch, state_dict; save'):
+        readers.read(tmp_path / 'a.pth')

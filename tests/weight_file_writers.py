@@ -5,7 +5,6 @@ dense weights [in, out].
 """
 
 import io
-import itertools
 import pickle
 import struct
 import sys
@@ -153,7 +152,10 @@ class _TorchPickler(pickle.Pickler):
 
 
 def write_pth(path, tensors, legacy=False):
-    """Save a dictionary of arrays as torch.save does; legacy: as before PyTorch 1.6."""
+    """Save a dictionary of arrays, or one that holds such, as torch.save does.
+
+    legacy: as before PyTorch 1.6.
+    """
     saved = {name: sys.modules.get(name) for name in ('torch', 'torch._utils')}
     torch, utils = types.ModuleType('torch'), types.ModuleType('torch._utils')
     for kind in ('FloatStorage', 'LongStorage'):
@@ -176,8 +178,18 @@ def write_pth(path, tensors, legacy=False):
         def __reduce__(self):
             return _rebuild_tensor_v2, self.arguments
 
-    arrays = {str(i): np.array(array, order='C') for i, array in enumerate(tensors.values())}
-    content = OrderedDict(zip(tensors, itertools.starmap(Tensor, arrays.items()), strict=True))
+    arrays = {}
+
+    def with_tensors(value):
+        if isinstance(value, dict):
+            return OrderedDict((name, with_tensors(inner)) for name, inner in value.items())
+        if not isinstance(value, np.ndarray):
+            return value
+        key = str(len(arrays))
+        arrays[key] = np.array(value, order='C')
+        return Tensor(key, arrays[key])
+
+    content = with_tensors(tensors)
     content._metadata = OrderedDict(version=1)
     try:
         pickled = io.BytesIO()

@@ -20,6 +20,9 @@ FOREIGN = ('.h5', '.hdf5', '.keras', '.npy', '.npz', '.pth', '.pt', '.safetensor
 # Ends the name of a folder that something is written in before it is whole.
 UNFINISHED = '.unfinished-'
 
+# End the names of the variables of layers in Keras; an optimiser's end otherwise.
+KERAS_VARIABLES = ('/kernel', '/bias', '/gamma', '/beta', '/moving_mean', '/moving_variance')
+
 # Under this name tf.train.Checkpoint says what it holds.
 _OBJECT_GRAPH = '_CHECKPOINTABLE_OBJECT_GRAPH'
 
@@ -150,16 +153,14 @@ def assign(values, variables, source):
 
 
 def _keys_of_objects(graph):
-    """Under which key each variable of a tf.train.Checkpoint is, by its name; no optimiser's."""
+    """Under which key each variable of the layers in a tf.train.Checkpoint is, by its name."""
     # Here and not above: TensorFlow is to be imported by backend first.
     from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
     nodes = TrackableObjectGraph.FromString(graph).nodes
     attributes = [attribute for node in nodes for attribute in node.attributes]
     return {
-        a.full_name: a.checkpoint_key
-        for a in attributes
-        if a.full_name and 'optimizer' not in a.checkpoint_key.split('/')
+        a.full_name: a.checkpoint_key for a in attributes if a.full_name.endswith(KERAS_VARIABLES)
     }
 
 

@@ -5,9 +5,9 @@ Known are a scope before every name ('model/'), the names of Keras in a tf.train
 """
 
 from deeplablib.run.errors import InputError
+from deeplablib.weights.checkpoints import KERAS_VARIABLES
 
 AVERAGED = '/ExponentialMovingAverage'  # tf.train.ExponentialMovingAverage's
-_KERAS = ('/kernel', '/bias', '/gamma', '/beta', '/moving_mean', '/moving_variance')
 
 
 def own_names(network, values, path, averaged=False):
@@ -51,5 +51,5 @@ def scope_in(network, values, whole=False):
 
 def _own(network, name):
     """A name of Keras as that of TensorFlow 1; any other as it is."""
-    is_keras = name.count('/') == 1 and name.endswith(_KERAS)
+    is_keras = name.count('/') == 1 and name.endswith(KERAS_VARIABLES)
     return network.variable_name(name) if is_keras else name

@@ -77,7 +77,21 @@ def _rebuild_parameter(tensor, *_):
     return tensor
 
 
+class _Number:
+    """Stands for a number of NumPy, such as the best score so far: nothing of it is taken."""
+
+    def __init__(self, *_):
+        pass
+
+    def __setstate__(self, _):
+        pass
+
+
 _ALLOWED = {
+    ('numpy', 'dtype'): _Number,
+    ('numpy.core.multiarray', 'scalar'): _Number,
+    ('numpy._core.multiarray', 'scalar'): _Number,
+    ('_codecs', 'encode'): _Number,
     ('collections', 'OrderedDict'): OrderedDict,
     ('torch._utils', '_rebuild_tensor'): _rebuild_tensor,
     ('torch._utils', '_rebuild_tensor_v2'): _rebuild_tensor,

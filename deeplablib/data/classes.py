@@ -1,0 +1,79 @@
+"""The names of the classes, those of PASCAL VOC or a user's own, and how they are given."""
+
+import re
+from pathlib import Path
+
+from deeplablib.data.voc import CLASSES, IGNORE_LABEL, NUM_CLASSES
+from deeplablib.run.errors import InputError, raise_all
+
+
+def read_classes(path: str | Path) -> tuple[str, ...]:
+    """Read the names of the classes from a file.
+
+    path: a text file, a name a line, background first; blank lines do not count.
+    Returns the names; each stands at its class id.
+    Raises InputError when it cannot be read, for fewer than 2 or more than 255 names, for a name
+    that is there twice, that is a number or that has a comma: tags could not tell it apart.
+    """
+    try:
+        text = Path(path).read_text(encoding='utf-8-sig')
+    except OSError as error:
+        raise InputError(f'{path}: cannot read the classes ({error.strerror})') from None
+    except UnicodeDecodeError:
+        raise InputError(f'{path}: not a text file') from None
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
+    lines = [(number, name) for number, name in lines if name]
+    if not 2 <= len(lines) <= IGNORE_LABEL:
+        raise InputError(
+            f'{path}: {len(lines)} classes; expected 2 to {IGNORE_LABEL}, a name a line, '
+            'background first'
+        )
+    first = {}
+    faults = []
+    for number, name in lines:
+        if name in first:
+            faults.append(f'{path}, line {number}: {name} is there already, line {first[name]}')
+        if ',' in name or name.isdecimal():
+            faults.append(f'{path}, line {number}: {name} is a number or has a comma')
+        first.setdefault(name, number)
+    raise_all(faults)
+    return tuple(name for _, name in lines)
+
+
+def default_classes(num_classes: int) -> tuple[str, ...]:
+    """The names where none are given: those of VOC for 21 classes, otherwise 'class N'."""
+    if num_classes == NUM_CLASSES:
+        return CLASSES
+    return tuple(f'class {index}' for index in range(num_classes))
+
+
+def add_classes(parser, default=CLASSES, otherwise="VOC's") -> None:
+    """Add the flag --classes to a command line; it is read back as a tuple of names.
+
+    parser: argparse.ArgumentParser. default: without the flag. otherwise: what to call that.
+    """
+    parser.add_argument(
+        '--classes',
+        type=read_classes,
+        default=default,
+        metavar='FILE',
+        help=f'names of the classes, one a line, background first (default: {otherwise})',
+    )
+
+
+def class_ids(words: list[str], classes: tuple[str, ...]) -> tuple[tuple[int, ...], list[str]]:
+    """Turn what tags say, names or ids, into class ids.
+
+    words: names of classes, in any case, with a space or an underscore between their words, or ids
+    from 1 on. classes: names, background first; it is no tag.
+    Returns the ids, ascending, and the words that are neither.
+    """
+    ids = {_plain(name): index for index, name in enumerate(classes)}
+    ids |= {str(index): index for index in range(len(classes))}
+    found = {word: ids.get(_plain(word)) for word in words}
+    wrong = [word for word, index in found.items() if not index]
+    return tuple(sorted({index for index in found.values() if index})), wrong
+
+
+def _plain(name):
+    return re.sub(r'[\s_]+', ' ', name.strip()).lower()
