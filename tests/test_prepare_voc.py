@@ -97,6 +97,48 @@ def test_masks_may_lie_elsewhere(devkit):
         assert names_of(devkit, 'train') == TRAIN
 
 
+@pytest.mark.parametrize('inner', ['SegmentationClassAug', 'content/SegmentationClassAug'])
+def test_masks_are_found_in_folders_of_their_folder(devkit, inner):
+    folder = devkit / 'VOC2012/SegmentationClassAug'
+    folder.rename(devkit / 'unpacked')
+    (folder / inner).parent.mkdir(parents=True)
+    (devkit / 'unpacked').rename(folder / inner)
+    result = prepare(devkit)
+    assert result.code == 0, result.error
+    assert names_of(devkit, 'train') == TRAIN and names_of(devkit, 'val') == VAL
+
+
+def test_voc_is_found_three_folders_down(devkit):
+    (devkit.parent / 'data/archive').mkdir(parents=True)
+    devkit.rename(devkit.parent / 'data/archive/VOCtrainval_11-May-2012')
+    result = run_command(
+        'deeplablib.data.prepare_voc', devkit.parent / 'data', '--out', devkit.parent / 'dataset'
+    )
+    assert result.code == 0, result.error
+
+
+def test_what_macos_leaves_beside_files_does_not_count(devkit):
+    voc = devkit / 'VOC2012'
+    for folder in ('JPEGImages', 'SegmentationClassAug', 'Annotations'):
+        for path in list((voc / folder).iterdir()):
+            (path.parent / f'._{path.name}').write_bytes(b'\0\5\x16\7')
+        (voc / folder / '.DS_Store').write_bytes(b'\0')
+    result = prepare(devkit)
+    assert result.code == 0, result.error
+    assert names_of(devkit, 'train') == TRAIN
+
+
+def test_where_masks_were_looked_for_is_said_and_no_tags_are_not_complete(devkit):
+    shutil.rmtree(devkit / 'VOC2012/SegmentationClassAug')
+    result = prepare(devkit)
+    where = f'in {devkit}/VOC2012, {devkit}, '
+    assert (
+        f'no masks in SegmentationClassAug or SegmentationClass, or folders of these, {where}'
+        in (result.out)
+    )
+    assert 'tags of 0 images, train.txt names no image yet' in result.out
+
+
 @pytest.fixture
 def rgb_masks(devkit):
     """VOC's own masks, saved as colours, in place of the augmented ones."""

@@ -1,0 +1,240 @@
+"""Images, masks and folders as they come from cameras, drawing programs and archives."""
+
+import io
+import os
+import shutil
+import struct
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+from deeplablib.data.image_headers import TURNS, image_size
+from deeplablib.data.image_lists import Sample
+from deeplablib.data.images import read_image, read_mask, write_mask
+from deeplablib.data.network_input import decode_image
+from deeplablib.data.sample_check import check_samples
+from deeplablib.data.voc import colour_map
+from deeplablib.prediction.metrics import confusion_matrix, evaluate, iou_table
+from deeplablib.run.backend import tf
+from deeplablib.run.errors import InputError
+from deeplablib.training.batches import Batches, decode_mask, make_dataset, raise_unreadable
+from tests.command import run_command
+
+in_graph = tf.function(decode_mask)
+GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
+SAMPLES = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGB_ALPHA: 4}
+# Every kind of PNG that there is.
+KINDS = [
+    *((GREY, bits) for bits in (1, 2, 4, 8, 16)),
+    *((PALETTE, bits) for bits in (1, 2, 4, 8)),
+    *((kind, bits) for kind in (RGB, GREY_ALPHA, RGB_ALPHA) for bits in (8, 16)),
+]
+
+
+def chunk(kind, content):
+    check = zlib.crc32(kind + content).to_bytes(4, 'big')
+    return len(content).to_bytes(4, 'big') + kind + content + check
+
+
+def png(kind, bits, rows, width, palette=b'', transparency=b''):
+    """A PNG of rows of packed samples, bytes."""
+    head = struct.pack('>IIBBBBB', width, len(rows), bits, kind, 0, 0, 0)
+    parts = [chunk(b'IHDR', head)]
+    parts += [chunk(b'PLTE', palette)] if palette else []
+    parts += [chunk(b'tRNS', transparency)] if transparency else []
+    parts += [chunk(b'IDAT', zlib.compress(b''.join(b'\0' + row for row in rows)))]
+    return b'\x89PNG\r\n\x1a\n' + b''.join(parts) + chunk(b'IEND', b'')
+
+
+def noise_png(kind, bits):
+    rng = np.random.default_rng(bits)
+    rows = [rng.bytes(16 * SAMPLES[kind] * bits // 8) for _ in range(6)]
+    palette = rng.bytes(3 * 2**bits) if kind == PALETTE else b''
+    return png(kind, bits, rows, 16, palette, b'\x10\x20' if kind == PALETTE else b'')
+
+
+def noise_jpeg(**options):
+    noise = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, 'JPEG', **options)
+    return buffer.getvalue()
+
+
+def packed(labels, bits):
+    """Rows of a PNG of labels, int [height, width]."""
+    spread = (np.asarray(labels)[..., None] >> np.arange(bits - 1, -1, -1)) & 1
+    return [np.packbits(row.reshape(-1)).tobytes() for row in spread]
+
+
+@pytest.mark.parametrize('kind, bits', KINDS)
+def test_both_decoders_see_one_picture(tmp_path, kind, bits):
+    path = tmp_path / 'a.png'
+    path.write_bytes(noise_png(kind, bits))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        warnings.filterwarnings('ignore', module='PIL')  # as for a user
+        np.testing.assert_array_equal(read_image(path), decode_image(str(path)))
+
+
+@pytest.mark.parametrize('bits', [1, 2, 4, 8])
+@pytest.mark.parametrize('kind', [GREY, PALETTE])
+def test_both_readers_see_the_indices_of_a_mask_of_any_bit_depth(tmp_path, kind, bits):
+    labels = np.arange(48).reshape(6, 8) % min(2**bits, 20)
+    palette = bytes(range(1, 1 + 3 * 2 ** min(bits, 6))) if kind == PALETTE else b''
+    path = tmp_path / 'a.png'
+    path.write_bytes(png(kind, bits, packed(labels, bits), 8, palette))
+    np.testing.assert_array_equal(read_mask(path), labels)
+    np.testing.assert_array_equal(in_graph(tf.constant(str(path))), labels)
+
+
+@pytest.mark.parametrize('kind, bits', [(GREY, 16), (RGB, 8), (GREY_ALPHA, 8), (RGB_ALPHA, 8)])
+def test_no_reader_makes_labels_of_another_picture(tmp_path, kind, bits):
+    path = tmp_path / 'a.png'
+    path.write_bytes(noise_png(kind, bits))
+    with pytest.raises(InputError, match='must be an 8-bit grey or palette PNG'):
+        read_mask(path)
+    with pytest.raises(tf.errors.OpError, match='must be an 8-bit grey or palette PNG'):
+        in_graph(tf.constant(str(path)))
+
+
+@pytest.mark.parametrize('options', [{}, {'progressive': True}, {'exif': 'thumbnail'}])
+@pytest.mark.parametrize('behind', [b'', b'video' * 1000, bytes(9000)])
+def test_a_whole_jpeg_is_taken_whatever_stands_behind_it(tmp_path, options, behind):
+    path = tmp_path / 'a.jpg'
+    if 'exif' in options:  # a camera's holds a whole small JPEG
+        options = {'exif': b'Exif\0\0' + noise_jpeg()}
+    whole = noise_jpeg(**options)
+    path.write_bytes(whole + behind)
+    assert image_size(path) == (30, 40)
+    assert decode_image(str(path)).shape == (30, 40, 3)
+    for cut in (whole[:-2], whole[: len(whole) * 3 // 4], whole[:-500] + bytes(500)):
+        path.write_bytes(cut)
+        with pytest.raises(InputError, match='it is cut off'):
+            image_size(path)
+
+
+def test_a_whole_png_is_taken_whatever_stands_behind_it(tmp_path):
+    path = tmp_path / 'a.png'
+    whole = noise_png(RGB, 8)
+    path.write_bytes(whole + bytes(9000))
+    assert image_size(path) == (6, 16)
+    for cut in (whole[:-12], whole[:-30]):
+        path.write_bytes(cut)
+        with pytest.raises(InputError, match='it is cut off'):
+            image_size(path)
+
+
+def reduced(labels):
+    """A mask as a picture in VOC's colours, which Pillow has reduced to a palette of its own."""
+    return Image.fromarray(colour_map()[labels]).quantize(len(np.unique(labels)))
+
+
+def test_a_palette_that_contradicts_the_indices_is_refused(tmp_path):
+    labels = np.repeat([[15, 0, 8, 255]], 9, 0).repeat([3, 9, 4, 1], 1)
+    path = tmp_path / 'a.png'
+    reduced(labels).save(path)
+    with pytest.raises(InputError, match=r'a\.png: its palette has the VOC colours in another'):
+        read_mask(path)
+    write_mask(path, labels.astype(np.uint8))
+    np.testing.assert_array_equal(read_mask(path), labels)
+
+
+@pytest.mark.parametrize(
+    'palette',
+    [
+        [0, 0, 0, 10, 20, 30, 0, 0, 128],  # one colour that is not VOC's
+        [0, 0, 0] * 3,  # one colour for all
+        [0, 0, 0, 0, 128, 0, 128, 128, 0],  # VOC's, but of classes that this data set lacks
+    ],
+)
+def test_a_palette_of_a_users_own_says_nothing(tmp_path, palette):
+    mask = Image.fromarray(np.array([[0, 1, 2]], np.uint8))
+    mask.putpalette(palette)
+    mask.save(tmp_path / 'a.png')
+    np.testing.assert_array_equal(read_mask(tmp_path / 'a.png', num_classes=3), [[0, 1, 2]])
+
+
+def sample_of(folder, name='a', orientation=None, labels=None, height=6, width=8):
+    """Write an image, turned by EXIF, and its mask; without labels there is no mask."""
+    exif = Image.Exif()
+    if orientation:
+        exif[ExifTags.Base.Orientation] = orientation
+    Image.new('RGB', (width, height)).save(folder / f'{name}.jpg', exif=exif)
+    mask = None
+    if labels is not None:
+        mask = folder / f'{name}.png'
+        Image.fromarray(np.asarray(labels, np.uint8)).save(mask)
+    return Sample(folder / f'{name}.jpg', mask, f'list, {name}')
+
+
+@pytest.mark.parametrize('orientation', TURNS)
+def test_an_image_that_exif_turns_is_named_beside_a_mask_and_noted_alone(
+    tmp_path, capsys, orientation
+):
+    labels = np.ones((6, 8))
+    with pytest.raises(InputError, match=rf'a\.jpg is stored {TURNS[orientation]}, .*a\.png'):
+        check_samples([sample_of(tmp_path, 'a', orientation, labels)], tmp_path)
+    check_samples([sample_of(tmp_path, 'a', orientation)], tmp_path)
+    assert f'EXIF would turn 1 images, such as {tmp_path}/a.jpg' in capsys.readouterr().out
+    check_samples([sample_of(tmp_path, 'a', 1, labels)], tmp_path)
+    assert 'EXIF' not in capsys.readouterr().out
+
+
+def test_any_value_may_be_the_ignored_one(tmp_path):
+    labels = np.array([[0, 1, 2, 3], [0, 0, 2, 2]])
+    sample = sample_of(tmp_path, labels=labels, height=2, width=4)
+    for ignored in (0, 2, 3):
+        expected = np.where(labels == ignored, 255, labels)
+        mask = read_mask(sample.mask, 4, ignore_label=ignored)
+        np.testing.assert_array_equal(mask, expected)
+        np.testing.assert_array_equal(in_graph(tf.constant(str(sample.mask)), ignored), expected)
+        batches = Batches((3, 5), 1, random_scale=False, random_mirror=False, ignore_label=ignored)
+        ((_, batch),) = make_dataset([sample], batches, range(1))
+        expected = np.pad(expected, ((0, 1), (0, 1)), constant_values=255)
+        np.testing.assert_array_equal(batch[0, 0], expected)
+        confusion = evaluate([(sample.mask, sample.mask)], 4, ignored)
+        assert confusion[ignored].sum() == 0 and confusion.sum() == (labels != ignored).sum()
+
+
+def test_labels_of_one_class_alone_are_noted(tmp_path, capsys):
+    labels = np.zeros((6, 8))
+    labels[:2] = 255
+    check_samples([sample_of(tmp_path, labels=labels)], tmp_path, 2, need_masks=True)
+    note = 'one class only, 0, so there is nothing to learn; 33 % of the pixels are 255'
+    assert note in capsys.readouterr().out
+    labels[5] = 1
+    check_samples([sample_of(tmp_path, labels=labels)], tmp_path, 2, need_masks=True)
+    assert 'one class' not in capsys.readouterr().out
+    table = iou_table(confusion_matrix(np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint8)))
+    assert table.endswith('note: the labelled pixels of all masks have one class only, background')
+
+
+def test_hidden_files_do_not_count(tmp_path):
+    for name in ('gt', 'pred', 'tags'):
+        (tmp_path / name).mkdir()
+    for folder in ('gt', 'pred'):
+        write_mask(tmp_path / folder / 'a.png', np.zeros((2, 2), np.uint8))
+        (tmp_path / folder / '._a.png').write_bytes(b'\0\5\x16\7')
+    result = run_command('eval_iou', '--pred', tmp_path / 'pred', '--gt', tmp_path / 'gt')
+    assert result.code == 0, result.error
+    masks = ('--masks', tmp_path / 'gt', '--jobs', '1', '--out', tmp_path / 'tags')
+    assert run_command('selection.tags', *masks).code == 0
+    (tmp_path / 'tags/._a.txt').write_bytes(b'\0\5\x16\7')
+    assert [path.name for path in sorted((tmp_path / 'tags').glob('[!.]*'))] == ['a.txt']
+
+
+def test_a_path_that_is_not_utf_8_is_trained_on(tmp_path):
+    folder = tmp_path / os.fsdecode(b'caf\xe9')
+    folder.mkdir()
+    sample = sample_of(folder, labels=np.ones((6, 8)))
+    mask = Image.open(sample.mask).convert('P')
+    mask.save(sample.mask)
+    ((images, _),) = make_dataset([sample], Batches((6, 8), 1), range(1))
+    assert images.shape == (1, 1, 6, 8, 3)
+    raise_unreadable([sample])
+    shutil.copy(sample.image, sample.mask)
+    with pytest.raises(InputError, match=r'a\.png: a mask must be'):
+        raise_unreadable([sample])
