@@ -16,6 +16,7 @@ from absl import flags
 import deeplab_resnet
 import deeplab_vgg
 from deeplablib.data import image_lists, images, voc
+from deeplablib.data.classes import default_classes, read_classes
 from deeplablib.data.sample_check import check_outputs, check_samples
 from deeplablib.network.convolution import require_precision
 from deeplablib.network.layers import STEM_FILTERS
@@ -29,7 +30,7 @@ from deeplablib.run.errors import InputError
 from deeplablib.run.files import locked, make_output_folder
 from deeplablib.training import training_log, training_run
 from deeplablib.training.batches import Batches
-from deeplablib.weights import checkpoints
+from deeplablib.weights import checkpoints, run_settings
 from deeplablib.weights.load_model import load_model
 
 # Change these to your own; each is the default of a flag (--help).
@@ -44,6 +45,15 @@ BATCH_SIZE = 10
 INPUT_SIZE = (321, 321)  # height, width
 MODEL_DIRECTORY = './model/train'
 IMG_MEAN = images.IMG_MEAN  # blue, green, red
+
+# The flags that change the weights in the end, beside data_list and pretrain_file.
+RESULT_FLAGS = (
+    *('encoder_name', 'num_classes', 'width', 'restore_last', 'precision', 'msc', 'num_steps'),
+    *('learning_rate', 'power', 'momentum', 'weight_decay', 'random_seed', 'batch_size'),
+    *('grad_update_every', 'input_height', 'input_width', 'ignore_label', 'shuffle'),
+    *('random_scale', 'random_mirror'),
+)
+RESNET_FLAGS, VGG_FLAGS = ('train_batch_norm',), ('recipe', 'dropout_rate')
 
 NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS
 FLAGS = flags.FLAGS
@@ -69,6 +79,9 @@ flags.DEFINE_string(
 )
 flags.DEFINE_boolean('restore_last', False, 'also load the classifier from pretrain_file')
 flags.DEFINE_boolean('resume', True, 'go on from the newest checkpoint in modeldir')
+flags.DEFINE_boolean(
+    'resume_changed', False, 'go on although settings differ from those in modeldir/settings.json'
+)
 flags.DEFINE_enum(
     'recipe', 'caffe', ['caffe', 'authors'], 'objective and learning rates of the VGG networks'
 )
@@ -128,6 +141,11 @@ flags.DEFINE_integer('input_width', INPUT_SIZE[1], 'input image width', lower_bo
 flags.DEFINE_integer(
     'num_classes', voc.NUM_CLASSES, 'number of classes', lower_bound=1, upper_bound=255
 )
+flags.DEFINE_string(
+    'classes',
+    None,
+    "file of the classes' names, one a line, background first; it sets num_classes",
+)
 flags.DEFINE_integer(
     'ignore_label',
     voc.IGNORE_LABEL,
@@ -180,7 +198,10 @@ def train(network):
             model, network, recipe, settings(), batches(), FLAGS.recompute
         )
 
+    record = run_record(train_list, strategy.num_replicas_in_sync)
     with locked(modeldir) if leads else contextlib.nullcontext():
+        if training_run.saved_steps(modeldir):
+            record = run_settings.check_resume(modeldir, record, FLAGS.resume_changed)
         if leads:
             checkpoints.remove_leftovers(modeldir, f'{training_run.CHECKPOINT}-*')
         first_step = training_run.resume(trainer, modeldir)
@@ -195,6 +216,8 @@ def train(network):
         if first_step > FLAGS.num_steps:
             print(f'{modeldir}: step {first_step - 1} is there already, nothing is left to do')
             return
+        if leads:
+            run_settings.write_settings(modeldir, record, flagfile())
         logfile, logdir = FLAGS.logfile or modeldir / 'log.txt', FLAGS.logdir or modeldir / 'log'
         log = training_log.RunLog(logfile, logdir, first_step) if leads else None
         keep = FLAGS.save_interval, FLAGS.max_to_keep
@@ -217,7 +240,8 @@ def test(network):
     check_outputs(valid_list, save_dir)
     predict_samples(make_predict(network, 'valid_step'), valid_list, save_dir)
     pairs = [(sample.mask, save_dir / f'{sample.name}.png') for sample in valid_list]
-    print(iou_table(evaluate(pairs, FLAGS.num_classes, FLAGS.ignore_label)))
+    confusion = evaluate(pairs, FLAGS.num_classes, FLAGS.ignore_label)
+    print(iou_table(confusion, class_names()))
 
 
 def predict(network):
@@ -317,6 +341,50 @@ def network_options():
     return options | {'train_batch_norm': FLAGS.train_batch_norm}
 
 
+def class_names():
+    """The names of the classes: of --classes, of the run in modeldir, or by default."""
+    if FLAGS.classes:
+        return read_classes(FLAGS.classes)
+    return run_settings.classes_of(FLAGS.modeldir, FLAGS.num_classes)
+
+
+def count_classes():
+    """Let --classes, or else the run that is tested, say how many classes there are."""
+    if FLAGS.classes:
+        count = len(class_names())
+        if FLAGS['num_classes'].present and FLAGS.num_classes != count:
+            raise InputError(f'--num_classes {FLAGS.num_classes}: {FLAGS.classes} names {count}')
+        FLAGS.num_classes = count
+    elif FLAGS.option != 'train' and not FLAGS['num_classes'].present:
+        known = run_settings.read_settings(FLAGS.modeldir)
+        FLAGS.num_classes = len(known['result']['classes']) if known else FLAGS.num_classes
+
+
+def run_record(train_list, devices):
+    """What settings.json is to hold of this run."""
+    names = RESULT_FLAGS
+    names += VGG_FLAGS if FLAGS.encoder_name in deeplab_vgg.NETWORKS else RESNET_FLAGS
+    result = {name: FLAGS[name].value for name in names}
+    result |= {'devices': devices, 'IMG_MEAN': list(IMG_MEAN)}
+    result['data_list'] = run_settings.list_fingerprint(train_list, FLAGS.data_dir)
+    pretrained = FLAGS.pretrain_file
+    result['pretrain_file'] = run_settings.checkpoint_fingerprint(pretrained) if pretrained else ''
+    classes = read_classes(FLAGS.classes) if FLAGS.classes else default_classes(FLAGS.num_classes)
+    every = {flag.name: flag.value for flag in own_flags()}
+    return run_settings.make_settings(result, classes, every)
+
+
+def own_flags():
+    """The flags that are defined here."""
+    return FLAGS.flags_by_module_dict()[FLAGS.find_module_defining_flag('option')]
+
+
+def flagfile():
+    """All flags in the form that --flagfile takes."""
+    lines = (flag.serialize() for flag in own_flags() if flag.value is not None)
+    return ''.join(f'{line}\n' for line in lines)
+
+
 def settings():
     """What the flags say of the objective and the steps."""
     return training_run.Settings(
@@ -361,6 +429,7 @@ def main():
         print(f'{__doc__}\n{FLAGS.module_help(FLAGS.find_module_defining_flag("option"))}')
         return
     parse(FLAGS, sys.argv)
+    count_classes()
     network = NETWORKS[FLAGS.encoder_name]
     {'train': train, 'test': test, 'predict': predict}[FLAGS.option](network)
 

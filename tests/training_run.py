@@ -34,7 +34,10 @@ def make_samples(folder, count=4, height=40, width=33, palette=False):
 
 
 def flags_of(folder, run='run', **changes):
-    """The command line of a small run that keeps everything it writes in folder/run."""
+    """The command line of a small run that keeps everything it writes in folder/run.
+
+    changes: of flags; None leaves one out.
+    """
     flags = {
         'data_dir': folder,
         'data_list': folder / 'list.txt',
@@ -53,7 +56,7 @@ def flags_of(folder, run='run', **changes):
         'logdir': folder / run / 'log',
         'out_dir': folder / run / 'output',
     }
-    return [f'--{name}={value}' for name, value in (flags | changes).items()]
+    return [f'--{name}={value}' for name, value in (flags | changes).items() if value is not None]
 
 
 def run_main(folder, run='run', **changes):

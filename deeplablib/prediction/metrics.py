@@ -3,8 +3,9 @@
 import joblib
 import numpy as np
 
+from deeplablib.data.classes import default_classes
 from deeplablib.data.images import read_mask
-from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES, class_name
+from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
 from deeplablib.run.progress import progress
 
 
@@ -64,28 +65,32 @@ def pixel_accuracy(confusion):
     return float(np.trace(confusion) / total) if total else float('nan')
 
 
-def iou_table(confusion):
+def iou_table(confusion, classes=None):
     """The IoU of each class in percent, their mean and the pixel accuracy, as lines of text.
 
     A last line says so when the truth has one class only: nothing can be read off the numbers.
+    classes: their names, or None for those of default_classes.
     """
+    classes = classes or default_classes(len(confusion))
     rows = [
-        (class_name(i, len(confusion)), 'absent' if np.isnan(iou) else f'{100 * iou:.2f}')
-        for i, iou in enumerate(iou_per_class(confusion))
+        (name, 'absent' if np.isnan(iou) else f'{100 * iou:.2f}')
+        for name, iou in zip(classes, iou_per_class(confusion), strict=True)
     ]
     rows += [
         ('mean IoU', f'{100 * mean_iou(confusion):.2f}'),
         ('pixel accuracy', f'{100 * pixel_accuracy(confusion):.2f}'),
     ]
-    lines = [f'{name:<16}{value:>8}' for name, value in rows]
+    width = max(16, *(len(name) + 1 for name, _ in rows))
+    lines = [f'{name:<{width}}{value:>8}' for name, value in rows]
     occurring = np.flatnonzero(confusion.sum(1))
     if len(occurring) == 1:
-        name = class_name(occurring[0], len(confusion))
-        lines.append(f'note: the labelled pixels of all masks have one class only, {name}')
+        lines.append(
+            f'note: the labelled pixels of all masks have one class only, {classes[occurring[0]]}'
+        )
     return '\n'.join(lines)
 
 
-def iou_summary(confusion):
+def iou_summary(confusion, classes=None):
     """The same numbers as a dict for JSON: 0 to 1, None for a class that does not occur."""
 
     def number(value):
@@ -95,7 +100,9 @@ def iou_summary(confusion):
         'mean_iou': number(mean_iou(confusion)),
         'pixel_accuracy': number(pixel_accuracy(confusion)),
         'iou': {
-            class_name(i, len(confusion)): number(iou)
-            for i, iou in enumerate(iou_per_class(confusion))
+            name: number(iou)
+            for name, iou in zip(
+                classes or default_classes(len(confusion)), iou_per_class(confusion), strict=True
+            )
         },
     }
