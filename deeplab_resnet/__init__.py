@@ -1,9 +1,13 @@
 """DeepLab v2 on ResNet: the networks by the names that --encoder_name takes."""
 
 from deeplab_resnet.resnet import (
+    UNITS,
+    caffe_names,
     deeplab_resnet101,
+    slim_names,
     slim_resnet50,
     slim_resnet101,
+    tag_classifier,
     variable_name,
 )
 from deeplablib.network.network_spec import Network, Recipe
@@ -14,26 +18,31 @@ def _logits(logits):
     return logits
 
 
-def _network(build, classifier, first_kernel, last_bias):
+def _network(build, units, names, classifier, first_kernel, last_bias):
     return Network(
         build=build,
+        build_classifier=tag_classifier(units, names),
         variable_name=variable_name,
         scores=_logits,
         score_kind='logits',
         first_kernel=first_kernel,
         last_bias=last_bias,
+        head=classifier,
         # One recipe, whichever --recipe names: the choice is for the VGG networks.
         recipes=dict.fromkeys(('caffe', 'authors'), Recipe(classifier, 1.0, _logits)),
     )
 
 
-def _slim_network(build, scope):
-    last_bias = 'decoder/aspp/conv4/biases'
-    return _network(build, 'decoder', f'{scope}/conv1/weights', last_bias)
+def _slim_network(build, depth):
+    scope, last_bias = f'resnet_v1_{depth}', 'decoder/aspp/conv4/biases'
+    first_kernel = f'{scope}/conv1/weights'
+    return _network(build, UNITS[depth], slim_names(scope), 'decoder', first_kernel, last_bias)
 
 
 NETWORKS = {
-    'deeplab': _network(deeplab_resnet101, 'fc', 'conv1/weights', 'fc1_voc12_c3/biases'),
-    'res101': _slim_network(slim_resnet101, 'resnet_v1_101'),
-    'res50': _slim_network(slim_resnet50, 'resnet_v1_50'),
+    'deeplab': _network(
+        deeplab_resnet101, UNITS[101], caffe_names, 'fc', 'conv1/weights', 'fc1_voc12_c3/biases'
+    ),
+    'res101': _slim_network(slim_resnet101, 101),
+    'res50': _slim_network(slim_resnet50, 50),
 }

@@ -5,11 +5,13 @@ Output stride 8: stages 4 and 5 keep the resolution of stage 3 and dilate their 
 """
 
 from deeplablib.data.voc import NUM_CLASSES
-from deeplablib.network.layers import STEM_FILTERS, Conv2D, batch_norm, scaled
+from deeplablib.network.layers import STEM_FILTERS, Conv2D, batch_norm, scaled, tag_layer
 from deeplablib.run.backend import keras
 
 # Stage number: channels of its output, stride of its first unit, dilation of its 3x3 convolutions.
 STAGES = {2: (256, 1, 1), 3: (512, 2, 1), 4: (1024, 1, 2), 5: (2048, 1, 4)}
+# Of the tag classifier: the strides of the ImageNet network but the last, and no dilation.
+CLASSIFIER_STAGES = STAGES | {4: (1024, 2, 1), 5: (2048, 1, 1)}
 SLIM_PARTS = {'branch1': 'shortcut', 'branch2a': 'conv1', 'branch2b': 'conv2', 'branch2c': 'conv3'}
 # Depth: bottlenecks in stages 2 to 5.
 UNITS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
@@ -38,6 +40,24 @@ def slim_resnet101(num_classes=NUM_CLASSES, width=1.0, train_batch_norm=False):
 def slim_resnet50(num_classes=NUM_CLASSES, width=1.0, train_batch_norm=False):
     """DeepLab v2 on ResNet-50 with the variable names of slim's resnet_v1_50.ckpt."""
     return _slim_resnet('resnet_v1_50', UNITS[50], num_classes, width, train_batch_norm)
+
+
+def tag_classifier(units, names):
+    """What makes the tag classifier on one of these encoders.
+
+    units: bottlenecks in stages 2 to 5. names: as caffe_names.
+    Returns a function (num_tags, width, frozen) that returns a Keras model: float32 BGR minus mean
+    [batch, height, width, 3] -> float32 [batch, ceil(height / 16), ceil(width / 16), num_tags],
+    what each tag responds to; its mean over the map is the logit of a tag. frozen: how many of the
+    five stages, from the first convolution on, keep their weights in training.
+    """
+
+    def build(num_tags=NUM_CLASSES - 1, width=1.0, frozen=0):
+        image = keras.Input((None, None, 3), name='image')
+        net = _encoder(image, units, names, width, False, CLASSIFIER_STAGES, frozen)
+        return keras.Model(image, tag_layer(num_tags)(net))
+
+    return build
 
 
 def variable_name(path):
@@ -88,13 +108,14 @@ def _slim_resnet(scope, units, num_classes, width, train_batch_norm):
     return _classifier(image, net, num_classes, 'decoder.aspp', 'decoder.aspp.conv{}', first=1)
 
 
-def _encoder(image, units, names, width, train_batch_norm):
+def _encoder(image, units, names, width, train_batch_norm, stages=STAGES, frozen=0):
     """Stem and four stages; units: bottlenecks per stage, names: as caffe_names."""
 
     def conv_norm(net, filters, size, stage, unit=0, part='', **options):
         conv, norm = names(stage, unit, part)
         filters = scaled(filters, width)
-        net = Conv2D(filters, size, use_bias=False, name=conv, **options)(net)
+        options |= {'use_bias': False, 'trainable': stage > frozen}
+        net = Conv2D(filters, size, name=conv, **options)(net)
         return batch_norm(norm, train_batch_norm, ends_branch=part == 'branch2c')(net)
 
     def bottleneck(net, filters, stride, dilation, stage, unit):
@@ -114,7 +135,7 @@ def _encoder(image, units, names, width, train_batch_norm):
         conv_norm(image, STEM_FILTERS, 7, stage=1, strides=2)
     )
     net = keras.layers.MaxPooling2D(3, 2, padding='same', name='pool1')(net)
-    for (stage, (filters, stride, dilation)), count in zip(STAGES.items(), units, strict=True):
+    for (stage, (filters, stride, dilation)), count in zip(stages.items(), units, strict=True):
         for unit in range(count):
             net = bottleneck(net, filters, stride if unit == 0 else 1, dilation, stage, unit)
     return net

@@ -1,6 +1,12 @@
 """DeepLab v2 on VGG16: the networks by the names that --encoder_name takes."""
 
-from deeplab_vgg.vgg import deeplab_aspp, deeplab_largefov, probabilities, variable_name
+from deeplab_vgg.vgg import (
+    deeplab_aspp,
+    deeplab_largefov,
+    probabilities,
+    tag_classifier,
+    variable_name,
+)
 from deeplablib.network.network_spec import Network, Recipe
 
 RECIPES = {
@@ -14,11 +20,13 @@ RECIPES = {
 NETWORKS = {
     name: Network(
         build=build,
+        build_classifier=tag_classifier,
         variable_name=variable_name,
         scores=probabilities,
         score_kind='probabilities',
         first_kernel='conv1_1_weights',
         last_bias=last_bias,
+        head='fc',
         recipes=RECIPES,
     )
     for name, build, last_bias in (

@@ -4,7 +4,7 @@ Output stride 8: pool4 and pool5 do not reduce, and conv5 and fc6 are dilated in
 """
 
 from deeplablib.data.voc import NUM_CLASSES
-from deeplablib.network.layers import Conv2D, scaled
+from deeplablib.network.layers import Conv2D, scaled, tag_layer
 from deeplablib.run.backend import keras, tf
 
 # Block: channels, convolutions, dilation, stride of the max-pool after it.
@@ -15,6 +15,8 @@ BLOCKS = {
     4: (512, 3, 1, 1),
     5: (512, 3, 2, 1),
 }
+# Of the tag classifier: the strides of the ImageNet network up to pool4, and no dilation.
+CLASSIFIER_BLOCKS = BLOCKS | {4: (512, 3, 1, 2), 5: (512, 3, 1, None)}
 LARGE_FOV_DILATION = 12
 ASPP_DILATIONS = (6, 12, 18, 24)
 
@@ -47,6 +49,22 @@ def deeplab_aspp(num_classes=NUM_CLASSES, width=1.0, dropout_rate=0.5):
     return keras.Model(image, keras.layers.Add(name='fc_sum')(heads))
 
 
+def tag_classifier(num_tags=NUM_CLASSES - 1, width=1.0, frozen=0):
+    """The convolutions of VGG16 and what each tag responds to in the image, before pooling.
+
+    The output stride is 16: pool5 is left out, and nothing is dilated.
+
+    num_tags: channels of the responses. width: as for deeplab_largefov.
+    frozen: how many of the five blocks, from the first, keep their weights in training.
+    Returns a Keras model: float32 BGR minus mean [batch, height, width, 3] -> float32
+    [batch, ceil(height / 16), ceil(width / 16), num_tags]; its mean over the map is the logit of
+    a tag.
+    """
+    image = keras.Input((None, None, 3), name='image')
+    net = _convolutions(image, CLASSIFIER_BLOCKS, width, frozen)
+    return keras.Model(image, tag_layer(num_tags)(net))
+
+
 def probabilities(logits):
     """Class probabilities that are never quite zero: softmax, plus 1e-4, renormalised.
 
@@ -63,14 +81,25 @@ def variable_name(path):
 
 
 def _encoder(net, width):
-    for block, (filters, convolutions, dilation, stride) in BLOCKS.items():
+    net = _convolutions(net, BLOCKS, width)
+    return keras.layers.AveragePooling2D(3, 1, padding='same', name='pool5a')(net)
+
+
+def _convolutions(net, blocks, width, frozen=0):
+    """The five blocks; blocks: as BLOCKS, where a stride of None stands for no pool."""
+    for block, (filters, convolutions, dilation, stride) in blocks.items():
         for i in range(1, convolutions + 1):
             net = Conv2D(
-                scaled(filters, width), 3, dilation_rate=dilation, name=f'conv{block}_{i}'
+                scaled(filters, width),
+                3,
+                dilation_rate=dilation,
+                trainable=block > frozen,
+                name=f'conv{block}_{i}',
             )(net)
             net = keras.layers.ReLU(name=f'relu{block}_{i}')(net)
-        net = keras.layers.MaxPooling2D(3, stride, padding='same', name=f'pool{block}')(net)
-    return keras.layers.AveragePooling2D(3, 1, padding='same', name='pool5a')(net)
+        if stride is not None:
+            net = keras.layers.MaxPooling2D(3, stride, padding='same', name=f'pool{block}')(net)
+    return net
 
 
 def _head(net, suffix, dilation, num_classes, width, dropout_rate):

@@ -5,6 +5,7 @@ from deeplablib.run.backend import keras, tf
 
 BATCH_NORM_EPSILON = 1e-3  # tf.contrib.slim's default, which the originals leave in place
 BATCH_NORM_MOMENTUM = 0.9  # statistics over some ten steps: runs from scratch are short
+TAG_LAYER = 'classifier'
 STEM_FILTERS = 64  # channels of the first convolution, of ResNet and VGG16 alike
 
 
@@ -61,6 +62,15 @@ def folded(kernel, bias, norm):
     scale = norm.gamma / tf.sqrt(norm.moving_variance + norm.epsilon)
     bias = 0.0 if bias is None else bias
     return kernel * scale, norm.beta + (bias - norm.moving_mean) * scale
+
+
+def tag_layer(num_tags):
+    """The last layer of a tag classifier: a 1x1 convolution without bias into the tags.
+
+    Its mean over the map is what the mean of the features would give, because it is linear and has
+    no bias: global average pooling may come before it or after it.
+    """
+    return Conv2D(num_tags, 1, use_bias=False, name=TAG_LAYER)
 
 
 def ends_in_classes(layer, model):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deeplablib.data.voc import NUM_CLASSES
-from deeplablib.network.layers import STEM_FILTERS
+from deeplablib.network.layers import STEM_FILTERS, TAG_LAYER
 from deeplablib.run.backend import keras
 
 
@@ -30,21 +30,31 @@ class Network:
     """One entry of a package's NETWORKS table.
 
     build: makes the Keras model, images to logits; takes num_classes and width.
+    build_classifier: makes the tag classifier on the same encoder, images to what each tag responds
+        to; takes num_tags, width and frozen.
     variable_name: turns a Keras variable path ('conv1/kernel') into the name that TensorFlow 1
         checkpoints use ('conv1/weights').
     scores: turns logits into what the scales of a multi-scale test are fused in.
     score_kind: what those are, 'logits' or 'probabilities'.
     first_kernel, last_bias: checkpoint names of variables whose shapes tell width and classes.
+    head: what every variable behind the encoder has in its checkpoint name.
     recipes: how it is trained, by the names that --recipe takes.
     """
 
     build: Callable[..., keras.Model]
+    build_classifier: Callable[..., keras.Model]
     variable_name: Callable[[str], str]
     scores: Callable
     score_kind: str
     first_kernel: str
     last_bias: str
+    head: str
     recipes: dict[str, Recipe]
+
+    @property
+    def tag_kernel(self):
+        """The checkpoint name of the variable that makes a checkpoint one of a tag classifier."""
+        return self.variable_name(f'{TAG_LAYER}/kernel')
 
     def variables(self, model):
         """The variables of a model under their checkpoint names.

@@ -16,6 +16,11 @@ def load_model(networks, path, otherwise='', averaged=False):
     read, belongs to none of the networks, does not fit, or has more than 255 classes.
     """
     values = checkpoints.read(path)
+    if is_tag_classifier(networks, values):
+        raise InputError(
+            f'{path}: a tag classifier, which labels no pixels; python -m selection.cams takes it, '
+            'and main.py --pretrain_file to start a training'
+        )
     name = _recognise(networks, values)
     if name is None:
         some = ', '.join(sorted(values)[:4])
@@ -33,6 +38,33 @@ def load_model(networks, path, otherwise='', averaged=False):
     model = network.build(**sizes)
     checkpoints.assign(values, network.variables(model), path)
     return name, model
+
+
+def load_tag_classifier(networks, path):
+    """Build the tag classifier that a checkpoint belongs to, of the size it has, with its weights.
+
+    networks: a NETWORKS table. path: as for checkpoints.find.
+    Returns a Keras model, as from Network.build_classifier.
+    Raises InputError when the checkpoint cannot be read, is not one of a tag classifier, or does
+    not fit.
+    """
+    values = checkpoints.read(path)
+    if not is_tag_classifier(networks, values):
+        raise InputError(f'{path}: not a tag classifier; python -m selection.classifier trains one')
+    network = next(n for n in networks.values() if n.first_kernel in values)
+    width = dimensions(network, values)['width']
+    num_tags = values[network.tag_kernel].shape[-1]
+    model = network.build_classifier(num_tags=num_tags, width=width)
+    checkpoints.assign(values, network.variables(model), path)
+    return model
+
+
+def is_tag_classifier(networks, values):
+    """Whether the variables of a checkpoint are those of a tag classifier.
+
+    networks: a NETWORKS table. values: dict from variable name to array.
+    """
+    return any(n.first_kernel in values and n.tag_kernel in values for n in networks.values())
 
 
 def _recognise(networks, values):
