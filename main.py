@@ -206,10 +206,12 @@ def train(network):
             checkpoints.remove_leftovers(modeldir, f'{training_run.CHECKPOINT}-*')
         first_step = training_run.resume(trainer, modeldir)
         if first_step == 0 and FLAGS.pretrain_file:
-            training_run.restore_pretrained(
-                *(network, model, FLAGS.pretrain_file, recipe.classifier, FLAGS.restore_last)
+            fresh = training_run.restore_pretrained(
+                network, model, FLAGS.pretrain_file, recipe.classifier, FLAGS.restore_last
             )
             print(f'Restored model parameters from {FLAGS.pretrain_file}')
+            if fresh:
+                print(f'note: a tag classifier; what it has not starts anew: {", ".join(fresh)}')
         several = FLAGS.strategy == 'multiworker'
         if several:
             check_same_start(strategy, trainer, first_step)

@@ -425,7 +425,7 @@ def test_bad_flags_are_one_line(data, flags, words):
 def test_a_modeldir_with_another_network_is_refused(data):
     run_main(data, 'taken', num_steps=1)
     result = run_main(data, 'taken', num_steps=1, width=1 / 32)
-    assert_input_error(result, 'taken/model', 'give this one a --modeldir of its own')
+    assert_input_error(result, 'taken/model', 'give this one a folder of its own')
 
 
 def test_pretrained_file_of_another_network_is_refused(data):

@@ -68,9 +68,11 @@ def tag_layer(num_tags):
     """The last layer of a tag classifier: a 1x1 convolution without bias into the tags.
 
     Its mean over the map is what the mean of the features would give, because it is linear and has
-    no bias: global average pooling may come before it or after it.
+    no bias: global average pooling may come before it or after it. Its kernels begin as small as
+    those of DeepLab v2's own classifiers: the features of a VGG16 are large.
     """
-    return Conv2D(num_tags, 1, use_bias=False, name=TAG_LAYER)
+    initializer = keras.initializers.RandomNormal(stddev=0.01)
+    return Conv2D(num_tags, 1, use_bias=False, kernel_initializer=initializer, name=TAG_LAYER)
 
 
 def ends_in_classes(layer, model):

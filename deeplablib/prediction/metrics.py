@@ -106,3 +106,28 @@ def iou_summary(confusion, classes=None):
             )
         },
     }
+
+
+def average_precision(labels, scores):
+    """The mean, over the images that have a tag, of the precision down to their rank.
+
+    labels: bool or 0 and 1 [images]. scores: float [images], the higher the surer.
+    Returns 0 to 1; NaN when no image has the tag. Images of equal scores share the last one's rank,
+    so that their order does not matter; scikit-learn's average_precision_score is the same.
+    """
+    positive = np.sort(scores[labels > 0])
+    # How many images, and how many of them with the tag, have a score at least as high.
+    found = len(positive) - np.searchsorted(positive, positive)
+    ranks = len(scores) - np.searchsorted(np.sort(scores), positive)
+    return float(np.mean(found / ranks)) if len(positive) else float('nan')
+
+
+def mean_average_precision(labels, scores):
+    """The mean of the average precision over the tags that some image has.
+
+    labels: [images, tags], 1 where an image has the tag. scores: float [images, tags].
+    Returns 0 to 1; NaN when no image has any tag.
+    """
+    columns = zip(labels.T, scores.T, strict=True)
+    per_tag = [average_precision(truth, score) for truth, score in columns if truth.any()]
+    return float(np.mean(per_tag)) if per_tag else float('nan')

@@ -8,6 +8,9 @@ from deeplablib.network.resize import resize_bilinear, resize_nearest
 from deeplablib.run.backend import tf
 
 MIN_SCALE, MAX_SCALE = 0.5, 1.5
+# Of the longer side of an image over that of the crop, where the label is the whole image's: a crop
+# that shows a part of it may not show what the label says. irn's 320 to 640 pixels for 512.
+MIN_SHARE, MAX_SHARE = 0.625, 1.25
 
 
 def draw(random_seed, position):
@@ -37,6 +40,29 @@ def augment(image, labels, numbers, size, scale, mirror, ignore_label):
             lambda: (image, labels),
         )
     return pad_and_crop(image, labels, size, numbers[2:], ignore_label)
+
+
+def augment_image(image, numbers, size, scale, mirror):
+    """Augment an image whose label is a matter of the whole of it, for a tag classifier.
+
+    Arguments as for augment; without scale the longer side is made as long as the crop's.
+    Returns float32 [*size, 3].
+    """
+    share = MIN_SHARE + (MAX_SHARE - MIN_SHARE) * numbers[0] if scale else 1.0
+    image = scale_to_crop(image, size, share)
+    no_labels = tf.zeros(tf.shape(image)[:2], tf.uint8)
+    return augment(image, no_labels, numbers, size, scale=False, mirror=mirror, ignore_label=0)[0]
+
+
+def scale_to_crop(image, size, share):
+    """Resize an image so that its longer side is a share of the longer side of the crop.
+
+    image: float32 [height, width, 3]. size: (height, width) of the crop. share: float or float32
+    scalar. Returns float32 [new height, new width, 3]; the new size is truncated.
+    """
+    old = tf.cast(tf.shape(image)[:2], tf.float32)
+    new = tf.cast(old * (share * max(size) / tf.reduce_max(old)), tf.int32)
+    return resize_bilinear(image[None], tf.maximum(new, 1))[0]
 
 
 def rescale(image, labels, factor):

@@ -15,7 +15,7 @@ from deeplablib.data.network_input import decode_image, preprocess
 from deeplablib.data.voc import IGNORE_LABEL
 from deeplablib.run.backend import tf
 from deeplablib.run.errors import InputError, tensorflow_reason
-from deeplablib.training.augment import augment, draw
+from deeplablib.training.augment import augment, augment_image, draw
 
 # Of a PNG: 8 bits of grey, which TensorFlow gives as they are.
 _PLAIN = bytes([8, GREY])
@@ -71,14 +71,16 @@ def samples_of_step(step, samples, batches):
     return [samples[i] for i in order]
 
 
-def make_dataset(samples, batches, steps, replicas=1, local_replicas=slice(None)):
+def make_dataset(samples, batches, steps, replicas=1, local_replicas=slice(None), tag_labels=None):
     """Read the samples of some steps.
 
-    samples: list of Sample, with masks. batches: how to. steps: range of steps.
-    replicas: how many share a batch. local_replicas: slice, those that this process feeds.
+    samples: list of Sample, with masks unless there are tag_labels. batches: how to. steps: range
+    of steps. replicas: how many share a batch. local_replicas: slice, those that this process
+    feeds. tag_labels: uint8 [samples, tags], the labels in place of masks; the scale of an image is
+    then drawn around that at which the crop holds the whole of it (augment.scale_to_crop).
     Returns a tf.data.Dataset with one element a step and replica, the replicas of a step one after
     the other: images, float32 [grad_update_every, batch_size / replicas, *size, 3], and labels,
-    uint8 [grad_update_every, batch_size / replicas, *size].
+    uint8 [grad_update_every, batch_size / replicas, *size] or [..., tags].
     """
     share = batches.batch_size // replicas
     positions = np.arange(steps.start, steps.stop)[:, None] * batches.samples_a_step
@@ -87,20 +89,28 @@ def make_dataset(samples, batches, steps, replicas=1, local_replicas=slice(None)
     positions = positions.transpose(0, 2, 1, 3)[:, local_replicas].reshape(-1)
     order = sample_order(positions, len(samples), batches.random_seed, batches.shuffle)
     images = tf.constant([os.fsencode(sample.image) for sample in samples])
-    masks = tf.constant([os.fsencode(sample.mask) for sample in samples])
 
     def load(position, index):
         image = preprocess(decode_image(images[index]), batches.img_mean)
+        numbers = draw(batches.random_seed, position)
+        if tag_labels is not None:
+            return augment_image(
+                image, numbers, batches.size, batches.random_scale, batches.random_mirror
+            ), tag_labels[index]
         return augment(
             image,
             decode_mask(masks[index], batches.ignore_label),
-            draw(batches.random_seed, position),
+            numbers,
             batches.size,
             batches.random_scale,
             batches.random_mirror,
             IGNORE_LABEL,
         )
 
+    if tag_labels is None:
+        masks = tf.constant([os.fsencode(sample.mask) for sample in samples])
+    else:
+        tag_labels = tf.constant(tag_labels)
     dataset = tf.data.Dataset.from_tensor_slices((positions, order))
     dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     dataset = dataset.batch(share, drop_remainder=True)
@@ -139,7 +149,8 @@ def raise_unreadable(samples):
             raise InputError(
                 f'{sample.origin}: {sample.image}: cannot read the image ({reason})'
             ) from None
-        check_size(sample.mask, read_indices(sample.mask)[0], size)
+        if sample.mask is not None:
+            check_size(sample.mask, read_indices(sample.mask)[0], size)
 
 
 def _read_indices(path):

@@ -1,13 +1,50 @@
-"""The loss, learning rates and momentum of the original trainers.
+"""The loss, learning rates and momentum of the original trainers, and the loss of the tags.
 
-Everything is a sum over pixels divided by a count that the caller gives, because the mean is over
-all labelled pixels of a batch, however many devices share it.
+A loss is a sum divided by a count that the caller gives, because the mean is over all labels of a
+batch, however many devices share it.
 """
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 from deeplablib.data.score_maps import OUTPUT_STRIDE
 from deeplablib.network.resize import resize_bilinear, resize_nearest
 from deeplablib.prediction.multi_scale import SCALES
 from deeplablib.run.backend import tf
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a training makes small, in the three steps that each device takes with its batch.
+
+    targets: turns the labels of a batch into a list of targets, one for each term of the loss.
+    count: how many labels of a target the loss is the mean over, an int32 scalar.
+    loss: function of (model, images, targets, counts) that returns the device's share of the loss;
+        counts are those of each target over all devices.
+    """
+
+    targets: Callable
+    count: Callable
+    loss: Callable
+
+
+def pixel_objective(num_classes, outputs, multi_scale=False):
+    """The softmax cross entropy of labelled pixels; arguments as for targets and data_loss."""
+    return Objective(
+        targets=partial(targets, num_classes=num_classes, multi_scale=multi_scale),
+        count=count_labelled,
+        loss=partial(data_loss, outputs=outputs),
+    )
+
+
+def tag_objective():
+    """The sigmoid cross entropy of tags, the mean over tags and images.
+
+    The labels of a batch are uint8 [batch, tags], 1 where an image has the tag. The model gives a
+    map for each tag; its mean, global average pooling, is the logit.
+    """
+    return Objective(targets=lambda tags: [tf.cast(tags, tf.float32)], count=tf.size, loss=tag_loss)
 
 
 def targets(labels, num_classes, multi_scale=False):
@@ -53,6 +90,21 @@ def data_loss(model, images, target_maps, counts, outputs):
         fused = [scores[0], *(resize_bilinear(part, full_size) for part in scores[1:])]
         terms.append((tf.reduce_max(tf.stack(fused), axis=0), target_maps[0], counts[0]))
     return tf.add_n([_cross_entropy(*term) for term in terms])
+
+
+def tag_loss(model, images, target, counts):
+    """The sigmoid cross entropy of a batch of tags, summed and divided by how many there are.
+
+    model: function of (images, training) to responses [batch, rows, columns, tags].
+    images: float32 [batch, height, width, 3]. target: one float32 [batch, tags]. counts: one
+    scalar, the tags of all images of all devices.
+    Returns a float32 scalar: this device's share; the shares of all devices sum to the loss.
+    """
+    responses = tf.cast(model(images, training=True), tf.float32)
+    losses = tf.nn.sigmoid_cross_entropy_with_logits(
+        labels=target[0], logits=tf.reduce_mean(responses, axis=[1, 2])
+    )
+    return tf.reduce_sum(losses) / counts[0]
 
 
 def _cross_entropy(scores, target, count):

@@ -44,6 +44,12 @@ class RunLog:
             tf.summary.scalar('learning_rate', rate)
             tf.summary.scalar('images_a_second', images_a_second)
 
+    def add_value(self, step, name, value):
+        """Log a number that is measured now and then."""
+        with self._writer.as_default(step):
+            tf.summary.scalar(name, value)
+        self._writer.flush()
+
     def add_panel(self, step, images):
         """Show pictures, uint8 [images, height, width, 3], and flush what TensorBoard waits for."""
         with self._writer.as_default(step):

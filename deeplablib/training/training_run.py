@@ -44,13 +44,22 @@ class Trainer:
     variables: dict of all variables, network's and momentum, from checkpoint name to variable.
     """
 
-    def __init__(self, model, network, recipe, settings, batches, recompute=False):
+    def __init__(self, model, network, recipe, settings, batches, recompute=False, tag_labels=None):
         """Take a Keras model, its Network, one of its recipes, Settings and Batches.
 
+        tag_labels: uint8 [samples, tags] for a tag classifier, which has no masks to learn from.
         recompute: less memory for more time (deeplablib.network.recompute).
         """
         self._forward = recomputed(model) if recompute else model
         self.model, self.recipe, self.settings, self.batches = model, recipe, settings, batches
+        self.tag_labels = tag_labels
+        if tag_labels is None:
+            num_classes = model.output.shape[-1]
+            self.objective = objective.pixel_objective(
+                num_classes, recipe.outputs, settings.multi_scale
+            )
+        else:
+            self.objective = objective.tag_objective()
         self.strategy = tf.distribute.get_strategy()
         weights = network.variables(model)
         self._trainable = {name: v for name, v in weights.items() if v.trainable}
@@ -73,7 +82,12 @@ class Trainer:
             first = context.input_pipeline_id * local
             replicas = slice(first, first + local)
             return make_dataset(
-                samples, self.batches, steps, context.num_replicas_in_sync, replicas
+                samples,
+                self.batches,
+                steps,
+                context.num_replicas_in_sync,
+                replicas,
+                self.tag_labels,
             )
 
         return self.strategy.distribute_datasets_from_function(make)
@@ -92,14 +106,13 @@ class Trainer:
         settings = self.settings
         replica = tf.distribute.get_replica_context()
         variables = list(self._trainable.values())
-        num_classes = self.model.output.shape[-1]
 
         def one(i):
-            return objective.targets(labels[i], num_classes, settings.multi_scale)
+            return self.objective.targets(labels[i])
 
         micro_batches = self.batches.grad_update_every
         # Counted ahead, because devices cannot be asked to agree in the middle of a loop.
-        counts = [[objective.count_labelled(part) for part in one(i)] for i in range(micro_batches)]
+        counts = [[self.objective.count(part) for part in one(i)] for i in range(micro_batches)]
         counts = tf.cast(counts, tf.float32)  # not every device can sum integers
         counts = replica.all_reduce(tf.distribute.ReduceOp.SUM, counts)
 
@@ -141,9 +154,7 @@ class Trainer:
             for layer, state in enumerate(self._seeds)
         ]
         with tf.GradientTape() as tape, keras.StatelessScope(state_mapping=seeds) as scope:
-            loss = objective.data_loss(
-                self._forward, images, target_maps, tf.unstack(counts), self.recipe.outputs
-            )
+            loss = self.objective.loss(self._forward, images, target_maps, tf.unstack(counts))
         # The scope kept the statistics of a batch norm that learns from being assigned.
         for layer in self.model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
@@ -193,13 +204,19 @@ def restore_pretrained(network, model, path, classifier, restore_last):
 
     network: Network. model: made by it. path: the checkpoint; what it holds beyond the network is
     passed over. classifier: variables with this in their name are left as they are, unless
-    restore_last.
+    restore_last. From a tag classifier only the encoder is taken: it has no more.
+    Returns the names of the encoder's and the head's variables that the checkpoint cannot give.
     Raises InputError when a variable is missing or has another shape.
     """
     variables = network.variables(model)
     wanted = {n: v for n, v in variables.items() if restore_last or classifier not in n}
     values = own_names(network, checkpoints.read(path), path)
+    fresh = []
+    if network.tag_kernel in values and network.tag_kernel not in variables:
+        fresh = [name for name in wanted if network.head in name]
+        wanted = {name: v for name, v in wanted.items() if name not in fresh}
     checkpoints.assign({n: v for n, v in values.items() if n in wanted}, wanted, path)
+    return fresh
 
 
 def saved_steps(modeldir):
@@ -229,7 +246,7 @@ def resume(trainer, modeldir):
         except InputError as error:
             raise InputError(
                 f'{modeldir}: holds a training of another network, width or number of classes; '
-                f'give this one a --modeldir of its own. {error}'
+                f'give this one a folder of its own. {error}'
             ) from None
         print(f'Restored model parameters from {prefix}')
         return step + 1
@@ -244,11 +261,12 @@ def save(trainer, modeldir, step, max_to_keep):
             checkpoints.remove(prefix)
 
 
-def train(trainer, samples, first_step, modeldir, log, save_interval, max_to_keep):
+def train(trainer, samples, first_step, modeldir, log, save_interval, max_to_keep, after_save=None):
     """Run the steps from first_step to num_steps, inclusive.
 
     samples: list of Sample. modeldir: folder of the checkpoints, one every save_interval steps and
     one at the end. log: RunLog, or None in a process that only helps another one (multiworker).
+    after_save: function of the step, called after each save, or None.
     Raises InputError when a sample cannot be read or the loss is not finite.
     """
     num_steps = trainer.settings.num_steps
@@ -273,12 +291,15 @@ def train(trainer, samples, first_step, modeldir, log, save_interval, max_to_kee
         last = now
         if log is not None and saves:
             save(trainer, modeldir, step, max_to_keep)
-            log.add_panel(step, trainer.panel(images, labels))
+            if trainer.tag_labels is None:
+                log.add_panel(step, trainer.panel(images, labels))
+            if after_save is not None:
+                after_save(step)
 
 
 def _raise_diverged(step, loss, rate, samples):
     raise InputError(
         f'step {step}: training diverges, the loss is {loss} at learning rate {rate:.3g}; lower '
-        '--learning_rate, or look at the samples of this step: '
+        'the learning rate, or look at the samples of this step: '
         + ', '.join(str(sample.image) for sample in samples)
     )

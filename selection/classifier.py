@@ -1,0 +1,233 @@
+"""A classifier of tags, which has to look at what it names: localization cues are made from it.
+
+python -m selection.classifier --encoder-name vgg --pretrain-file ./model/vgg/init \
+    --out ./model/classifier
+python -m selection.cams --restore-from ./model/classifier --out ./cues
+
+It is the encoder of a network of this project, from ImageNet weights, with the strides of its
+ImageNet original except the last (output stride 16), global average pooling, and a 1x1 convolution
+without bias into the tags. It learns the sigmoid cross entropy of the tags and reads no mask. With
+--valid-list, images whose tags are known too, their mean average precision is printed and logged
+whenever a checkpoint is saved. A run that was stopped goes on with the same command.
+
+The field's: the authors' cues came from elsewhere. Settings are those of irn (Ahn et al., 2019),
+which also leaves the first layers of the encoder as ImageNet made them.
+"""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+import deeplab_resnet
+import deeplab_vgg
+from deeplablib.data.image_lists import read_list
+from deeplablib.data.network_input import decode_image, preprocess
+from deeplablib.data.sample_check import check_samples
+from deeplablib.data.tags import allowed_classes, read_tags
+from deeplablib.data.voc import NUM_CLASSES, class_name
+from deeplablib.network.layers import TAG_LAYER
+from deeplablib.network.network_spec import Recipe
+from deeplablib.network.training_form import training_model
+from deeplablib.prediction.metrics import mean_average_precision
+from deeplablib.run import errors
+from deeplablib.run.backend import keras, tf
+from deeplablib.run.errors import InputError
+from deeplablib.run.files import locked, make_output_folder
+from deeplablib.run.progress import progress
+from deeplablib.training import training_log, training_run
+from deeplablib.training.augment import scale_to_crop
+from deeplablib.training.batches import Batches
+from deeplablib.weights import checkpoints
+from selection.shared.step_flags import step_parser
+
+# Change these to your own; each is the default of a flag (--help).
+ENCODER_NAME = 'vgg'
+RESTORE_FROM = './model/vgg/init'
+NUM_STEPS = 3300  # five epochs of VOC's 10,582 images
+BATCH_SIZE = 16
+CROP_SIZE = 512
+RESNET_RATE = 0.1  # irn's
+VGG_RATE = 0.001  # at 0.01 a VGG16 diverges: no batch norm keeps its features small
+POWER, MOMENTUM, WEIGHT_DECAY = 0.9, 0.9, 1e-4
+FROZEN = 3
+
+NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS
+RECIPE = Recipe(classifier=TAG_LAYER, bias_rate=1.0, outputs=None)
+
+
+def labels_of_tags(allowed, samples):
+    """The labels of a list: uint8 [samples, tags], 1 where an image has the tag.
+
+    allowed: dict from image name to bool [classes], background first. samples: list of Sample.
+    """
+    return np.array([allowed[sample.name][1:] for sample in samples], np.uint8)
+
+
+def check_labels(labels):
+    """See that there is something to learn, and name the tags that no image has.
+
+    labels: from labels_of_tags. Raises InputError when no two images differ in their tags.
+    """
+    missing = [class_name(i + 1, labels.shape[1] + 1) for i in np.flatnonzero(labels.sum(0) == 0)]
+    if (labels == labels[0]).all():
+        raise InputError(
+            'all images have the same tags; a classifier needs images with a tag and without it'
+        )
+    if missing:
+        print(f'note: no image has these tags, and they are not learnt: {", ".join(missing)}')
+
+
+def tag_scores(model, samples, crop_size):
+    """What a classifier makes of whole images: a logit for each tag.
+
+    model: from Network.build_classifier. samples: list of Sample. crop_size: the longer side that
+    an image is resized to. Returns float32 [samples, tags].
+    """
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
+    def scores(image):
+        image = scale_to_crop(preprocess(image), (crop_size, crop_size), 1.0)
+        return tf.reduce_mean(tf.cast(model(image[None], training=False), tf.float32), [1, 2])[0]
+
+    images = (decode_image(str(sample.image)) for sample in samples)
+    return np.array([scores(image) for image in progress(images, len(samples), 'validating')])
+
+
+def train(args, samples, labels, valid_samples, valid_labels):
+    """Train, or go on where an earlier run with the same folder stopped.
+
+    args: of get_arguments. samples, labels: to learn from. valid_samples, valid_labels: to measure
+    with; empty: nothing is measured.
+    """
+    out = make_output_folder(args.out)
+    network = NETWORKS[args.encoder_name]
+    keras.utils.set_random_seed(args.random_seed)
+    if not tf.config.list_physical_devices('GPU'):
+        tf.config.experimental.enable_op_determinism()  # costs nothing on a CPU
+    classifier = network.build_classifier(
+        num_tags=labels.shape[1], width=args.width, frozen=args.frozen
+    )
+    model = training_model(classifier, args.precision)
+    settings = training_run.Settings(
+        num_steps=args.num_steps,
+        learning_rate=learning_rate(args),
+        power=POWER,
+        momentum=MOMENTUM,
+        weight_decay=WEIGHT_DECAY,
+        random_seed=args.random_seed,
+        multi_scale=False,
+    )
+    batches = Batches(
+        size=(args.crop_size, args.crop_size),
+        batch_size=args.batch_size,
+        random_seed=args.random_seed,
+    )
+    trainer = training_run.Trainer(model, network, RECIPE, settings, batches, tag_labels=labels)
+
+    def validate(log, step):
+        if not valid_samples:
+            return
+        scores = tag_scores(model, valid_samples, args.crop_size)
+        precision = mean_average_precision(valid_labels, scores)
+        print(f'step {step}: mean average precision {100 * precision:.1f}', flush=True)
+        log.add_value(step, 'mean_average_precision', precision)
+
+    with locked(out):
+        checkpoints.remove_leftovers(out, f'{training_run.CHECKPOINT}-*')
+        first_step = training_run.resume(trainer, out)
+        if first_step == 0 and args.pretrain_file:
+            training_run.restore_pretrained(network, model, args.pretrain_file, TAG_LAYER, False)
+            print(f'Restored model parameters from {args.pretrain_file}')
+        if first_step > args.num_steps:
+            print(f'{out}: step {first_step - 1} is there already, nothing is left to do')
+            return
+        log = training_log.RunLog(out / 'log.txt', out / 'log', first_step)
+        training_run.train(
+            trainer,
+            samples,
+            first_step,
+            out,
+            log,
+            args.save_interval,
+            max_to_keep=2,
+            after_save=partial(validate, log),
+        )
+
+
+def learning_rate(args):
+    """The rate of the encoder: --learning-rate, or what suits the network."""
+    if args.learning_rate is not None:
+        return args.learning_rate
+    return VGG_RATE if args.encoder_name in deeplab_vgg.NETWORKS else RESNET_RATE
+
+
+def get_arguments():
+    """Parse the command line."""
+    parser = step_parser(__doc__, './model/classifier', 'folder of the checkpoints and the log')
+
+    def add(flag, default, help, type=int, **options):
+        help = f'{help} (default: %(default)s)'
+        parser.add_argument(flag, default=default, help=help, type=type, **options)
+
+    add('--encoder-name', ENCODER_NAME, 'network whose encoder it is', str, choices=NETWORKS)
+    add('--pretrain-file', RESTORE_FROM, "checkpoint to start from; '': from scratch", str)
+    add('--num-steps', NUM_STEPS, 'steps of the training')
+    add('--batch-size', BATCH_SIZE, 'images of a step')
+    add('--crop-size', CROP_SIZE, 'height and width of the crops, pixels')
+    add('--frozen', FROZEN, 'blocks of the encoder, from the first of five, that do not learn')
+    add('--precision', 'float32', 'type to compute in', str, choices=('float32', 'bfloat16'))
+    add('--save-interval', 500, 'steps between checkpoints')
+    add('--random-seed', 1234, 'seed of order, augmentation and initial weights')
+    add('--width', 1.0, "multiplies the channels; 1 is the paper's network", float)
+    parser.add_argument(
+        '--learning-rate',
+        type=float,
+        help='of the encoder, ten times that for the layer of the tags (default: '
+        f'{VGG_RATE} for VGG16, {RESNET_RATE} for ResNets)',
+    )
+    parser.add_argument('--valid-list', help='list of images to measure the classifier with')
+    parser.add_argument('--valid-tags', help='their tags: file or folder (default: --tags)')
+    return parser.parse_args()
+
+
+def check_arguments(args):
+    """Raise InputError for a number that makes no sense."""
+    for name in ('num_steps', 'batch_size', 'crop_size', 'save_interval'):
+        if getattr(args, name) < 1:
+            flag = name.replace('_', '-')
+            raise InputError(f'value {getattr(args, name)} of --{flag}: at least 1 is needed')
+    if not 0 <= args.frozen <= 5:
+        raise InputError(f'value {args.frozen} of --frozen: there are five blocks, 0 to 5')
+    if learning_rate(args) < 0 or args.random_seed < 0:
+        raise InputError('--learning-rate and --random-seed must not be negative')
+
+
+def read_tagged(data_list, data_dir, tags):
+    """The samples of a list, without their masks, and their labels; all of them checked.
+
+    Returns a list of Sample and uint8 [samples, tags].
+    """
+    # A mask that the list names stays unread: what is trained here has seen no mask.
+    samples = [replace(sample, mask=None) for sample in read_list(data_list, data_dir)]
+    labels = labels_of_tags(allowed_classes(read_tags(tags, NUM_CLASSES), samples), samples)
+    check_samples(samples, data_dir)
+    return samples, labels
+
+
+def main():
+    """Train the classifier."""
+    args = get_arguments()
+    check_arguments(args)
+    samples, labels = read_tagged(args.data_list, args.data_dir, args.tags)
+    check_labels(labels)
+    valid_samples, valid_labels = [], None
+    if args.valid_list:
+        valid_tags = args.valid_tags or args.tags
+        valid_samples, valid_labels = read_tagged(args.valid_list, args.data_dir, valid_tags)
+    train(args, samples, labels, valid_samples, valid_labels)
+    print(f'The classifier has been saved to {args.out}')
+
+
+if __name__ == '__main__':
+    errors.run(main)
