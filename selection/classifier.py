@@ -126,7 +126,7 @@ def train(args, samples, labels, valid_samples, valid_labels):
     trainer = training_run.Trainer(model, network, RECIPE, settings, batches, tag_labels=labels)
 
     def validate(log, step):
-        if not valid_samples:
+        if step == 0 or not valid_samples:
             return
         scores = tag_scores(model, valid_samples, args.crop_size)
         precision = mean_average_precision(valid_labels, scores)

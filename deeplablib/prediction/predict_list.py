@@ -3,6 +3,7 @@
 import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 
@@ -20,7 +21,6 @@ DECODED_AHEAD = 2
 def predict_samples(predict, samples, save_dir, allowed=None, save_scores=None, write=None):
     """Save the label map of each image as SAVE_DIR/NAME.png, and its scores if asked.
 
-    Decoding runs ahead of the network and writing behind it, both on other threads.
     predict: from multi_scale.make_predictor. samples: list of Sample. save_dir: an existing folder.
     allowed: dict from image name to the bool array [classes] of those that may occur; None: all.
     save_scores: None, or (folder, kind) for score files (deeplablib.data.score_maps).
@@ -37,13 +37,26 @@ def predict_samples(predict, samples, save_dir, allowed=None, save_scores=None, 
             write_scores(folder / f'{name}.npz', scores.numpy(), size, kind)
         write(name, labels.numpy())
 
+    def label(sample, image):
+        outputs = predict(image, every_class if allowed is None else allowed[sample.name])
+        return partial(save, sample.name, image.shape[:2], *outputs)
+
+    run_network(label, samples, 'predicting')
+
+
+def run_network(work, samples, label):
+    """Run a network over the images of a list, with what it gives saved behind it.
+
+    Decoding runs ahead of the network and saving behind it, both on other threads.
+    work: function of (sample, image uint8 [height, width, 3]) that returns a function without
+    arguments, which saves. samples: list of Sample. label: what is being done, for the progress.
+    Raises InputError for an image that cannot be decoded; what came before it is saved.
+    """
     with ThreadPoolExecutor() as pool:
         in_flight = deque()
         try:
-            for sample, image in progress(_images(samples), len(samples), 'predicting'):
-                classes = every_class if allowed is None else allowed[sample.name]
-                outputs = predict(image, classes)
-                in_flight.append(pool.submit(save, sample.name, image.shape[:2], *outputs))
+            for sample, image in progress(_images(samples), len(samples), label):
+                in_flight.append(pool.submit(work(sample, image)))
                 if len(in_flight) > SAVES_IN_FLIGHT:
                     in_flight.popleft().result()
         finally:

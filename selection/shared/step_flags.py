@@ -6,6 +6,7 @@ from pathlib import Path
 from deeplablib.data.image_lists import read_list
 from deeplablib.data.sample_check import check_outputs, check_samples
 from deeplablib.data.tags import allowed_classes, read_tags
+from deeplablib.data.voc import NUM_CLASSES
 from deeplablib.run import parallel
 from deeplablib.run.errors import InputError
 
@@ -41,14 +42,15 @@ def add_work_flags(parser):
     parallel.add_resume(parser)
 
 
-def read_samples(args):
+def read_samples(args, num_classes=NUM_CLASSES):
     """Read and check what step_parser names.
 
+    num_classes: tags are ids from 1 to num_classes - 1.
     Returns the list of Sample and, by image name, the bool array of classes that may occur.
     Raises InputError for whatever is wrong with them.
     """
     samples = read_list(args.data_list, args.data_dir)
-    allowed = allowed_classes(read_tags(args.tags), samples)
+    allowed = allowed_classes(read_tags(args.tags, num_classes), samples, num_classes)
     check_samples(samples, args.data_dir)
     out = Path(args.out)
     check_outputs(samples, out)

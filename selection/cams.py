@@ -1,0 +1,159 @@
+"""Localization cues from a classifier of tags: its class activation maps.
+
+python -m selection.cams --restore-from ./model/classifier --out ./cues
+
+The map of a tag is what the last layer of the classifier responds with in each place, before
+pooling, where it is positive (Zhou et al., 2016), summed over several scales of the image and their
+mirror images, and divided by its maximum. OUT/NAME_<class id - 1>.png holds it, 8-bit grey, at the
+size of the image, for each of the image's tags.
+
+The field's; scales and mirror images are those of irn (Ahn et al., 2019).
+"""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+import deeplab_resnet
+import deeplab_vgg
+from deeplablib.data.images import write_image
+from deeplablib.data.network_input import preprocess
+from deeplablib.network.resize import resize_bilinear
+from deeplablib.prediction.multi_scale import prediction_model
+from deeplablib.prediction.predict_list import run_network
+from deeplablib.run import errors
+from deeplablib.run.backend import tf
+from deeplablib.run.errors import InputError
+from deeplablib.run.files import locked, make_output_folder
+from deeplablib.run.parallel import add_resume
+from deeplablib.weights import checkpoints
+from deeplablib.weights.load_model import load_tag_classifier
+from selection.shared.step_flags import read_samples, step_parser
+
+# Change this to your own path; it is the default of a flag.
+RESTORE_FROM = './model/classifier'
+SCALES = (0.5, 1.0, 1.5, 2.0)
+
+NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS
+
+
+def make_cam_function(model, scales=SCALES, precision='float32'):
+    """Build the function that makes the class activation maps of an image.
+
+    model: from Network.build_classifier, with its weights. scales: of the image; a scaled size is
+    truncated. precision: 'float32' or 'bfloat16'.
+    Returns a tf.function of (image, tags): uint8 RGB [height, width, 3] and bool [tags]. It gives
+    float32 [height, width, number of tags that are true], in the order of the tags, from 0 to 1; a
+    map that is nowhere positive is 0 everywhere.
+    """
+    fast = prediction_model(model, precision)
+    num_tags = model.output.shape[-1]
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, None, 3], tf.uint8),
+            tf.TensorSpec([num_tags], tf.bool),
+        ]
+    )
+    def cams(image, tags):
+        size = tf.shape(image)[:2]
+        batch = preprocess(tf.stack([image, tf.reverse(image, [1])]))
+        total = 0.0
+        for scale in scales:
+            scaled = tf.cast(tf.cast(size, tf.float32) * scale, tf.int32)
+            responses = fast(resize_bilinear(batch, tf.maximum(scaled, 1)), training=False)
+            positive = tf.nn.relu(tf.boolean_mask(responses, tags, axis=3))
+            # With half-pixel centres, as irn, unlike the label maps of this project: a cell of the
+            # map then lies over the middle of the 16 pixels that it is for, in the mirror image
+            # too, and nothing is trained on the result that could learn an offset.
+            total += tf.image.resize(positive, size)
+        total = total[0] + tf.reverse(total[1], [1])
+        return tf.math.divide_no_nan(total, tf.reduce_max(total, [0, 1]))
+
+    return cams
+
+
+def cue_paths(out, name, allowed):
+    """Where the cues of an image are: a dict from class id to path.
+
+    out: folder. name: of the image. allowed: bool [classes], background first.
+    """
+    return {int(i): Path(out) / f'{name}_{i - 1}.png' for i in np.flatnonzero(allowed[1:]) + 1}
+
+
+def has_cues(out, name, allowed):
+    """Whether all cues of an image are there; arguments as for cue_paths."""
+    return all(path.is_file() for path in cue_paths(out, name, allowed).values())
+
+
+def save_cams(cams, samples, allowed, out):
+    """Save the class activation maps of each image's tags as OUT/NAME_<class id - 1>.png.
+
+    cams: from make_cam_function. samples: list of Sample, each with a tag. allowed: dict from image
+    name to bool [classes], background first. out: an existing folder.
+    Raises InputError for an image that cannot be decoded; what came before it is saved.
+    """
+
+    def save(name, maps):
+        levels = np.rint(255 * maps.numpy()).astype(np.uint8)
+        paths = cue_paths(out, name, allowed[name])
+        for path, cue in zip(paths.values(), np.moveaxis(levels, -1, 0), strict=True):
+            write_image(path, cue)
+
+    def work(sample, image):
+        return partial(save, sample.name, cams(image, allowed[sample.name][1:]))
+
+    with locked(out):
+        run_network(work, samples, 'making CAMs')
+
+
+def get_arguments():
+    """Parse the command line."""
+    parser = step_parser(__doc__, './cues', 'where cues go, NAME_<class id - 1>.png')
+    parser.add_argument(
+        '--restore-from',
+        default=RESTORE_FROM,
+        help='checkpoint of a classifier: its prefix, or its folder (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--scales',
+        type=float,
+        nargs='+',
+        default=SCALES,
+        metavar='S',
+        help='of the image (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--precision',
+        choices=('float32', 'bfloat16'),
+        default='float32',
+        help='bfloat16: faster on a GPU or a CPU with AMX',
+    )
+    add_resume(parser)
+    return parser.parse_args()
+
+
+def main():
+    """Make the cues of the list."""
+    args = get_arguments()
+    if min(args.scales) <= 0:
+        raise InputError(f'value {min(args.scales):g} of --scales: must be positive')
+    prefix = checkpoints.find(args.restore_from)
+    model = load_tag_classifier(NETWORKS, prefix)
+    print(f'Restored model parameters from {prefix}')
+    samples, allowed = read_samples(args, num_classes=model.output.shape[-1] + 1)
+    out = make_output_folder(args.out)
+    waiting = [sample for sample in samples if allowed[sample.name][1:].any()]
+    if len(waiting) < len(samples):
+        print(f'note: {len(samples) - len(waiting)} images have no tags, and get no cue')
+    if args.resume:
+        waiting = [s for s in waiting if not has_cues(out, s.name, allowed[s.name])]
+        print(f'{len(waiting)} of {len(samples)} images are left to do')
+    if waiting:
+        save_cams(make_cam_function(model, args.scales, args.precision), waiting, allowed, out)
+    print(f'The cues have been saved to {out}')
+
+
+if __name__ == '__main__':
+    errors.run(main)

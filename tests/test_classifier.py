@@ -1,0 +1,404 @@
+"""The tag classifier and the cues that are made from it, on small networks and generated images."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deeplablib.data.images import IMG_MEAN
+from deeplablib.data.numpy_resize import resize_bilinear
+from deeplablib.prediction.metrics import average_precision, mean_average_precision
+from deeplablib.run.backend import tf
+from deeplablib.run.files import locked, make_output_folder
+from deeplablib.training import training_run
+from deeplablib.training.augment import augment_image, scale_to_crop
+from deeplablib.training.training_log import read_log
+from deeplablib.weights import checkpoints
+from deeplablib.weights.load_model import load_tag_classifier
+from selection import cams, classifier
+from tests import deterministic
+from tests.command import run_command
+from tests.training_run import make_samples, run_main
+
+STEPS = 60
+CONVOLUTIONS = {1: 2, 2: 2, 3: 3, 4: 3, 5: 3}  # of the blocks of VGG16
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    """Six images of a rectangle each, of the colours of classes 1 to 3, and their tags."""
+    folder = tmp_path_factory.mktemp('data')
+    make_samples(folder, count=6)
+    (folder / 'images.txt').write_text(''.join(f's{i}\n' for i in range(6)))
+    (folder / 'tags.txt').write_text(''.join(f's{i} {1 + i % 3}\n' for i in range(6)))
+    return folder
+
+
+def train(data, run='run', **changes):
+    flags = {
+        'data-dir': data,
+        'data-list': data / 'images.txt',
+        'tags': data / 'tags.txt',
+        'out': data / run,
+        'pretrain-file': '',
+        'width': 1 / 64,
+        'num-steps': 4,
+        'save-interval': 2,
+        'batch-size': 2,
+        'crop-size': 33,
+    }
+    words = [f'--{name}={value}' for name, value in (flags | changes).items()]
+    return run_command('selection.classifier', *words)
+
+
+def make_cams(data, model, out, *options, **changes):
+    flags = {
+        'data-dir': data,
+        'data-list': data / 'images.txt',
+        'tags': data / 'tags.txt',
+        'out': data / out,
+        'restore-from': model,
+    }
+    words = [f'--{name}={value}' for name, value in (flags | changes).items()]
+    return run_command('selection.cams', *words, *options)
+
+
+def bad(result, *messages):
+    assert result.code == 2, result.error
+    errors = [line for line in result.error.splitlines() if line.startswith('error: ')]
+    assert len(errors) == 1 and 'Traceback' not in result.error
+    for message in messages:
+        assert message in result.error
+
+
+@pytest.fixture(scope='module')
+def drawn(data):
+    """A checkpoint of a classifier whose weights are drawn, large enough to respond."""
+    network = classifier.NETWORKS['vgg']
+    model = network.build_classifier(width=1 / 8)
+    variables = network.variables(model)
+    (data / 'drawn').mkdir()
+    values = {name: deterministic.weight(name, v.shape) for name, v in variables.items()}
+    checkpoints.write(data / 'drawn/model', values)
+    return data / 'drawn/model'
+
+
+@pytest.fixture(scope='module')
+def trained(data):
+    result = train(data, 'trained', frozen=0)
+    assert result.code == 0, result.error
+    return data / 'trained'
+
+
+# Training
+
+
+def test_a_run_leaves_log_and_checkpoints_under_the_original_names(data, trained):
+    assert read_log(trained / 'log.txt')[0] == [0, 1, 2, 3, 4]
+    values = checkpoints.read(trained)
+    names = [f'conv{b}_{i + 1}' for b, count in CONVOLUTIONS.items() for i in range(count)]
+    expected = {f'{name}_{kind}' for name in names for kind in ('weights', 'bias')}
+    expected |= {'classifier_weights'}
+    assert set(values) == expected | {f'{name}/Momentum' for name in expected}
+    assert values['classifier_weights'].shape == (1, 1, 8, 20)
+
+
+def test_first_blocks_keep_their_weights(data):
+    train(data, 'frozen', frozen=3, **{'learning-rate': 0.1})
+    first, last = (checkpoints.read(data / f'frozen/model.ckpt-{step}') for step in (2, 4))
+    for name in first:
+        if name.endswith('weights'):
+            changed = not np.array_equal(first[name], last[name])
+            assert changed == (name[4] in '45' or name.startswith('classifier')), name
+
+
+def test_no_mask_is_read(data):
+    lines = [f'/JPEGImages/s{i}.jpg /SegmentationClassAug/not_there.png\n' for i in range(6)]
+    (data / 'masks.txt').write_text(''.join(lines))
+    result = train(data, 'no_mask', **{'data-list': data / 'masks.txt', 'num-steps': 1})
+    assert result.code == 0, result.error
+
+
+def test_interrupted_run_goes_on_as_if_it_had_not_been(data, trained, monkeypatch):
+    save = training_run.save
+
+    def save_then_interrupt(trainer, modeldir, step, max_to_keep):
+        save(trainer, modeldir, step, max_to_keep)
+        if step == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training_run, 'save', save_then_interrupt)
+    assert train(data, 'stopped', frozen=0).code == 1
+    monkeypatch.undo()
+    result = train(data, 'stopped', frozen=0)
+    assert result.code == 0 and 'model.ckpt-2' in result.out
+    values, expected = (checkpoints.read(data / run) for run in ('stopped', 'trained'))
+    assert set(values) == set(expected)
+    for name in values:
+        np.testing.assert_array_equal(values[name], expected[name], err_msg=name)
+    assert read_log(data / 'stopped/log.txt') == read_log(trained / 'log.txt')
+    assert 'nothing is left to do' in train(data, 'stopped', frozen=0).out
+
+
+def test_loss_is_the_sigmoid_cross_entropy_of_the_pooled_map():
+    network = classifier.NETWORKS['vgg']
+    model = network.build_classifier(num_tags=3, width=1 / 64)
+    model.get_layer('classifier').kernel.assign(np.random.default_rng(0).normal(size=(1, 1, 8, 3)))
+    images = np.random.default_rng(1).normal(0, 50, (2, 33, 40, 3)).astype(np.float32)
+    labels = np.array([[1, 0, 0], [0, 1, 1]], np.uint8)
+    objective = training_run.objective.tag_objective()
+    targets = objective.targets(labels)
+    loss = objective.loss(
+        model, images, targets, [tf.cast(objective.count(targets[0]), tf.float32)]
+    )
+
+    logits = model(images).numpy().mean((1, 2))
+    probabilities = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    expected = -np.log(np.where(labels, probabilities, 1 - probabilities)).mean()
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize('name', ['vgg', 'res50'])
+def test_map_has_a_cell_for_sixteen_pixels_and_no_dilation(name):
+    model = classifier.NETWORKS[name].build_classifier(num_tags=2, width=1 / 64)
+    assert model(np.zeros((1, 65, 47, 3), np.float32)).shape == (1, 5, 3, 2)
+    rates = [getattr(layer, 'dilation_rate', (1, 1)) for layer in model.layers]
+    assert set(rates) == {(1, 1)}
+    kernels = {v.path: tuple(v.shape) for v in model.weights if 'classifier' not in v.path}
+    of_network = classifier.NETWORKS[name].build(width=1 / 64).weights
+    assert kernels.items() <= {v.path: tuple(v.shape) for v in of_network}.items()
+
+
+def test_crop_holds_nearly_the_whole_image():
+    image = np.random.default_rng(0).normal(size=(60, 90, 3)).astype(np.float32)
+    np.testing.assert_array_equal(
+        scale_to_crop(image, (30, 30), 1.0), resize_bilinear(image, (20, 30))
+    )
+    whole = augment_image(image, tf.zeros(4), (90, 90), scale=False, mirror=False)
+    np.testing.assert_array_equal(whole[:60], image)
+    assert not whole[60:].numpy().any()
+    # The smallest and the largest share of the longer side: 0.625 and 1.25 of the crop.
+    small = augment_image(image, tf.constant([0.0, 0.9, 0, 0]), (80, 80), True, True)
+    assert small[32, 49].numpy().any() and not small[33:].numpy().any()
+    assert not small[:, 50:].numpy().any()
+    mirrored = augment_image(image, tf.zeros(4), (90, 90), scale=False, mirror=True)
+    np.testing.assert_array_equal(mirrored[:60], image[:, ::-1])
+
+
+def test_it_learns_to_tell_the_classes_and_where_they_are(data, drawn):
+    held_out = {'valid-list': data / 'images.txt', 'save-interval': STEPS}
+    more = {'width': 1 / 8, 'num-steps': STEPS, 'batch-size': 6, 'frozen': 0}
+    result = train(data, 'learnt', **held_out, **more, **{'pretrain-file': drawn})
+    assert result.code == 0, result.error
+    assert f'step {STEPS}: mean average precision 100.0' in result.out
+    assert make_cams(data, data / 'learnt', 'learnt_cues', '--scales', '2', '3').code == 0
+    differences = []
+    for i in range(6):
+        cue = np.array(Image.open(data / f'learnt_cues/s{i}_{i % 3}.png')) / 255
+        inside = np.array(Image.open(data / f'SegmentationClassAug/s{i}.png')) == 1 + i % 3
+        differences.append(cue[inside].mean() - cue[~inside].mean())
+    assert np.mean(differences) > 0.1, differences
+
+
+# A segmentation from a classifier, and one where the other is wanted
+
+
+@pytest.mark.parametrize('name', ['vgg', 'res50'])
+def test_its_encoder_starts_a_segmentation(data, name):
+    train(data, name, **{'encoder-name': name, 'num-steps': 1})
+    flags = {'encoder_name': name, 'learning_rate': 0, 'num_steps': 1, 'weight_decay': 0}
+    result = run_main(data, f'from_{name}', pretrain_file=data / name, **flags)
+    assert result.code == 0, result.error
+    values, given = checkpoints.read(data / f'from_{name}/model'), checkpoints.read(data / name)
+    encoder = [n for n in given if 'classifier' not in n and not n.endswith('Momentum')]
+    assert len(encoder) >= 26
+    for variable in encoder:
+        np.testing.assert_array_equal(values[variable], given[variable], err_msg=variable)
+    fresh = {'vgg': 'starts anew: fc6_weights, fc6_bias, fc7_weights, fc7_bias\n', 'res50': ''}[
+        name
+    ]
+    assert fresh in result.out and ('note: a tag classifier' in result.out) == bool(fresh)
+
+
+def test_each_kind_of_checkpoint_is_refused_where_the_other_is_wanted(data, trained):
+    run_main(data, 'segmentation', num_steps=1)
+    bad(
+        make_cams(data, data / 'segmentation/model', 'wrong'),
+        'segmentation/model/model.ckpt-1: not a tag classifier; python -m selection.classifier',
+    )
+    scripts = {
+        'test_vocspsm_vgg': ('--data-dir', data, '--data-list', data / 'images.txt'),
+        'predict': (data / 'JPEGImages/s0.jpg',),
+    }
+    for script, arguments in scripts.items():
+        result = run_command(script, *arguments, '--restore-from', trained)
+        bad(result, 'model.ckpt-4: a tag classifier, which labels no pixels')
+
+
+# Cues
+
+
+def numpy_responses(image, values):
+    """What the classifier responds with, worked out with NumPy: BGR minus mean, [h, w, tags]."""
+    net = image.astype(np.float64)
+    for block, count in CONVOLUTIONS.items():
+        for i in range(1, count + 1):
+            kernel, bias = (values[f'conv{block}_{i}_{kind}'] for kind in ('weights', 'bias'))
+            height, width = net.shape[:2]
+            padded = np.pad(net, ((1, 1), (1, 1), (0, 0)))
+            taps = [(y, x) for y in range(3) for x in range(3)]
+            net = bias + sum(padded[y : y + height, x : x + width] @ kernel[y, x] for y, x in taps)
+            net = np.maximum(net, 0)
+        if block < 5:
+            net = pooled(net)
+    return net @ values['classifier_weights'][0, 0]
+
+
+def pooled(net):
+    """The maximum of 3x3, stride 2, padding SAME: one more at the end than before, or as many."""
+    padding = [(1, 1) if n % 2 else (0, 1) for n in net.shape[:2]]
+    padded = np.pad(net, (*padding, (0, 0)), constant_values=-np.inf)
+    rows, columns = (-(-n // 2) for n in net.shape[:2])
+    taps = [(y, x) for y in range(3) for x in range(3)]
+    return np.max(
+        [padded[y : y + 2 * rows : 2, x : x + 2 * columns : 2][:rows, :columns] for y, x in taps],
+        axis=0,
+    )
+
+
+def half_pixel_weights(old, new):
+    """Bilinear interpolation from old to new samples with half-pixel centres: [new, old]."""
+    place = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
+    return np.maximum(1 - abs(place[:, None] - np.arange(old)), 0)
+
+
+def test_cam_is_what_numpy_makes_of_the_saved_weights(data, drawn):
+    out = 'by_hand'
+    assert make_cams(data, drawn, out, '--scales', '0.5', '1', '1.5').code == 0
+    values = checkpoints.read(drawn)
+    image = tf.io.decode_jpeg((data / 'JPEGImages/s1.jpg').read_bytes()).numpy()
+    height, width = image.shape[:2]
+    total = np.zeros((height, width))
+    for mirrored in (False, True):
+        source = image[:, ::-1] if mirrored else image
+        source = source[..., ::-1] - np.array(IMG_MEAN, np.float32)
+        for scale in (0.5, 1, 1.5):
+            scaled = resize_bilinear(source, (int(height * scale), int(width * scale)))
+            response = np.maximum(numpy_responses(scaled, values)[..., 1], 0)
+            rows, columns = response.shape
+            part = (
+                half_pixel_weights(rows, height) @ response @ half_pixel_weights(columns, width).T
+            )
+            total += part[:, ::-1] if mirrored else part
+    assert total.max() > 0
+    cue = np.array(Image.open(data / out / 's1_1.png'))
+    assert np.abs(cue - 255 * total / total.max()).max() < 0.51
+
+
+def test_mirrored_image_has_the_mirrored_cam(drawn):
+    cam = cams.make_cam_function(load_tag_classifier(classifier.NETWORKS, drawn))
+    image = np.random.default_rng(0).integers(0, 256, (45, 37, 3), np.uint8)
+    tags = np.arange(20) < 3
+    maps = cam(image, tags)
+    assert maps.shape == (45, 37, 3) and maps.numpy().max() == 1
+    np.testing.assert_allclose(cam(image[:, ::-1], tags)[:, ::-1], maps, atol=1e-5)
+
+
+def test_cues_are_made_of_tags_only_and_resumed(data, drawn):
+    (data / 'some_tags.txt').write_text('s0 1 3\ns1\ns2 20\n')
+    (data / 'some.txt').write_text('s0\ns1\ns2\n')
+    given = {'data-list': data / 'some.txt', 'tags': data / 'some_tags.txt', 'scales': 1}
+    result = make_cams(data, drawn, 'some', **given)
+    assert result.code == 0 and 'note: 1 images have no tags' in result.out
+    out = data / 'some'
+    assert sorted(path.name for path in out.glob('*.png')) == ['s0_0.png', 's0_2.png', 's2_19.png']
+    cue = Image.open(out / 's0_2.png')
+    assert cue.mode == 'L' and cue.size == Image.open(data / 'JPEGImages/s0.jpg').size
+    before = (out / 's2_19.png').stat().st_mtime_ns
+    content = (out / 's0_0.png').read_bytes()
+    (out / 's0_0.png').unlink()
+    resumed = make_cams(data, drawn, 'some', '--resume', **given)
+    assert '1 of 3 images are left to do' in resumed.out
+    assert (out / 's0_0.png').read_bytes() == content
+    assert (out / 's2_19.png').stat().st_mtime_ns == before
+
+
+def test_a_map_that_is_nowhere_positive_is_empty(drawn):
+    model = load_tag_classifier(classifier.NETWORKS, drawn)
+    kernel = model.get_layer('classifier').kernel
+    kernel.assign(-abs(kernel))
+    image = np.random.default_rng(0).integers(0, 256, (33, 40, 3), np.uint8)
+    assert not cams.make_cam_function(model, scales=(1,))(image, np.arange(20) < 2).numpy().any()
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    'changes, messages',
+    [
+        ({'tags': 'one tag'}, ['all images have the same tags; a classifier needs images with']),
+        ({'tags': 'an image left out'}, ['images.txt, line 6: no tags for s5']),
+        ({'tags': 'no such class'}, ['line 2: 21 is no class (1 to 20)']),
+        ({'data-list': 'image not there'}, ['bad.txt, line 2: no image at', 'gone.jpg']),
+        ({'valid-list': 'image not there'}, ['bad.txt, line 2: no tags for gone']),
+        ({'num-steps': 0}, ['value 0 of --num-steps: at least 1 is needed']),
+        ({'crop-size': -1}, ['value -1 of --crop-size']),
+        ({'frozen': 6}, ['value 6 of --frozen: there are five blocks']),
+        ({'learning-rate': -1}, ['must not be negative']),
+        ({'pretrain-file': 'nowhere'}, ['nowhere: no such checkpoint']),
+        ({'pretrain-file': 'other width'}, ['does not fit the network; wrong shape: conv1_1']),
+    ],
+)
+def test_bad_input_to_the_classifier_is_named(data, drawn, changes, messages):
+    tags = {
+        'one tag': ''.join(f's{i} 1\n' for i in range(6)),
+        'an image left out': ''.join(f's{i} {1 + i % 3}\n' for i in range(5)),
+        'no such class': 's0 1\ns1 21\n',
+    }
+    changes = dict(changes)
+    if changes.get('tags') in tags:
+        (data / 'bad_tags.txt').write_text(tags[changes['tags']])
+        changes['tags'] = data / 'bad_tags.txt'
+    for flag in ('data-list', 'valid-list'):
+        if flag in changes:
+            (data / 'bad.txt').write_text('s0\ngone\n')
+            changes[flag] = data / 'bad.txt'
+    if changes.get('data-list'):
+        (data / 'gone_tags.txt').write_text('s0 1\ngone 2\n')
+        changes['tags'] = data / 'gone_tags.txt'
+    if changes.get('pretrain-file') == 'other width':
+        changes['pretrain-file'] = drawn
+    bad(train(data, 'bad', **changes), *messages)
+
+
+def test_tags_of_images_that_are_not_in_the_list_are_passed_over(data):
+    (data / 'more_tags.txt').write_text((data / 'tags.txt').read_text() + 'elsewhere 7\n')
+    result = train(data, 'more', tags=data / 'more_tags.txt', **{'num-steps': 1})
+    assert result.code == 0, result.error
+    assert 'note: no image has these tags, and they are not learnt: boat, bottle, bus' in result.out
+
+
+def test_bad_input_to_the_cams_is_named(data, drawn):
+    bad(make_cams(data, data / 'nowhere', 'bad'), 'nowhere: no such checkpoint')
+    bad(make_cams(data, drawn, 'bad', scales=0), 'value 0 of --scales: must be positive')
+    with locked(make_output_folder(data / 'taken')):
+        bad(make_cams(data, drawn, 'taken'), 'another process is writing to this folder')
+
+
+# Average precision
+
+
+def test_average_precision_is_the_mean_precision_at_each_hit():
+    # Ranks of the hits: 1 and 3; precision there 1/1 and 2/3.
+    assert average_precision(np.array([1, 0, 1, 0]), np.array([9, 5, 4, 1])) == (1 + 2 / 3) / 2
+    assert average_precision(np.array([0, 1]), np.array([0.9, 0.1])) == 0.5
+    # Both score the same: each has rank 2, whichever stands first.
+    assert average_precision(np.array([1, 0]), np.array([0.3, 0.3])) == 0.5
+    assert np.isnan(average_precision(np.array([0, 0]), np.array([1, 2])))
+
+
+def test_mean_average_precision_leaves_out_tags_that_no_image_has():
+    labels = np.array([[1, 0, 0], [0, 0, 1]])
+    scores = np.array([[2.0, 1.0, 5.0], [1.0, 1.0, 3.0]])
+    assert mean_average_precision(labels, scores) == (1 + 0.5) / 2
+    assert np.isnan(mean_average_precision(np.zeros((2, 3)), np.ones((2, 3))))
