@@ -3,6 +3,11 @@
 SRC: a TensorFlow 1 checkpoint (V1 or V2; of these networks, or slim's resnet_v1), a .caffemodel, a
 kaffe .npy, a PyTorch .pth, .pt or .safetensors (torchvision, deeplab-pytorch), or a .h5 of Keras
 Applications. Nothing in it is executed. docs/checkpoints.md has examples.
+
+    python -m deeplab_resnet.convert imagenet model/resnet/init
+
+fetches the ImageNet ResNet-101 of Keras Applications (171 MB) into its cache, and converts it; with
+--encoder-name res50 the ResNet-50 (95 MB).
 """
 
 from deeplab_resnet import NETWORKS, weight_layouts
@@ -22,6 +27,7 @@ def main():
         convert=weight_layouts.convert,
         save_model=save_model,
         test_scripts=TEST_SCRIPTS,
+        imagenet_files=weight_layouts.IMAGENET_FILES,
     )
 
 

@@ -16,6 +16,7 @@ from deeplablib.weights.foreign_weights import (
     recognise,
     with_our_epsilon,
 )
+from deeplablib.weights.imagenet import KerasFile
 
 PARTS = ('branch1', 'branch2a', 'branch2b', 'branch2c')
 
@@ -104,6 +105,20 @@ LAYOUTS = {
     ),
     'Keras ResNet-101': Layout(101, keras_names, 'deeplab', **_KERAS),
     'Keras ResNet-50': Layout(50, keras_names, 'res50', **_KERAS),
+}
+
+
+def _keras_resnet(depth, md5):
+    address = 'https://storage.googleapis.com/tensorflow/keras-applications/resnet/'
+    name = f'resnet{depth}_weights_tf_dim_ordering_tf_kernels_notop.h5'
+    return KerasFile(f'{address}{name}', md5)
+
+
+_RESNET_101 = _keras_resnet(101, '88cf7a10940856eca736dc7b7e228a21')
+IMAGENET_FILES = {
+    'deeplab': _RESNET_101,
+    'res101': _RESNET_101,
+    'res50': _keras_resnet(50, '4d473c1dd8becc155b73f8504c6f6626'),
 }
 
 

@@ -3,6 +3,10 @@
 SRC: a TensorFlow 1 checkpoint (V1 or V2), a .caffemodel, a kaffe .npy, a PyTorch .pth, .pt or
 .safetensors (torchvision), or a .h5 of Keras Applications. Nothing in it is executed. The fc6 and
 fc7 of an ImageNet VGG16 are made as small as DeepLab's. docs/checkpoints.md has examples.
+
+    python -m deeplab_vgg.convert imagenet model/vgg/init
+
+fetches the ImageNet VGG16 of Keras Applications (553 MB) into its cache, and converts it.
 """
 
 from deeplab_vgg import NETWORKS, weight_layouts
@@ -22,6 +26,7 @@ def main():
         convert=weight_layouts.convert,
         save_model=save_model,
         test_scripts=TEST_SCRIPTS,
+        imagenet_files=weight_layouts.IMAGENET_FILES,
     )
 
 

@@ -14,6 +14,7 @@ from deeplablib.weights.foreign_weights import (
     adapt_input,
     recognise,
 )
+from deeplablib.weights.imagenet import KerasFile
 
 CONVOLUTIONS = [
     f'conv{block}_{i + 1}' for block, (_, count, _, _) in BLOCKS.items() for i in range(count)
@@ -59,6 +60,14 @@ LAYOUTS = {
     'torchvision VGG16': Layout(torchvision_name, 'classifier.0', 'classifier.3', TORCHVISION),
     'Keras VGG16': Layout(keras_name, 'fc1', 'fc2', KERAS_CAFFE),
 }
+
+
+_VGG16 = KerasFile(  # with its dense layers: fc6 and fc7 are made of them
+    'https://storage.googleapis.com/tensorflow/keras-applications/vgg16/'
+    'vgg16_weights_tf_dim_ordering_tf_kernels.h5',
+    '64373286793e3c8b2b4e3219cbf3544b',
+)
+IMAGENET_FILES = {'vgg': _VGG16, 'vgg_aspp': _VGG16}
 
 
 def convert(file, encoder_name=None, exact_bn=False):

@@ -9,7 +9,7 @@ import numpy as np
 from deeplablib.data.voc import NUM_CLASSES
 from deeplablib.network.network_spec import dimensions
 from deeplablib.run.errors import InputError
-from deeplablib.weights import checkpoints, export, readers
+from deeplablib.weights import checkpoints, export, imagenet, readers
 
 # The original conversion left the batch norms of Caffe as they were.
 KEPT_BATCH_NORM = ('Caffe', 'kaffe')
@@ -28,7 +28,12 @@ def get_arguments(package, description, networks):
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('source', metavar='SRC', help='file to read; its ending tells its format')
+    parser.add_argument(
+        'source',
+        metavar='SRC',
+        help=f'file to read; its ending tells its format. Or the word {imagenet.NAME}: Keras '
+        'Applications fetches its ImageNet weights',
+    )
     parser.add_argument(
         'destination',
         metavar='DST',
@@ -52,25 +57,30 @@ def get_arguments(package, description, networks):
     return parser.parse_args()
 
 
-def run(package, description, networks, convert, save_model, test_scripts):
+def run(package, description, networks, convert, save_model, test_scripts, imagenet_files):
     """Convert one file, and say what was done.
 
     package, description, networks: as for get_arguments.
     convert: the package's weight_layouts.convert. save_model: as for export.write.
-    test_scripts: encoder name -> script that predicts.
+    test_scripts: encoder name -> script that predicts. imagenet_files: encoder name -> KerasFile of
+    the ImageNet weights that it starts from; the first is for none.
     """
     args = get_arguments(package, description, networks)
     if not 1 <= args.num_classes <= 255:
         raise InputError(f'--num-classes {args.num_classes}: expected 1 to 255')
     format = export.check(args.destination, args.format)
 
-    file = readers.read(args.source)
+    source_file = args.source
+    if args.source == imagenet.NAME:
+        encoder_name = args.encoder_name or next(iter(imagenet_files))
+        source_file = imagenet.fetch(imagenet_files[encoder_name])
+    file = readers.read(source_file)
     exact_bn = file.format not in KEPT_BATCH_NORM if args.exact_bn is None else args.exact_bn
     try:
         source = convert(file, args.encoder_name, exact_bn)
     except (ValueError, IndexError) as error:
-        raise InputError(f'{args.source}: its layers do not fit together ({error})') from None
-    print(f'Read {args.source}: {source.title}, {file.format} file')
+        raise InputError(f'{source_file}: its layers do not fit together ({error})') from None
+    print(f'Read {source_file}: {source.title}, {file.format} file')
     print(f'Network: {source.encoder_name} (--encoder-name)')
     if any(path.endswith('/gamma') for path in source.values):
         kept = 'function of the source' if exact_bn else 'scales of the source as they are'
@@ -81,7 +91,7 @@ def run(package, description, networks, convert, save_model, test_scripts):
 
     network = networks[source.encoder_name]
     values = {network.variable_name(path): value for path, value in source.values.items()}
-    model, fresh = fill(network, values, args.num_classes, args.source)
+    model, fresh = fill(network, values, args.num_classes, source_file)
     if fresh:
         print(f'Not in the source, or for another number of classes; drawn anew: {_named(fresh)}')
     export.write(args.destination, format, network, model, save_model)
