@@ -1,15 +1,33 @@
-"""How good masks truly are, where the truth is known: on generated data, and for reports."""
+"""How good cues or masks truly are, where the truth is known.
 
+python -m selection.quality --cues ./cues --truth ./VOC2012/SegmentationClassAug \
+    --data-list ./dataset/train.txt
+python -m selection.quality --masks ./result/proxies --truth ./VOC2012/SegmentationClassAug \
+    --data-list ./dataset/train.txt
+
+Cues: the mean IoU of seeds. A seed is the largest cue, each divided by its maximum, where that
+exceeds a threshold, and background elsewhere; the best of the thresholds from 0.05 to 0.6 is what
+the field reports. Masks: their IoU without the ignored pixels (255), and how much is labelled.
+
+For a report. No step of the method looks at the true mask of a training image.
+"""
+
+import argparse
+import json
 from pathlib import Path
 
 import numpy as np
 
-from deeplablib.data.image_lists import read_list
-from deeplablib.data.images import read_mask
+from deeplablib.data.image_lists import check_files_of, read_list
+from deeplablib.data.images import read_grey, read_mask
 from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
-from deeplablib.prediction.metrics import confusion_matrix, mean_iou
+from deeplablib.prediction.metrics import confusion_matrix, iou_summary, iou_table, mean_iou
+from deeplablib.run import errors
 from deeplablib.run.errors import InputError
-from deeplablib.run.parallel import for_each
+from deeplablib.run.files import make_output_folder, replacing
+from deeplablib.run.parallel import add_jobs, for_each
+
+THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 13))  # 0.05 to 0.6
 
 
 def mask_confusion(mask, truth, num_classes=NUM_CLASSES):
@@ -47,3 +65,130 @@ def list_quality(train_list, data_dir, truth):
     pairs = [(sample.mask, Path(truth) / f'{sample.name}.png') for sample in samples]
     confusions, labelled = zip(*for_each(compare, pairs, 'quality'), strict=True)
     return len(samples), mean_iou(sum(confusions)), float(np.mean(labelled))
+
+
+def seed(cues, threshold):
+    """Turn cues into labels: the largest where it exceeds the threshold, background elsewhere.
+
+    cues: dict from class id to uint8 [height, width], at least one. threshold: of a cue divided by
+    its maximum. Returns uint8 [height, width].
+    """
+    classes = np.array(sorted(cues), np.uint8)
+    scores = [cues[i] / max(cues[i].max(), np.uint8(1)).astype(np.float32) for i in classes]
+    largest = np.max(scores, axis=0)
+    return np.where(largest > threshold, classes[np.argmax(scores, axis=0)], 0).astype(np.uint8)
+
+
+def cues_by_image(folder):
+    """The cues of a folder: a dict from image name to a dict from class id to path.
+
+    Raises InputError when there are none, or for the number of no class.
+    """
+    cues, faults = {}, []
+    for path in sorted(Path(folder).glob('*_*.png')):
+        name, _, number = path.stem.rpartition('_')
+        if not number.isdecimal():
+            continue
+        if int(number) >= NUM_CLASSES - 1:
+            faults.append(f'{path}: no class has the number {number} (0 to {NUM_CLASSES - 2})')
+        cues.setdefault(name, {})[int(number) + 1] = path
+    errors.raise_all(faults)
+    if not cues:
+        raise InputError(f'{folder}: no cues (NAME_<class id - 1>.png) in this folder')
+    return cues
+
+
+def seed_confusions(item):
+    """The confusion matrices of the seeds of one image.
+
+    item: path of the true mask, and dict from class id to the path of a cue; without cues all is
+    background. Returns int64 [thresholds, classes, classes].
+    """
+    truth_path, paths = item
+    truth = read_mask(truth_path)
+    cues = {index: read_grey(path, truth.shape) for index, path in paths.items()}
+    if not cues:
+        return np.stack([confusion_matrix(truth, np.zeros_like(truth))] * len(THRESHOLDS))
+    return np.stack([confusion_matrix(truth, seed(cues, t)) for t in THRESHOLDS])
+
+
+def true_masks(data_list, truth):
+    """The images of a list and their true masks: a dict from name to path.
+
+    Raises InputError naming every mask that is missing.
+    """
+    samples = read_list(data_list, truth)
+    check_files_of(samples, Path(truth), 'true mask')
+    return {sample.name: Path(truth) / f'{sample.name}.png' for sample in samples}
+
+
+def quality_of_cues(folder, masks, jobs=-1):
+    """Print the quality of seeds, and return it as a dict for JSON.
+
+    folder: of cues. masks: from true_masks. jobs: as for parallel.for_each.
+    """
+    cues = cues_by_image(folder)
+    without = [name for name in masks if name not in cues]
+    if len(without) == len(masks):
+        raise InputError(f'{folder}: no cue of any image of the list')
+    if without:
+        print(f'note: {len(without)} images have no cue, and count as background: {without[0]} ...')
+    items = [(path, cues.get(name, {})) for name, path in masks.items()]
+    confusions = sum(for_each(seed_confusions, items, 'quality', jobs))
+    means = [mean_iou(confusion) for confusion in confusions]
+    best = int(np.argmax(means))
+    print('threshold  mean IoU')
+    for i, (threshold, mean) in enumerate(zip(THRESHOLDS, means, strict=True)):
+        print(f'{threshold:<9.2f}  {100 * mean:8.2f}' + ('  best' if i == best else ''))
+    print(f'\nat {THRESHOLDS[best]}:\n{iou_table(confusions[best])}')
+    by_threshold = {str(t): mean for t, mean in zip(THRESHOLDS, means, strict=True)}
+    summary = iou_summary(confusions[best]) | {'images': len(masks)}
+    return summary | {'threshold': THRESHOLDS[best], 'mean_iou_by_threshold': by_threshold}
+
+
+def quality_of_masks(folder, masks, jobs=-1):
+    """Print the quality of masks, and return it as a dict for JSON; arguments as above."""
+    pairs = [(Path(folder) / path.name, path) for path in masks.values()]
+    errors.raise_all([f'no mask at {path}' for path, _ in pairs if not path.is_file()])
+    confusions, labelled = zip(*for_each(compare, pairs, 'quality', jobs), strict=True)
+    confusion, labelled = sum(confusions), float(np.mean(labelled))
+    print(f'{iou_table(confusion)}\n{"labelled":<16}{100 * labelled:>8.2f}')
+    return iou_summary(confusion) | {'labelled': labelled, 'images': len(masks)}
+
+
+def get_arguments():
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument('--cues', type=Path, help='folder of cues, NAME_<class id - 1>.png')
+    what.add_argument('--masks', type=Path, help='folder of masks, NAME.png')
+    parser.add_argument('--truth', required=True, type=Path, help='folder of true masks, NAME.png')
+    parser.add_argument('--data-list', required=True, help='list of the images')
+    parser.add_argument('--json', type=Path, help='also write the numbers to this file')
+    add_jobs(parser)
+    return parser.parse_args()
+
+
+def main():
+    """Print the quality."""
+    args = get_arguments()
+    folder = args.cues or args.masks
+    for path in (folder, args.truth):
+        if not path.is_dir():
+            raise InputError(f'{path}: no such folder')
+    if args.json and args.json.is_dir():
+        raise InputError(f'{args.json}: is a folder; name a file')
+    if args.json:
+        make_output_folder(args.json.parent)
+    masks = true_masks(args.data_list, args.truth)
+    measure = quality_of_cues if args.cues else quality_of_masks
+    summary = measure(folder, masks, args.jobs)
+    if args.json:
+        with replacing(args.json) as temporary:
+            temporary.write_text(json.dumps(summary, indent=2) + '\n')
+
+
+if __name__ == '__main__':
+    errors.run(main)
