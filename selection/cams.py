@@ -19,6 +19,7 @@ import deeplab_resnet
 import deeplab_vgg
 from deeplablib.data.images import write_image
 from deeplablib.data.network_input import preprocess
+from deeplablib.network.convolution import require_precision
 from deeplablib.network.resize import resize_bilinear
 from deeplablib.prediction.multi_scale import prediction_model
 from deeplablib.prediction.predict_list import run_network
@@ -128,7 +129,7 @@ def get_arguments():
         '--precision',
         choices=('float32', 'bfloat16'),
         default='float32',
-        help='bfloat16: faster on a GPU or a CPU with AMX',
+        help='bfloat16: faster, on a GPU or a CPU with AVX512-BF16 or AMX only',
     )
     add_resume(parser)
     return parser.parse_args()
@@ -137,6 +138,7 @@ def get_arguments():
 def main():
     """Make the cues of the list."""
     args = get_arguments()
+    require_precision(args.precision)
     if min(args.scales) <= 0:
         raise InputError(f'value {min(args.scales):g} of --scales: must be positive')
     prefix = checkpoints.find(args.restore_from)

@@ -26,6 +26,7 @@ from deeplablib.data.network_input import decode_image, preprocess
 from deeplablib.data.sample_check import check_samples
 from deeplablib.data.tags import allowed_classes, read_tags
 from deeplablib.data.voc import NUM_CLASSES, class_name
+from deeplablib.network.convolution import require_precision
 from deeplablib.network.layers import TAG_LAYER
 from deeplablib.network.network_spec import Recipe
 from deeplablib.network.training_form import training_model
@@ -219,6 +220,7 @@ def main():
     """Train the classifier."""
     args = get_arguments()
     check_arguments(args)
+    require_precision(args.precision)
     samples, labels = read_tagged(args.data_list, args.data_dir, args.tags)
     check_labels(labels)
     valid_samples, valid_labels = [], None

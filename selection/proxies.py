@@ -1,10 +1,16 @@
 """Proxy annotations from localization cues: what the first round is trained on.
 
 python -m selection.proxies --cues ./cues --saliency ./saliency --out ./result/proxies
+python -m selection.proxies --cues ./cues --out ./result/proxies
 
-Known: the thresholds and their order, from the program that the same group released for a later
-paper (`gen_gtwith_saliency maps.py` of MLPL). Reconstructed: that SPSM did the same, and what is
-done without saliency maps.
+With saliency maps, the rule `thresholds`. Known: its thresholds and their order, from the program
+that the same group released for a later paper (`gen_gtwith_saliency maps.py` of MLPL).
+Reconstructed: that SPSM did the same.
+
+Without, the rule `crf`, which is the field's: two CRFs say what is surely an object and what is
+surely background, and pixels on which neither is sure are ignored (irn, Ahn et al., 2019). The CRF
+is the `cue` preset, which SPSM's authors made annotations with; our choice of thresholds
+(docs/selection.md).
 """
 
 from functools import partial
@@ -14,9 +20,11 @@ import numpy as np
 
 from deeplablib.data.image_headers import image_size
 from deeplablib.data.image_lists import check_files_of
-from deeplablib.data.images import read_grey, write_mask
+from deeplablib.data.images import read_grey, read_image, write_mask
 from deeplablib.data.voc import IGNORE_LABEL
+from deeplablib.prediction.crf import PRESETS, crf_labels
 from deeplablib.run import errors, parallel
+from deeplablib.run.errors import InputError
 from deeplablib.run.files import locked, make_output_folder
 from selection.shared.step_flags import add_work_flags, read_samples, step_parser
 
@@ -26,6 +34,10 @@ CUE_OBJECT = 0.5  # a cue above it, or ...
 SALIENT = 32  # ... a saliency from it on, speaks against background
 LEAST_FOREGROUND = 0.01  # an image with less is left out as a whole
 LATE_FILL_IN = 0.8  # a cue above it labels what was ignored until then
+
+RULES = ('thresholds', 'crf')
+FOREGROUND_THRESHOLD = 0.3  # score of background when the CRF is asked what is surely an object ...
+BACKGROUND_THRESHOLD = 0.1  # ... and when it is asked what is surely background
 
 
 def normalised(cue):
@@ -37,8 +49,42 @@ def normalised(cue):
     return (cue - cue.min()) / (np.ptp(cue) + 1e-8)
 
 
+def crf_proxy(
+    image,
+    cues,
+    foreground_threshold=FOREGROUND_THRESHOLD,
+    background_threshold=BACKGROUND_THRESHOLD,
+    parameters=PRESETS['cue'],
+):
+    """Make the proxy annotation of one image where there is no saliency map.
+
+    The CRF labels the image twice, by the cues and a constant score of background, renormalised.
+    What it calls an object in spite of a high score is that object; what it calls background in
+    spite of a low score is background; the rest is ignored.
+
+    image: uint8 RGB [height, width, 3]. cues: dict from class id to uint8 [height, width].
+    foreground_threshold, background_threshold: the high and the low score, 0 to 1.
+    parameters: of the CRF. Returns uint8 [height, width] of class ids and 255; all of it is 255
+    for an image without cues.
+    """
+    if not cues:
+        return np.full(image.shape[:2], IGNORE_LABEL, np.uint8)
+    classes = np.array([0, *sorted(cues)], np.uint8)
+    scores = np.stack([normalised(cues[index]) for index in classes[1:]], -1)
+
+    def labels_with(threshold):
+        background = np.full((*image.shape[:2], 1), threshold, np.float32)
+        with_background = np.concatenate([background, scores], -1)
+        probabilities = with_background / with_background.sum(-1, keepdims=True)
+        return classes[crf_labels(image, probabilities, parameters)]
+
+    objects, anything = labels_with(foreground_threshold), labels_with(background_threshold)
+    nothing = (objects == 0) & (anything == 0)
+    return np.where((objects > 0) | nothing, objects, IGNORE_LABEL).astype(np.uint8)
+
+
 def proxy_annotation(cues, size, saliency=None, late_fill_in=LATE_FILL_IN):
-    """Make the proxy annotation of one image.
+    """Make the proxy annotation of one image by thresholds.
 
     In this order: the class with the highest score, where scores below 0.2 count as 0; ignored
     where two scores exceed 0.9; ignored where background is salient or has a cue above 0.5; all
@@ -74,12 +120,12 @@ def proxy_annotation(cues, size, saliency=None, late_fill_in=LATE_FILL_IN):
     return labels
 
 
-def make_proxies(samples, allowed, cues, out, saliency=None, late_fill_in=LATE_FILL_IN, jobs=-1):
+def make_proxies(samples, allowed, cues, out, rule, saliency=None, jobs=-1):
     """Save the proxy annotation of each image as OUT/NAME.png.
 
     samples: list of Sample. allowed: dict from image name to bool [classes]. cues: folder of
-    NAME_<class id - 1>.png. out: an existing folder. saliency: folder of NAME.png, or None.
-    late_fill_in: as for proxy_annotation. jobs: as for parallel.for_each.
+    NAME_<class id - 1>.png. out: an existing folder. rule: function of (image, cues, saliency),
+    from rule_of. saliency: folder of NAME.png, or None. jobs: as for parallel.for_each.
     Raises InputError for every missing file, and for a map of another size than its image.
     """
     items, faults = [], []
@@ -95,16 +141,40 @@ def make_proxies(samples, allowed, cues, out, saliency=None, late_fill_in=LATE_F
     if saliency:
         check_files_of(samples, Path(saliency), 'saliency map')
     with locked(out):
-        for _ in parallel.for_each(partial(_make_one, out, late_fill_in), items, 'proxies', jobs):
+        for _ in parallel.for_each(partial(_make_one, out, rule), items, 'proxies', jobs):
             pass
 
 
-def _make_one(out, late_fill_in, item):
+def _make_one(out, rule, item):
     sample, paths, salient = item
     size = image_size(sample.image)
     cues = {index: read_grey(path, size) for index, path in paths.items()}
-    labels = proxy_annotation(cues, size, salient and read_grey(salient, size), late_fill_in)
+    labels = rule(sample.image, cues, size, salient and read_grey(salient, size))
     write_mask(Path(out) / f'{sample.name}.png', labels)
+
+
+def _by_thresholds(late_fill_in, path, cues, size, saliency):
+    return proxy_annotation(cues, size, saliency, late_fill_in)
+
+
+def _by_crf(thresholds, path, cues, size, saliency):
+    return crf_proxy(read_image(path), cues, *thresholds)
+
+
+def rule_of(args):
+    """The rule that a command line asks for, a function of (path, cues, size, saliency)."""
+    name = args.rule or ('thresholds' if args.saliency or args.no_late_fill_in else 'crf')
+    if name == 'thresholds':
+        return partial(_by_thresholds, None if args.no_late_fill_in else LATE_FILL_IN)
+    if args.saliency or args.no_late_fill_in:
+        raise InputError('--rule crf takes no saliency maps and has no late fill-in')
+    thresholds = args.background_threshold, args.foreground_threshold
+    if not 0 < thresholds[0] <= thresholds[1] < 1:
+        raise InputError(
+            f'--background-threshold {thresholds[0]} and --foreground-threshold {thresholds[1]}: '
+            'from 0 to 1, the first at most the second'
+        )
+    return partial(_by_crf, thresholds[::-1])
 
 
 def get_arguments():
@@ -113,7 +183,29 @@ def get_arguments():
     parser.add_argument('--cues', required=True, help='folder of cues, NAME_<class id - 1>.png')
     parser.add_argument('--saliency', help='folder of saliency maps, NAME.png')
     parser.add_argument(
-        '--no-late-fill-in', action='store_true', help='leave out the last rule (cues above 0.8)'
+        '--rule',
+        choices=RULES,
+        help='how cues become annotations (default: crf without saliency, otherwise thresholds)',
+    )
+    parser.add_argument(
+        '--foreground-threshold',
+        type=float,
+        default=FOREGROUND_THRESHOLD,
+        metavar='SCORE',
+        help='of background, for the rule crf to find what is surely an object '
+        '(default: %(default)s)',
+    )
+    parser.add_argument(
+        '--background-threshold',
+        type=float,
+        default=BACKGROUND_THRESHOLD,
+        metavar='SCORE',
+        help='of background, for the rule crf to find what is surely none (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--no-late-fill-in',
+        action='store_true',
+        help='leave out the last of the thresholds (cues above 0.8)',
     )
     add_work_flags(parser)
     return parser.parse_args()
@@ -122,14 +214,12 @@ def get_arguments():
 def main():
     """Make the annotations."""
     args = get_arguments()
+    rule = rule_of(args)
     samples, allowed = read_samples(args)
     out = make_output_folder(args.out)
-    if not args.saliency:
-        print('note: without --saliency nearly every pixel gets a label, right or wrong')
     if args.resume:
         samples = [s for s in samples if not (out / f'{s.name}.png').is_file()]
-    late_fill_in = None if args.no_late_fill_in else LATE_FILL_IN
-    make_proxies(samples, allowed, args.cues, out, args.saliency, late_fill_in, args.jobs)
+    make_proxies(samples, allowed, args.cues, out, rule, args.saliency, args.jobs)
     print(f'The proxy annotations have been saved to {out}')
 
 

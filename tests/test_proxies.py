@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deeplablib.prediction.crf import Parameters
 from deeplablib.run.files import locked
-from selection.proxies import proxy_annotation
+from selection.proxies import crf_proxy, proxy_annotation
 from tests.command import run_command
 
 
@@ -76,6 +77,33 @@ def test_an_image_without_tags_is_ignored():
     assert (proxy_annotation({}, (2, 3)) == 255).all()
 
 
+ALONE = Parameters(3, 0, 31, 15, 0)  # pixels do not look at each other: the CRF is an argmax
+
+
+def test_crf_rule_ignores_what_is_surely_neither_object_nor_background():
+    #             1.0  0.306 0.294 0.106 0.094 0 of class 7; background scores 0.3, then 0.1
+    row = np.array([[255, 78, 75, 27, 24, 0]], np.uint8)
+    image = np.zeros((*row.shape, 3), np.uint8)
+    labels = crf_proxy(image, {7: row}, 0.3, 0.1, ALONE)
+    assert labels.dtype == np.uint8
+    assert labels.tolist() == [[7, 7, 255, 255, 0, 0]]
+    two = {7: row, 3: np.array([[0, 100, 0, 0, 20, 255]], np.uint8)}
+    assert crf_proxy(image, two, 0.3, 0.1, ALONE).tolist() == [[7, 3, 255, 255, 0, 3]]
+    assert crf_proxy(image, {7: row}, 0.3, 0.3, ALONE).tolist() == [[7, 7, 0, 0, 0, 0]]
+    assert (crf_proxy(image, {}) == 255).all()
+
+
+def test_crf_rule_follows_the_edges_of_the_image():
+    # The image has an edge at column 20; the cue of class 4 wanes from the left to the right.
+    image = np.zeros((30, 40, 3), np.uint8)
+    image[:, 20:] = 200
+    cue = np.tile(np.linspace(255, 0, 40).astype(np.uint8), (30, 1))
+    labels = crf_proxy(image, {4: cue}, 0.5, 0.4)
+    assert (labels[:, :20] == 4).all() and (labels[:, 20:] == 0).all()
+    above = np.where(cue / 255 > 0.5, 4, np.where(cue / 255 > 0.4, 255, 0))
+    assert (labels != above).any(), 'thresholds alone would not find it'
+
+
 @pytest.fixture
 def data(tmp_path):
     """Two images, one with two tags, and their cues and saliency maps."""
@@ -110,6 +138,34 @@ def test_command_writes_what_the_function_gives(data, jobs):
     expected = proxy_annotation({20: cue}, cue.shape, saliency)
     np.testing.assert_array_equal(np.array(written), expected)
     assert set(np.unique(np.array(Image.open(data / 'out/a.png')))) >= {1, 15}
+
+
+def test_without_saliency_the_rule_is_that_of_the_crf_unless_another_is_asked_for(data):
+    assert run(data).code == 0
+    cue = np.array(Image.open(data / 'cues/b_19.png'))
+    image = np.array(Image.open(data / 'JPEGImages/b.jpg'))
+    by_crf = np.array(Image.open(data / 'out/b.png'))
+    np.testing.assert_array_equal(by_crf, crf_proxy(image, {20: cue}))
+    for options, late_fill_in in ((('--rule', 'thresholds'), 0.8), (('--no-late-fill-in',), None)):
+        assert run(data, *options).code == 0
+        expected = proxy_annotation({20: cue}, cue.shape, late_fill_in=late_fill_in)
+        np.testing.assert_array_equal(np.array(Image.open(data / 'out/b.png')), expected)
+    assert (expected != by_crf).any()
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (('--rule', 'crf', '--saliency', 'saliency'), '--rule crf takes no saliency maps'),
+        (('--rule', 'crf', '--no-late-fill-in'), '--rule crf takes no saliency maps and has no'),
+        (('--foreground-threshold', '1.5'), '--foreground-threshold 1.5: from 0 to 1'),
+        (('--foreground-threshold', '0.05'), 'the first at most the second'),
+        (('--background-threshold', '0'), '--background-threshold 0.0 and'),
+    ],
+)
+def test_rules_that_make_no_sense_are_named(data, options, message):
+    result = run(data, *options)
+    assert result.code == 2 and message in result.error
 
 
 def test_resume_makes_only_what_is_missing(data):
