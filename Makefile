@@ -9,6 +9,7 @@ BIN := .venv/bin
 test: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/pytest --quiet --numprocesses 2 --dist loadfile
 
 demo: .venv/installed

@@ -24,7 +24,7 @@ SCORES_DIR = './scores/'
 SAVE_DIR = './result_crf/'
 
 
-def get_arguments():
+def get_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -46,14 +46,17 @@ def get_arguments():
     return parser.parse_args()
 
 
-def main():
+def main() -> None:
     """Label the list and, when it names masks, print the IoU table."""
     args = get_arguments()
     parameters = crf.parameters_from(args)
+    parallel.check_workers(args.jobs)
     samples = read_list(args.data_list, args.data_dir)
     check_samples(samples, args.data_dir)
     check_outputs(samples, args.save_dir)
-    allowed = args.tags and allowed_classes(read_tags(args.tags), samples)
+    allowed_by_image = None
+    if args.tags:
+        allowed_by_image = allowed_classes(read_tags(args.tags), samples)
     save_dir = make_output_folder(args.save_dir)
     paths = [save_dir / f'{sample.name}.png' for sample in samples]
     if not Path(args.scores).is_dir():
@@ -64,13 +67,19 @@ def main():
         waiting = [s for s, path in zip(samples, paths, strict=True) if not path.is_file()]
         print(f'{len(samples) - len(waiting)} of {len(samples)} images are done already')
     crf_samples(
-        waiting, Path(args.scores), save_dir, parameters, args.prune, allowed or None, args.jobs
+        waiting,
+        Path(args.scores),
+        save_dir,
+        parameters,
+        prune=args.prune,
+        allowed_by_image=allowed_by_image,
+        jobs=args.jobs,
     )
     print(f'The segmentation masks have been saved to {save_dir}')
 
     if all(sample.mask for sample in samples):
-        masks = [sample.mask for sample in samples]
-        print(iou_table(evaluate(list(zip(masks, paths, strict=True)))))
+        pairs = [(s.mask, path) for s, path in zip(samples, paths, strict=True) if s.mask]
+        print(iou_table(evaluate(pairs)))
 
 
 if __name__ == '__main__':

@@ -14,7 +14,7 @@ from deeplablib.run.errors import InputError
 from deeplablib.run.files import list_files, make_output_folder, replacing
 
 
-def get_arguments():
+def get_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -28,7 +28,7 @@ def get_arguments():
     return parser.parse_args()
 
 
-def main():
+def main() -> None:
     """Evaluate and print the table."""
     args = get_arguments()
     for folder in (args.pred, args.gt):

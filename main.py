@@ -9,17 +9,23 @@ import contextlib
 import os
 import sys
 import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from absl import flags
 
 import deeplab_resnet
 import deeplab_vgg
 from deeplablib.data import image_lists, images, voc
 from deeplablib.data.classes import default_classes, read_classes
+from deeplablib.data.image_lists import Sample
 from deeplablib.data.sample_check import check_outputs, check_samples
 from deeplablib.network.convolution import require_precision
 from deeplablib.network.layers import STEM_FILTERS
+from deeplablib.network.network_spec import NetworkSpec
 from deeplablib.network.training_form import training_model
 from deeplablib.prediction.metrics import evaluate, iou_table
 from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE, make_predictor
@@ -28,8 +34,9 @@ from deeplablib.run import errors
 from deeplablib.run.backend import keras, tf
 from deeplablib.run.errors import InputError
 from deeplablib.run.files import locked, make_output_folder
-from deeplablib.training import training_log, training_run
-from deeplablib.training.batches import Batches
+from deeplablib.training import settings, training_log, training_run
+from deeplablib.training.batches import batch_settings
+from deeplablib.training.settings import TrainingSettings
 from deeplablib.weights import checkpoints, run_settings
 from deeplablib.weights.load_model import load_model
 
@@ -60,62 +67,24 @@ FLAGS = flags.FLAGS
 
 flags.DEFINE_enum('option', 'train', ['train', 'test', 'predict'], 'what to do')
 
-# training
-flags.DEFINE_integer('num_steps', NUM_STEPS, 'maximum number of iterations', lower_bound=1)
-flags.DEFINE_integer(
-    'save_interval', 1000, 'number of iterations for saving and visualization', lower_bound=1
+DEFAULTS = TrainingSettings(
+    encoder_name=ENCODER_NAME,
+    pretrain_file=RESTORE_FROM,
+    learning_rate=LEARNING_RATE,
+    num_steps=NUM_STEPS,
+    batch_size=BATCH_SIZE,
+    input_height=INPUT_SIZE[0],
+    input_width=INPUT_SIZE[1],
+    data_dir=DATA_DIRECTORY,
+    data_list=DATA_LIST_PATH,
+    modeldir=MODEL_DIRECTORY,
 )
-flags.DEFINE_integer('max_to_keep', 0, 'newest checkpoints to keep, 0: all', lower_bound=0)
-flags.DEFINE_integer('random_seed', 1234, 'random seed', lower_bound=0, upper_bound=2**32 - 1)
-flags.DEFINE_float('weight_decay', 0.0005, 'weight decay rate', lower_bound=0)
-flags.DEFINE_float('learning_rate', LEARNING_RATE, 'learning rate', lower_bound=0)
-flags.DEFINE_float('power', 0.9, 'hyperparameter for poly learning rate', lower_bound=0)
-flags.DEFINE_float('momentum', 0.9, 'momentum', lower_bound=0, upper_bound=1)
-flags.DEFINE_enum('encoder_name', ENCODER_NAME, list(NETWORKS), 'name of the network')
-flags.DEFINE_string(
-    'pretrain_file',
-    RESTORE_FROM,
-    'pre-trained model filename corresponding to encoder_name; empty: from scratch',
-)
-flags.DEFINE_boolean('restore_last', False, 'also load the classifier from pretrain_file')
-flags.DEFINE_boolean('resume', True, 'go on from the newest checkpoint in modeldir')
-flags.DEFINE_boolean(
-    'resume_changed', False, 'go on although settings differ from those in modeldir/settings.json'
-)
-flags.DEFINE_enum(
-    'recipe', 'caffe', ['caffe', 'authors'], 'objective and learning rates of the VGG networks'
-)
-flags.DEFINE_float(
-    'dropout_rate', 0.5, 'dropout after fc6 and fc7 of VGG', lower_bound=0, upper_bound=0.999
-)
-flags.DEFINE_boolean('msc', False, 'multi-scale training, testing and prediction')
-flags.DEFINE_integer(
-    'grad_update_every', 1, 'gradient accumulation step: batches of one update', lower_bound=1
-)
-flags.DEFINE_enum(
-    'precision',
-    'float32',
-    ['float32', 'bfloat16'],
-    'type to compute in; bfloat16 needs a GPU, or a CPU with AVX512-BF16 or AMX',
-)
-flags.DEFINE_boolean(
-    'recompute', False, 'take less memory and more time: activations are computed twice'
-)
-flags.DEFINE_enum(
-    'strategy',
-    'one',
-    ['one', 'mirrored', 'multiworker'],
-    'devices: one, all of this machine, or those of all machines in TF_CONFIG',
-)
-flags.DEFINE_float('width', 1.0, "multiplies the channels; 1 is the paper's network")
+settings.define_flags(DEFAULTS, FLAGS, encoder_names=NETWORKS)
 flags.register_validator(
     'width',
     lambda width: width > 0 and STEM_FILTERS * width % 1 == 0,
     f'must be a positive multiple of 1/{STEM_FILTERS}',
 )
-flags.DEFINE_boolean('train_batch_norm', False, 'let batch norm learn: ResNet from scratch')
-flags.DEFINE_string('data_list', DATA_LIST_PATH, 'training data list filename')
-flags.DEFINE_boolean('skip_check', False, 'do not check every sample of data_list first')
 
 # validation
 flags.DEFINE_integer('valid_step', NUM_STEPS, 'checkpoint number for validation')
@@ -133,43 +102,11 @@ flags.DEFINE_integer(
 flags.DEFINE_string('test_data_list', VALID_LIST_PATH, 'list of samples to predict')
 flags.DEFINE_boolean('visual', True, 'whether to save predictions for visualization')
 
-# data
-flags.DEFINE_string('data_dir', DATA_DIRECTORY, 'data directory')
-flags.DEFINE_integer('batch_size', BATCH_SIZE, 'training batch size', lower_bound=1)
-flags.DEFINE_integer('input_height', INPUT_SIZE[0], 'input image height', lower_bound=1)
-flags.DEFINE_integer('input_width', INPUT_SIZE[1], 'input image width', lower_bound=1)
-flags.DEFINE_integer(
-    'num_classes', voc.NUM_CLASSES, 'number of classes', lower_bound=1, upper_bound=255
-)
-flags.DEFINE_string(
-    'classes',
-    None,
-    "file of the classes' names, one a line, background first; it sets num_classes",
-)
-flags.DEFINE_integer(
-    'ignore_label',
-    voc.IGNORE_LABEL,
-    'label pixel value that should be ignored',
-    lower_bound=0,
-    upper_bound=255,
-)
-flags.DEFINE_boolean('shuffle', True, 'whether to go through the list in another order each epoch')
-flags.DEFINE_boolean('random_scale', True, 'whether to perform random scaling data-augmentation')
-flags.DEFINE_boolean(
-    'random_mirror', True, 'whether to perform random left-right flipping data-augmentation'
-)
 
-# log
-flags.DEFINE_string('modeldir', MODEL_DIRECTORY, 'model directory')
-flags.DEFINE_string('logfile', None, 'training log filename; default: log.txt in modeldir')
-flags.DEFINE_string(
-    'logdir', None, "training log directory, TensorBoard's; default: log in modeldir"
-)
-
-
-def train(network):
+def train(network: NetworkSpec) -> None:
     """Train from pretrain_file, or go on where an earlier run with this modeldir stopped."""
     strategy = make_strategy()
+    wanted = settings.read_settings(FLAGS)
     require_precision(FLAGS.precision)
     modeldir = make_output_folder(FLAGS.modeldir)
     if not FLAGS.resume and training_run.saved_steps(modeldir):
@@ -195,7 +132,7 @@ def train(network):
     with strategy.scope():
         model = training_model(network.build(**network_options()), FLAGS.precision)
         trainer = training_run.Trainer(
-            model, network, recipe, settings(), batches(), FLAGS.recompute
+            model, network, recipe, wanted, batch_settings(wanted, IMG_MEAN), FLAGS.recompute
         )
 
     record = run_record(train_list, strategy.num_replicas_in_sync)
@@ -234,19 +171,19 @@ def train(network):
             gather(strategy, first_step)
 
 
-def test(network):
+def test(network: NetworkSpec) -> None:
     """Print IoU per class, mean IoU and pixel accuracy of the checkpoint of valid_step."""
     require_precision(FLAGS.precision)
     valid_list = read_list(FLAGS.valid_data_list, FLAGS.valid_num_steps, need_masks=True)
     save_dir = make_output_folder(Path(FLAGS.out_dir) / 'validation')
     check_outputs(valid_list, save_dir)
     predict_samples(make_predict(network, 'valid_step'), valid_list, save_dir)
-    pairs = [(sample.mask, save_dir / f'{sample.name}.png') for sample in valid_list]
+    pairs = [(s.mask, save_dir / f'{s.name}.png') for s in valid_list if s.mask]
     confusion = evaluate(pairs, FLAGS.num_classes, FLAGS.ignore_label)
     print(iou_table(confusion, class_names()))
 
 
-def predict(network):
+def predict(network: NetworkSpec) -> None:
     """Save the predictions of the checkpoint of test_step under out_dir."""
     require_precision(FLAGS.precision)
     test_list = read_list(FLAGS.test_data_list, FLAGS.test_num_steps)
@@ -266,14 +203,16 @@ def predict(network):
     print(f'The output files have been saved to {FLAGS.out_dir}')
 
 
-def read_list(data_list, num_steps, need_masks=False):
+def read_list(
+    data_list: str | Path, num_steps: int | None, need_masks: bool = False
+) -> list[Sample]:
     """The first samples of a list, checked."""
     found = image_lists.read_list(data_list, FLAGS.data_dir)[:num_steps]
     check_samples(found, FLAGS.data_dir, FLAGS.num_classes, need_masks, FLAGS.ignore_label)
     return found
 
 
-def make_predict(network, flag):
+def make_predict(network: NetworkSpec, flag: str) -> Callable:
     """The function that labels an image with the checkpoint of the step that a flag names."""
     step = FLAGS[flag].value
     prefix = os.path.join(FLAGS.modeldir, f'{training_run.CHECKPOINT}-{step}')
@@ -289,10 +228,10 @@ def make_predict(network, flag):
         )
     print(f'Restored model parameters from {prefix}')
     scales = SCALES if FLAGS.msc else SINGLE_SCALE
-    return make_predictor(model, network.scores, scales, IMG_MEAN, FLAGS.precision)
+    return make_predictor(model, network.to_score_map, scales, IMG_MEAN, FLAGS.precision)
 
 
-def make_strategy():
+def make_strategy() -> tf.distribute.Strategy:
     """The tf.distribute strategy of --strategy."""
     if FLAGS.strategy == 'one':
         return tf.distribute.get_strategy()
@@ -312,7 +251,7 @@ def make_strategy():
     return strategy
 
 
-def gather(strategy, *values):
+def gather(strategy: tf.distribute.Strategy, *values) -> npt.NDArray[np.int64]:
     """Wait for all devices that train together, and gather their values, int64 [devices, n]."""
 
     @tf.function
@@ -322,7 +261,9 @@ def gather(strategy, *values):
     return strategy.gather(own(), axis=0).numpy()
 
 
-def check_same_start(strategy, trainer, first_step):
+def check_same_start(
+    strategy: tf.distribute.Strategy, trainer: training_run.Trainer, first_step: int
+) -> None:
     """Raise InputError when machines that train together do not begin alike."""
     checksum = 0
     for variable in trainer.variables.values():
@@ -335,7 +276,7 @@ def check_same_start(strategy, trainer, first_step):
         )
 
 
-def network_options():
+def network_options() -> dict[str, Any]:
     """What the flags say of the network itself."""
     options = {'num_classes': FLAGS.num_classes, 'width': FLAGS.width}
     if FLAGS.encoder_name in deeplab_vgg.NETWORKS:
@@ -343,26 +284,27 @@ def network_options():
     return options | {'train_batch_norm': FLAGS.train_batch_norm}
 
 
-def class_names():
+def class_names() -> Sequence[str]:
     """The names of the classes: of --classes, of the run in modeldir, or by default."""
     if FLAGS.classes:
         return read_classes(FLAGS.classes)
     return run_settings.classes_of(FLAGS.modeldir, FLAGS.num_classes)
 
 
-def count_classes():
+def count_classes() -> None:
     """Let --classes, or else the run that is tested, say how many classes there are."""
     if FLAGS.classes:
         count = len(class_names())
         if FLAGS['num_classes'].present and FLAGS.num_classes != count:
             raise InputError(f'--num_classes {FLAGS.num_classes}: {FLAGS.classes} names {count}')
-        FLAGS.num_classes = count
+        FLAGS['num_classes'].value = count
     elif FLAGS.option != 'train' and not FLAGS['num_classes'].present:
         known = run_settings.read_settings(FLAGS.modeldir)
-        FLAGS.num_classes = len(known['result']['classes']) if known else FLAGS.num_classes
+        if known:
+            FLAGS['num_classes'].value = len(known['result']['classes'])
 
 
-def run_record(train_list, devices):
+def run_record(train_list: Sequence[Sample], devices: int) -> dict[str, Any]:
     """What settings.json is to hold of this run."""
     names = RESULT_FLAGS
     names += VGG_FLAGS if FLAGS.encoder_name in deeplab_vgg.NETWORKS else RESNET_FLAGS
@@ -376,61 +318,23 @@ def run_record(train_list, devices):
     return run_settings.make_settings(result, classes, every)
 
 
-def own_flags():
+def own_flags() -> list:
     """The flags that are defined here."""
-    return FLAGS.flags_by_module_dict()[FLAGS.find_module_defining_flag('option')]
+    return FLAGS.flags_by_module_dict()[str(FLAGS.find_module_defining_flag('option'))]
 
 
-def flagfile():
+def flagfile() -> str:
     """All flags in the form that --flagfile takes."""
     lines = (flag.serialize() for flag in own_flags() if flag.value is not None)
     return ''.join(f'{line}\n' for line in lines)
 
 
-def settings():
-    """What the flags say of the objective and the steps."""
-    return training_run.Settings(
-        num_steps=FLAGS.num_steps,
-        learning_rate=FLAGS.learning_rate,
-        power=FLAGS.power,
-        momentum=FLAGS.momentum,
-        weight_decay=FLAGS.weight_decay,
-        random_seed=FLAGS.random_seed,
-        multi_scale=FLAGS.msc,
-    )
-
-
-def batches():
-    """What the flags say of the input."""
-    return Batches(
-        size=(FLAGS.input_height, FLAGS.input_width),
-        batch_size=FLAGS.batch_size,
-        grad_update_every=FLAGS.grad_update_every,
-        random_seed=FLAGS.random_seed,
-        shuffle=FLAGS.shuffle,
-        random_scale=FLAGS.random_scale,
-        random_mirror=FLAGS.random_mirror,
-        ignore_label=FLAGS.ignore_label,
-        img_mean=IMG_MEAN,
-    )
-
-
-def parse(values, arguments):
-    """Read a command line, whose first word is the script's name, into FLAGS or a copy of them."""
-    try:
-        unknown = values([str(argument) for argument in arguments])[1:]
-    except flags.Error as error:
-        raise InputError(f'{error} (see --help)') from None
-    if unknown:
-        raise InputError(f'{unknown[0]}: not a flag (see --help)')
-
-
-def main():
+def main() -> None:
     """Read the flags and do what --option says."""
     if '--help' in sys.argv[1:] or '-h' in sys.argv[1:]:
         print(f'{__doc__}\n{FLAGS.module_help(FLAGS.find_module_defining_flag("option"))}')
         return
-    parse(FLAGS, sys.argv)
+    settings.parse(FLAGS, sys.argv)
     count_classes()
     network = NETWORKS[FLAGS.encoder_name]
     {'train': train, 'test': test, 'predict': predict}[FLAGS.option](network)

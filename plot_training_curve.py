@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 
 import matplotlib
+import numpy.typing as npt
 
 matplotlib.use('Agg')  # a file, not a window
 import matplotlib.pyplot as plt
@@ -22,7 +23,7 @@ OUTPUT = './training_curve.png'
 STEPS_AVERAGED = 100
 
 
-def get_arguments():
+def get_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -38,7 +39,7 @@ def get_arguments():
     return parser.parse_args()
 
 
-def running_mean(values, count):
+def running_mean(values: npt.NDArray[np.floating], count: int) -> npt.NDArray[np.floating]:
     """The mean of each value and up to count - 1 before it.
 
     values: float array [n]. Returns a float array [n].
@@ -49,7 +50,7 @@ def running_mean(values, count):
     return (sums[ends] - sums[starts]) / (ends - starts)
 
 
-def main():
+def main() -> None:
     """Read the logs and write the picture."""
     args = get_arguments()
     if args.smooth < 1:

@@ -7,9 +7,11 @@ Writes, for each, NAME.png (label map), NAME_colour.png (in the VOC colours) and
 import argparse
 import glob
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 import deeplab_resnet
@@ -37,7 +39,7 @@ OPACITY = 0.55  # of the colours over the photograph
 LINE = 20  # height of a line of the legend, pixels
 
 
-def get_arguments():
+def get_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -55,7 +57,7 @@ def get_arguments():
     return parser.parse_args()
 
 
-def find_images(patterns):
+def find_images(patterns: Sequence[str]) -> list[Sample]:
     """The images that files, folders and patterns name, as samples without masks."""
     samples = []
     for pattern in patterns:
@@ -72,7 +74,7 @@ def find_images(patterns):
     return samples
 
 
-def upright(sample, folder):
+def upright(sample: Sample, folder: Path) -> Sample:
     """Turn a photograph as its camera says it was held (EXIF): the networks know upright things.
 
     sample: Sample. folder: where a turned copy goes. Returns the Sample of the copy, or the one
@@ -86,7 +88,9 @@ def upright(sample, folder):
     return Sample(folder / f'{sample.name}.png', None, sample.origin)
 
 
-def overlay(image, labels, num_classes=NUM_CLASSES):
+def overlay(
+    image: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8], num_classes: int = NUM_CLASSES
+) -> npt.NDArray[np.uint8]:
     """Lay the colours of a label map over its photograph, with a legend below.
 
     image: uint8 RGB [height, width, 3]. labels: uint8 [height, width].
@@ -112,7 +116,7 @@ def overlay(image, labels, num_classes=NUM_CLASSES):
     return np.array(picture)
 
 
-def main():
+def main() -> None:
     """Predict and save the three pictures of each image."""
     args = get_arguments()
     require_precision(args.precision)
@@ -124,7 +128,7 @@ def main():
     print(f'Restored {name} from {prefix}')
     save_dir = make_output_folder(args.save_dir)
     predict = make_predictor(
-        model, NETWORKS[name].scores, img_mean=IMG_MEAN, precision=args.precision
+        model, NETWORKS[name].to_score_map, img_mean=IMG_MEAN, precision=args.precision
     )
     num_classes = model.output.shape[-1]
 

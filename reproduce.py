@@ -12,9 +12,9 @@ the same command. Ends with WORK_DIR/table.txt, table.md and table.json.
 """
 
 import argparse
-import copy
 import json
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,13 +24,15 @@ from deeplablib.data.sample_check import check_samples
 from deeplablib.run import errors
 from deeplablib.run.errors import InputError, raise_all
 from deeplablib.run.files import replacing
-from deeplablib.run.stage_runner import run_stages
-from deeplablib.run.text_tables import as_markdown, as_text
+from deeplablib.run.stage_runner import Stage, run_stages
+from deeplablib.run.text_tables import Row, as_markdown, as_text
+from deeplablib.training.settings import TrainingSettings, flag_words
 from experiments import toy_data, toy_settings
 from experiments.panel import save_panel
-from selection import rounds
 from selection.quality import list_quality
-from selection.rounds import Data, Settings
+from selection.rounds import plan
+from selection.rounds.settings import DataPaths, RoundSettings
+from selection.rounds.stages import Training
 
 # Change these to your own paths; each is the default of a flag (--help).
 DATA_DIRECTORY = './VOC2012/'
@@ -49,26 +51,41 @@ PAPER = {  # mean IoU on PASCAL VOC 2012 val, percent
     'vgg': {'last round': 56.9, 'test script': 58.4, 'with CRF': 59.9},
     'toy': {},
 }
-# Named here although they are defaults: a constant that is edited in main.py must not change them.
-TRAINING = (
-    *('--batch_size', '10', '--input_height', '321', '--input_width', '321'),
-    *('--momentum', '0.9', '--power', '0.9', '--weight_decay', '5e-4', '--random_seed', '1234'),
-    *('--max_to_keep', '2'),  # a checkpoint of ResNet-101 takes 0.35 GB
+TRAINING = TrainingSettings(
+    num_steps=18000,
+    learning_rate=4e-5,
+    recipe='caffe',
+    batch_size=10,
+    input_height=321,
+    input_width=321,
+    momentum=0.9,
+    power=0.9,
+    weight_decay=5e-4,
+    random_seed=1234,
+    max_to_keep=2,  # a checkpoint of ResNet-101 takes 0.35 GB
+)
+# Named although they are defaults: a constant that is edited in main.py must not change them.
+NAMED = (
+    *('batch_size', 'input_height', 'input_width', 'momentum', 'power', 'weight_decay'),
+    *('random_seed', 'max_to_keep'),
 )
 SETTINGS = {
-    'resnet': Settings(
-        'deeplab', 'test_vocspsm_resnet.py', 18000, ('--learning_rate', '4e-5', *TRAINING)
+    'resnet': RoundSettings(
+        training=replace(TRAINING, encoder_name='deeplab'),
+        named_flags=('learning_rate', *NAMED),
+        prediction_script='test_vocspsm_resnet.py',
     ),
-    'vgg': Settings(
-        *('vgg', 'test_vocspsm_vgg.py', 18000),
-        ('--learning_rate', '1e-4', '--recipe', 'caffe', *TRAINING),
+    'vgg': RoundSettings(
+        training=replace(TRAINING, encoder_name='vgg', learning_rate=1e-4),
+        named_flags=('learning_rate', 'recipe', *NAMED),
+        prediction_script='test_vocspsm_vgg.py',
     ),
     'toy': toy_settings.SETTINGS,
 }
 PANEL_IMAGES = 8
 
 
-def get_arguments():
+def get_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -109,8 +126,8 @@ def get_arguments():
     return parser.parse_args()
 
 
-def voc_data(args):
-    """Where PASCAL VOC is: a Data, and a list of lines about what is missing of it."""
+def voc_data(args: argparse.Namespace) -> tuple[DataPaths, list[str]]:
+    """Where PASCAL VOC is: a DataPaths, and a list of lines about what is missing of it."""
     missing = []
 
     def existing(path, remedy):
@@ -132,7 +149,7 @@ def voc_data(args):
         val_masks = mask.parent.resolve()
     init = args.init or RESTORE_FROM[args.what]
     cue_help = 'a folder of NAME_<class id - 1>.png'
-    data = Data(
+    data = DataPaths(
         data_dir=data_dir,
         train_list=train_list,
         val_list=val_list,
@@ -147,20 +164,27 @@ def voc_data(args):
     return data, missing
 
 
-def voc_settings(args):
-    """The Settings of a run on PASCAL VOC."""
+def voc_settings(args: argparse.Namespace) -> RoundSettings:
+    """The RoundSettings of a run on PASCAL VOC."""
     settings = SETTINGS[args.what]
-    width = ('--width', str(args.width)) if args.width is not None else ()
     try:
-        more = shlex.split(args.train_flags)
+        words = shlex.split(args.train_flags)
     except ValueError as error:
         raise InputError(f'--train-flags {args.train_flags}: {error}') from None
-    return replace(settings, train_flags=(*settings.train_flags, *width, *more))
+    if args.width is not None:
+        training = replace(settings.training, width=args.width)
+        named = (*settings.named_flags, 'width')
+        settings = replace(settings, training=training, named_flags=named)
+    return replace(settings, train_flags=tuple(words))
 
 
-def make_plan(args, work):
-    """All stages of a run, where the data is, its Settings, the rounds, and what is missing."""
-    number, missing, stages = args.rounds or ROUNDS, [], []
+def make_plan(
+    args: argparse.Namespace, work: Path
+) -> tuple[list[Stage], DataPaths, RoundSettings, int, list[str]]:
+    """All stages of a run, its DataPaths and RoundSettings, the rounds, and what is missing."""
+    number = args.rounds or ROUNDS
+    missing: list[str] = []
+    stages: list[Stage] = []
     if args.annotations and (args.rounds or args.saliency):
         raise InputError('--annotations names the rounds: not with --rounds or --saliency')
     if args.what == 'toy':
@@ -173,85 +197,98 @@ def make_plan(args, work):
         data, missing = voc_data(args)
         settings = voc_settings(args)
     if args.steps:
-        settings = replace(settings, num_steps=args.steps)
+        training = replace(settings.training, num_steps=args.steps)
+        settings = replace(settings, training=training)
     if args.annotations:
         annotations = [Path(path).resolve() for path in args.annotations]
-        more, model = rounds.given_annotations(data, settings, work, annotations)
+        more, model = plan.given_annotations(data, settings, work, annotations)
         number = len(annotations)
     elif data.cues:
-        more, model = rounds.all_rounds(data, settings, work, number)
+        more, model = plan.all_rounds(data, settings, work, number)
     else:
         raise_all([*missing, 'give --cues (every round selects) or --annotations (it is done)'])
-    stages = [*stages, *more, *rounds.final_test(data, settings, model, work)]
+    stages = [*stages, *more, *plan.final_predictions(data, settings, model, work)]
     return stages, data, settings, number, missing
 
 
-def print_estimate(args, stages, left, data, work):
+def print_estimate(
+    args: argparse.Namespace,
+    stages: Sequence[Stage],
+    left: Sequence[Stage],
+    data: DataPaths,
+    work: Path,
+) -> None:
     """Print what the stages that are left will take on this machine."""
     # Here and not above: TensorFlow takes seconds to import and memory to keep, while stages run.
-    import main as trainer
-    from experiments.cost_estimate import PHOTOGRAPH, estimate, report
-
-    def read_flags(command):
-        flags = copy.deepcopy(trainer.FLAGS)
-        trainer.parse(flags, command)
-        return flags
+    import deeplab_resnet
+    import deeplab_vgg
+    from experiments.cost_estimate import PHOTOGRAPH, estimate, estimate_text
 
     expected, size = COUNTS, PHOTOGRAPH
     if args.what == 'toy':
         expected, size = toy_data.IMAGES, (toy_data.SIZE, toy_data.SIZE)
     counts = {
-        str(path): len(read_list(path, data.data_dir)) if path.exists() else expected[path.stem]
+        path: len(read_list(path, data.data_dir)) if path.exists() else expected[path.stem]
         for path in (data.train_list, data.val_list)
     }
-    flags = read_flags(next(stage.command for stage in stages if stage.command[0] == 'main.py'))
-    model = trainer.NETWORKS[flags.encoder_name].build(width=flags.width)
-    cost = estimate(left, model, counts, read_flags, size)
-    print(f'\n{report(cost, flags.precision, work)}')
+    settings = next(stage.work.settings for stage in stages if isinstance(stage.work, Training))
+    networks = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS
+    if settings.encoder_name not in networks:
+        raise InputError(f'--encoder_name {settings.encoder_name}: expected {", ".join(networks)}')
+    model = networks[settings.encoder_name].build(width=settings.width)
+    print(f'\n{estimate_text(estimate(left, model, counts, size), settings.precision, work)}')
 
 
-def read_numbers(work, number):
+def read_numbers(work: Path, number: int) -> dict[str, float]:
     """The mean IoU of each result in percent, a dict from its name."""
     files = {f'round {k}': work / f'round_{k}' / 'val.json' for k in range(1, number + 1)}
     files |= {'test script': work / 'last.json', 'with CRF': work / 'crf.json'}
     return {name: 100 * json.loads(file.read_text())['mean_iou'] for name, file in files.items()}
 
 
-def beside_paper(numbers, paper, last_round):
+def beside_paper(
+    numbers: Mapping[str, float], paper: Mapping[str, float], last_round: int
+) -> dict[str, tuple[float, float | None]]:
     """The numbers with the paper's: a dict from name to (number, the paper's or None).
 
     numbers: as from read_numbers. paper: of PAPER. last_round: its number.
     """
-    paper = {f'round {last_round}': paper.get('last round')} | paper
-    return {name: (number, paper.get(name)) for name, number in numbers.items()}
+    of_name = {f'round {last_round}': paper.get('last round'), **paper}
+    return {name: (number, of_name.get(name)) for name, number in numbers.items()}
 
 
-def number_rows(pairs):
-    """What beside_paper gives, as rows of str."""
-    rows = [(name, f'{number:.1f}', str(paper or '')) for name, (number, paper) in pairs.items()]
-    return [('', 'mean IoU', 'paper'), *rows]
+def number_table(pairs: Mapping[str, tuple[float, float | None]]) -> tuple[Row, Sequence[Row]]:
+    """What beside_paper gives, as the heading and the rows of a table."""
+    rows = [
+        (name, f'{number:.1f}', '' if paper is None else str(paper))
+        for name, (number, paper) in pairs.items()
+    ]
+    return ('', 'mean IoU', 'paper'), rows
 
 
-def mask_rows(data, work, number):
-    """Images and true quality of the masks that each round was trained on, as rows of str."""
-    rows = [('round', 'images', 'true mean IoU of their masks', 'labelled')]
+def mask_table(data: DataPaths, work: Path, number: int) -> tuple[Row, Sequence[Row]]:
+    """Images and true quality of the masks that each round was trained on, as number_table."""
+    rows = []
     for k in range(1, number + 1):
         images, quality, labelled = list_quality(
             work / f'train_{k}.txt', data.data_dir, data.data_dir / 'SegmentationClassAug'
         )
         rows.append((str(k), str(images), f'{100 * quality:.1f}', f'{100 * labelled:.0f} %'))
-    return rows
+    return ('round', 'images', 'true mean IoU of their masks', 'labelled'), rows
 
 
-def main():
+def main() -> None:
     """Run the stages and print the tables."""
     args = get_arguments()
     if any(number is not None and number < 1 for number in (args.rounds, args.steps)):
         raise InputError('--rounds and --steps must be at least 1')
     work = Path(args.work_dir or f'./result/{args.what}').resolve()
     stages, data, settings, number, missing = make_plan(args, work)
-    start = ' from annotations' * bool(args.annotations) or ' from cues' * bool(args.cues)
-    title = f'{args.what}{start}'
+    title = args.what
+    if args.annotations:
+        title += ' from annotations'
+    elif args.cues:
+        title += ' from cues'
     if args.dry_run:
         left = run_stages(stages, work, dry_run=True, title=title)
         print_estimate(args, stages, left, data, work)
@@ -263,22 +300,23 @@ def main():
     run_stages(stages, work, title=title)
 
     pairs = beside_paper(read_numbers(work, number), PAPER[args.what], number)
-    tables = [number_rows(pairs)]
+    tables = [number_table(pairs)]
     if args.what == 'toy':
-        tables.insert(0, mask_rows(data, work, number))
+        tables.insert(0, mask_table(data, work, number))
         images = [sample.image for sample in read_list(data.train_list, data.data_dir)]
         columns = {'truth': data.val_masks, 'proxy': work / 'proxies'}
         columns |= {f'refined {k}': work / f'round_{k}/refined' for k in range(1, number)}
         save_panel(work / 'panel.png', images[:PANEL_IMAGES], columns)
         print(f'Pictures: {work / "panel.png"}')
-    flags = shlex.join(['--num_steps', str(settings.num_steps), *settings.train_flags])
-    trained = f'Trained by main.py --encoder_name {settings.encoder_name} {flags}'
+    named = ('encoder_name', 'num_steps', *settings.named_flags)
+    words = [*flag_words(settings.training, named), *settings.train_flags]
+    trained = f'Trained by main.py {shlex.join(words)}'
     results = {
         name: {'mean_iou': number, 'paper': paper} for name, (number, paper) in pairs.items()
     }
     content = {
-        'txt': '\n\n'.join([*map(as_text, tables), trained]),
-        'md': '\n\n'.join([*map(as_markdown, tables), trained]),
+        'txt': '\n\n'.join([*(as_text(*table) for table in tables), trained]),
+        'md': '\n\n'.join([*(as_markdown(*table) for table in tables), trained]),
         'json': json.dumps({'results': results, 'training': trained}, indent=2),
     }
     for ending, text in content.items():

@@ -16,7 +16,7 @@ SAVE_DIR = './result/'
 IMG_MEAN = (104.00698793, 116.66876762, 122.67891434)  # blue, green, red
 
 
-def main():
+def main() -> None:
     """Predict the list and, when it names masks, print the IoU table."""
     predict_and_evaluate(
         NETWORKS,

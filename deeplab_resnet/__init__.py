@@ -10,7 +10,7 @@ from deeplab_resnet.resnet import (
     tag_classifier,
     variable_name,
 )
-from deeplablib.network.network_spec import Network, Recipe
+from deeplablib.network.network_spec import NetworkSpec, Recipe
 
 
 def _logits(logits):
@@ -19,12 +19,12 @@ def _logits(logits):
 
 
 def _network(build, units, names, classifier, first_kernel, last_bias):
-    return Network(
+    return NetworkSpec(
         build=build,
         build_classifier=tag_classifier(units, names),
         variable_name=variable_name,
-        scores=_logits,
-        score_kind='logits',
+        to_score_map=_logits,
+        score_map_kind='logits',
         first_kernel=first_kernel,
         last_bias=last_bias,
         head=classifier,

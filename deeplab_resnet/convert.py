@@ -15,10 +15,10 @@ from deeplablib.prediction.saved_model import save_model
 from deeplablib.run import errors
 from deeplablib.weights import conversion
 
-TEST_SCRIPTS = {'deeplab': 'test_vocspsm_resnet.py'}
+PREDICTION_SCRIPTS = {'deeplab': 'test_vocspsm_resnet.py'}
 
 
-def main():
+def main() -> None:
     """Convert one file."""
     conversion.run(
         package='deeplab_resnet',
@@ -26,7 +26,7 @@ def main():
         networks=NETWORKS,
         convert=weight_layouts.convert,
         save_model=save_model,
-        test_scripts=TEST_SCRIPTS,
+        prediction_scripts=PREDICTION_SCRIPTS,
         imagenet_files=weight_layouts.IMAGENET_FILES,
     )
 

@@ -4,6 +4,8 @@ Output stride 8: stages 4 and 5 keep the resolution of stage 3 and dilate their 
 2 and 4. Four parallel classifiers with dilations 6, 12, 18 and 24 are summed (ASPP).
 """
 
+from collections.abc import Callable, Sequence
+
 from deeplablib.data.voc import NUM_CLASSES
 from deeplablib.network.layers import STEM_FILTERS, Conv2D, batch_norm, scaled, tag_layer
 from deeplablib.run.backend import keras
@@ -18,7 +20,9 @@ UNITS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 ASPP_DILATIONS = (6, 12, 18, 24)
 
 
-def deeplab_resnet101(num_classes=NUM_CLASSES, width=1.0, train_batch_norm=False):
+def deeplab_resnet101(
+    num_classes: int = NUM_CLASSES, width: float = 1.0, train_batch_norm: bool = False
+) -> keras.Model:
     """The network of SPSM, named as the Caffe model that deeplab_resnet_init.ckpt was made from.
 
     num_classes: channels of the logits. width: multiplies the channels of every other layer, a
@@ -32,17 +36,21 @@ def deeplab_resnet101(num_classes=NUM_CLASSES, width=1.0, train_batch_norm=False
     return _classifier(image, net, num_classes, 'fc1_voc12', 'fc1_voc12_c{}', first=0)
 
 
-def slim_resnet101(num_classes=NUM_CLASSES, width=1.0, train_batch_norm=False):
+def slim_resnet101(
+    num_classes: int = NUM_CLASSES, width: float = 1.0, train_batch_norm: bool = False
+) -> keras.Model:
     """The same network with the variable names of slim's resnet_v1_101.ckpt."""
     return _slim_resnet('resnet_v1_101', UNITS[101], num_classes, width, train_batch_norm)
 
 
-def slim_resnet50(num_classes=NUM_CLASSES, width=1.0, train_batch_norm=False):
+def slim_resnet50(
+    num_classes: int = NUM_CLASSES, width: float = 1.0, train_batch_norm: bool = False
+) -> keras.Model:
     """DeepLab v2 on ResNet-50 with the variable names of slim's resnet_v1_50.ckpt."""
     return _slim_resnet('resnet_v1_50', UNITS[50], num_classes, width, train_batch_norm)
 
 
-def tag_classifier(units, names):
+def tag_classifier(units: Sequence[int], names: Callable) -> Callable[..., keras.Model]:
     """What makes the tag classifier on one of these encoders.
 
     units: bottlenecks in stages 2 to 5. names: as caffe_names.
@@ -60,7 +68,7 @@ def tag_classifier(units, names):
     return build
 
 
-def variable_name(path):
+def variable_name(path: str) -> str:
     """The TensorFlow 1 name of a Keras variable of these networks.
 
     path: 'res2a_branch1/kernel'. Returns 'res2a_branch1/weights'. Keras layer names cannot hold the
@@ -72,7 +80,7 @@ def variable_name(path):
     return f'{layer.replace(".", "/")}/{variable}'
 
 
-def caffe_names(stage, unit, part):
+def caffe_names(stage: int, unit: int, part: str) -> tuple[str, str]:
     """Names of a convolution and its batch norm as in the Caffe model of DeepLab v2.
 
     stage: 1 (the stem; unit and part do not matter) to 5. unit: from 0. part: 'branch1' (shortcut),
@@ -85,7 +93,7 @@ def caffe_names(stage, unit, part):
     return f'res{stage}{unit_name}_{part}', f'bn{stage}{unit_name}_{part}'
 
 
-def slim_names(scope):
+def slim_names(scope: str) -> Callable[[int, int, str], tuple[str, str]]:
     """The same for slim's ResNets.
 
     scope: 'resnet_v1_101' or 'resnet_v1_50'. Returns a function like caffe_names; its names have

@@ -1,6 +1,6 @@
 """Where the layers of a ResNet stand in files of other programs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from deeplab_resnet.resnet import UNITS, caffe_names, slim_names
@@ -17,6 +17,7 @@ from deeplablib.weights.foreign_weights import (
     with_our_epsilon,
 )
 from deeplablib.weights.imagenet import KerasFile
+from deeplablib.weights.readers.weight_file import WeightFile
 
 PARTS = ('branch1', 'branch2a', 'branch2b', 'branch2c')
 
@@ -38,7 +39,7 @@ class Layout:
     preprocessing: Preprocessing = OURS
     epsilon: float | None = None
 
-    def positions(self):
+    def positions(self) -> Iterator[tuple[int, int, str]]:
         """(stage, unit, part) of every convolution of the encoder."""
         yield 1, 0, ''
         for stage, units in enumerate(UNITS[self.depth], 2):
@@ -46,12 +47,12 @@ class Layout:
                 for part in PARTS if unit == 0 else PARTS[1:]:
                     yield stage, unit, part
 
-    def layers(self):
+    def layers(self) -> list[str]:
         """Names of all layers of the encoder."""
         return [name for position in self.positions() for name in self.names(*position)]
 
 
-def torchvision_names(stage, unit, part):
+def torchvision_names(stage: int, unit: int, part: str) -> tuple[str, str]:
     """torchvision.models.resnet: ('layer3.7.conv1', 'layer3.7.bn1')."""
     if stage == 1:
         return 'conv1', 'bn1'
@@ -62,7 +63,7 @@ def torchvision_names(stage, unit, part):
     return f'{unit_name}.conv{number}', f'{unit_name}.bn{number}'
 
 
-def deeplab_pytorch_names(stage, unit, part):
+def deeplab_pytorch_names(stage: int, unit: int, part: str) -> tuple[str, str]:
     """kazuto1011/deeplab-pytorch: ('layer4.block8.reduce.conv', 'layer4.block8.reduce.bn')."""
     name = 'layer1.conv1'
     if stage > 1:
@@ -71,13 +72,13 @@ def deeplab_pytorch_names(stage, unit, part):
     return f'{name}.conv', f'{name}.bn'
 
 
-def keras_names(stage, unit, part):
+def keras_names(stage: int, unit: int, part: str) -> tuple[str, str]:
     """keras.applications.resnet: ('conv4_block8_1_conv', 'conv4_block8_1_bn')."""
     name = 'conv1' if stage == 1 else f'conv{stage}_block{unit + 1}_{PARTS.index(part)}'
     return f'{name}_conv', f'{name}_bn'
 
 
-def lettered_names(stage, unit, part):
+def lettered_names(stage: int, unit: int, part: str) -> tuple[str, str]:
     """ResNet-50 of Caffe and of early Keras: units a, b, c, ... in every stage."""
     if stage == 1:
         return caffe_names(stage, unit, part)
@@ -89,8 +90,7 @@ _DEEPLAB = Layout(101, caffe_names, 'deeplab', tuple(f'fc1_voc12_c{i}' for i in 
 _SLIM_CLASSIFIERS = tuple(f'decoder.aspp.conv{i}' for i in range(1, 5))
 _SLIM_101 = Layout(101, slim_names('resnet_v1_101'), 'res101', _SLIM_CLASSIFIERS)
 _SLIM_50 = Layout(50, slim_names('resnet_v1_50'), 'res50', _SLIM_CLASSIFIERS)
-_TORCHVISION = {'preprocessing': TORCHVISION}
-_KERAS = {'preprocessing': KERAS_CAFFE, 'epsilon': 1.001e-5}
+_KERAS_EPSILON = 1.001e-5
 
 TARGETS = {'deeplab': _DEEPLAB, 'res101': _SLIM_101, 'res50': _SLIM_50}
 LAYOUTS = {
@@ -98,13 +98,17 @@ LAYOUTS = {
     'Caffe ResNet-50': Layout(50, lettered_names, 'res50'),
     'slim ResNet-101': _SLIM_101,
     'slim ResNet-50': _SLIM_50,
-    'torchvision ResNet-101': Layout(101, torchvision_names, 'deeplab', **_TORCHVISION),
-    'torchvision ResNet-50': Layout(50, torchvision_names, 'res50', **_TORCHVISION),
+    'torchvision ResNet-101': Layout(101, torchvision_names, 'deeplab', preprocessing=TORCHVISION),
+    'torchvision ResNet-50': Layout(50, torchvision_names, 'res50', preprocessing=TORCHVISION),
     'deeplab-pytorch ResNet-101': Layout(
         101, deeplab_pytorch_names, 'deeplab', tuple(f'aspp.c{i}' for i in range(4))
     ),
-    'Keras ResNet-101': Layout(101, keras_names, 'deeplab', **_KERAS),
-    'Keras ResNet-50': Layout(50, keras_names, 'res50', **_KERAS),
+    'Keras ResNet-101': Layout(
+        101, keras_names, 'deeplab', preprocessing=KERAS_CAFFE, epsilon=_KERAS_EPSILON
+    ),
+    'Keras ResNet-50': Layout(
+        50, keras_names, 'res50', preprocessing=KERAS_CAFFE, epsilon=_KERAS_EPSILON
+    ),
 }
 
 
@@ -122,7 +126,7 @@ IMAGENET_FILES = {
 }
 
 
-def convert(file, encoder_name=None, exact_bn=False):
+def convert(file: WeightFile, encoder_name: str | None = None, exact_bn: bool = False) -> Converted:
     """Bring the weights of a ResNet to a network.
 
     file: WeightFile. encoder_name: key of NETWORKS, or None for what the file suggests.

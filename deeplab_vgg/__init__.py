@@ -7,7 +7,7 @@ from deeplab_vgg.vgg import (
     tag_classifier,
     variable_name,
 )
-from deeplablib.network.network_spec import Network, Recipe
+from deeplablib.network.network_spec import NetworkSpec, Recipe
 
 RECIPES = {
     # DeepLab v2's own, which SPSM names: fc6 and fc7 come from VGG16, only fc8 is new.
@@ -18,12 +18,12 @@ RECIPES = {
 }
 
 NETWORKS = {
-    name: Network(
+    name: NetworkSpec(
         build=build,
         build_classifier=tag_classifier,
         variable_name=variable_name,
-        scores=probabilities,
-        score_kind='probabilities',
+        to_score_map=probabilities,
+        score_map_kind='probabilities',
         first_kernel='conv1_1_weights',
         last_bias=last_bias,
         head='fc',

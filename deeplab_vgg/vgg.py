@@ -23,7 +23,9 @@ ASPP_DILATIONS = (6, 12, 18, 24)
 MIN_PROBABILITY = 1e-4
 
 
-def deeplab_largefov(num_classes=NUM_CLASSES, width=1.0, dropout_rate=0.5):
+def deeplab_largefov(
+    num_classes: int = NUM_CLASSES, width: float = 1.0, dropout_rate: float = 0.5
+) -> keras.Model:
     """VGG16 LargeFOV, the VGG network of SPSM.
 
     num_classes: channels of the logits. width: multiplies the channels of every other layer, a
@@ -38,7 +40,9 @@ def deeplab_largefov(num_classes=NUM_CLASSES, width=1.0, dropout_rate=0.5):
     return keras.Model(image, logits)
 
 
-def deeplab_aspp(num_classes=NUM_CLASSES, width=1.0, dropout_rate=0.5):
+def deeplab_aspp(
+    num_classes: int = NUM_CLASSES, width: float = 1.0, dropout_rate: float = 0.5
+) -> keras.Model:
     """VGG16 with four heads of dilations 6, 12, 18, 24, summed (see deeplab_largefov)."""
     image = keras.Input((None, None, 3), name='image')
     net = _encoder(image, width)
@@ -49,7 +53,9 @@ def deeplab_aspp(num_classes=NUM_CLASSES, width=1.0, dropout_rate=0.5):
     return keras.Model(image, keras.layers.Add(name='fc_sum')(heads))
 
 
-def tag_classifier(num_tags=NUM_CLASSES - 1, width=1.0, frozen=0):
+def tag_classifier(
+    num_tags: int = NUM_CLASSES - 1, width: float = 1.0, frozen: int = 0
+) -> keras.Model:
     """The convolutions of VGG16 and what each tag responds to in the image, before pooling.
 
     The output stride is 16: pool5 is left out, and nothing is dilated.
@@ -65,7 +71,7 @@ def tag_classifier(num_tags=NUM_CLASSES - 1, width=1.0, frozen=0):
     return keras.Model(image, tag_layer(num_tags)(net))
 
 
-def probabilities(logits):
+def probabilities(logits: tf.Tensor) -> tf.Tensor:
     """Class probabilities that are never quite zero: softmax, plus 1e-4, renormalised.
 
     logits: [..., classes]. Returns float32 of the same shape. The released networks do this; it
@@ -75,7 +81,7 @@ def probabilities(logits):
     return scores / tf.reduce_sum(scores, -1, keepdims=True)
 
 
-def variable_name(path):
+def variable_name(path: str) -> str:
     """The TensorFlow 1 name of a Keras variable: 'conv1_1/kernel' gives 'conv1_1_weights'."""
     return path.replace('/', '_').replace('kernel', 'weights')
 

@@ -15,6 +15,7 @@ from deeplablib.weights.foreign_weights import (
     recognise,
 )
 from deeplablib.weights.imagenet import KerasFile
+from deeplablib.weights.readers.weight_file import WeightFile
 
 CONVOLUTIONS = [
     f'conv{block}_{i + 1}' for block, (_, count, _, _) in BLOCKS.items() for i in range(count)
@@ -39,18 +40,18 @@ class Layout:
     fc7: str
     preprocessing: Preprocessing = OURS
 
-    def layers(self):
+    def layers(self) -> list[str]:
         """Names of all convolutions."""
         return [self.names(name) for name in CONVOLUTIONS]
 
 
-def torchvision_name(name):
+def torchvision_name(name: str) -> str:
     """torchvision.models.vgg16 numbers convolutions, ReLUs and pools in a row: 'features.0'."""
     pools_before = int(name[4]) - 1
     return f'features.{2 * CONVOLUTIONS.index(name) + pools_before}'
 
 
-def keras_name(name):
+def keras_name(name: str) -> str:
     """keras.applications.vgg16: 'block1_conv1'."""
     return name.replace('conv', 'block').replace('_', '_conv')
 
@@ -70,7 +71,7 @@ _VGG16 = KerasFile(  # with its dense layers: fc6 and fc7 are made of them
 IMAGENET_FILES = {'vgg': _VGG16, 'vgg_aspp': _VGG16}
 
 
-def convert(file, encoder_name=None, exact_bn=False):
+def convert(file: WeightFile, encoder_name: str | None = None, exact_bn: bool = False) -> Converted:
     """Bring the weights of a VGG16 to a network.
 
     One head of the source becomes all four heads of an ASPP network.

@@ -10,11 +10,12 @@ Each arm starts from the same data, initial checkpoint and first round, and goes
     pixels      all refined masks go on, without the pixels that the network is not sure of
 
 Writes WORK_DIR/ablation.md and .json: the mean IoU on the validation images (single scale, without
-CRF), how many and how good masks each arm was trained on, and how well each score ranks masks.
+CRF), how many and how good masks each arm was trained on, and how well each measure ranks masks.
 """
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,14 +24,17 @@ import numpy as np
 from deeplablib.data.image_lists import read_list
 from deeplablib.run import errors
 from deeplablib.run.errors import InputError
-from deeplablib.run.files import list_files, make_output_folder, replacing
+from deeplablib.run.files import replacing
 from deeplablib.run.stage_runner import Stage, run_stages
+from deeplablib.run.text_tables import as_markdown
 from experiments import toy_settings
-from experiments.evidence import rank_correlation, true_confusions, true_quality
-from selection import rounds
+from experiments.evidence import rank_correlation, true_confusions
 from selection.quality import list_quality
 from selection.refine import TABLE
-from selection.shared.quality_table import read_column, write_table
+from selection.rounds import plan
+from selection.rounds import stages as make
+from selection.rounds.settings import DataPaths, RoundSettings
+from selection.shared.quality_table import read_column
 
 ARMS = ('argmax', 'crf', 'selection', 'random', 'oracle', 'pixels')
 PIXEL_THRESHOLD = '0.7'
@@ -42,30 +46,42 @@ TITLES = (
 )
 
 
-def seed_stages(seed, work, arms, number, settings=toy_settings.SETTINGS):
+def seed_stages(
+    seed: int,
+    work: Path,
+    arms: Sequence[str],
+    number: int,
+    settings: RoundSettings = toy_settings.SETTINGS,
+) -> tuple[list[Stage], DataPaths]:
     """The stages of one seed.
 
-    seed: int. work: absolute folder of the seed. arms: of ARMS. number: rounds.
-    settings: rounds.Settings of the rounds. Returns the stages and the Data of the seed.
+    work: absolute folder of the seed. arms: of ARMS. number: rounds.
+    Returns the stages and the DataPaths of the seed.
     """
     stages, data = toy_settings.data_stages(work, seed)
-    more, first_list = rounds.proxies(data, work)
+    more, first_list = plan.first_annotations(data, work)
     stages += more
-    first, _ = rounds.one_round(1, data, settings, first_list, work, goes_on=True)
-    stages += first[:-1]  # but for the choice, which is the arms'
-    flags = ('--masks', work / 'proxies', '--scores', work / 'round_1/train/scores')
-    command = ('-m', 'selection.score', *rounds.image_flags(data), *flags)
-    table = work / 'proxies.csv'
-    stages.append(Stage('round 1 score proxies', (*command, '--out', table), table))
+    stages += plan.one_round(1, data, settings, first_list, work)
+    stages += plan.new_masks(1, data, settings, work)
+    score_maps, table = work / 'round_1/train/scores', work / 'proxies.csv'
+    flags = ('--masks', work / 'proxies', '--scores', score_maps, '--out', table)
+    stages.append(
+        Stage(
+            name='round 1 score proxies',
+            command=('-m', 'selection.score', *make.image_flags(data), *map(str, flags)),
+            reads=(data.train_list, data.tags, work / 'proxies', score_maps),
+            output=table,
+        )
+    )
     for arm in arms:
         folder = work / arm
         before = work / 'round_1'
         for k in range(2, number + 1):
-            choice, train_list = _choice(arm, k, data, settings, before, folder)
-            goes_on = k < number
-            one, _ = rounds.one_round(k, data, settings, train_list, folder, goes_on)
-            named = [replace(stage, name=f'{arm}: {stage.name}') for stage in choice + one]
-            stages += named[:-1] if goes_on else named
+            of_arm, train_list = _choice(arm, k, data, settings, before, folder)
+            of_arm += plan.one_round(k, data, settings, train_list, folder)
+            if k < number:
+                of_arm += plan.new_masks(k, data, settings, folder)
+            stages += [replace(stage, name=f'{arm}: {stage.name}') for stage in of_arm]
             before = folder / f'round_{k}'
     return stages, data
 
@@ -75,42 +91,45 @@ def _choice(arm, k, data, settings, before, folder):
     refined, out = before / 'refined', folder / f'train_{k}.txt'
     name = f'round {k}'
     if arm == 'argmax':
-        return [rounds.keep_all(name, data, before / 'train', out)], out
+        return [make.keep_all(name, data, before / 'train', out)], out
     if arm == 'crf':
-        return [rounds.keep_all(name, data, refined, out)], out
+        return [make.keep_all(name, data, refined, out)], out
+    if arm == 'selection':
+        return [make.select(name, data, settings, refined, out)], out
     if arm == 'pixels':
         sure = folder / f'pixels_{k}'
-        flags = ('--masks', refined, '--scores', before / 'train/scores', '--out', sure)
-        command = ('-m', 'selection.pixels', *rounds.image_flags(data), *flags)
-        pixels = Stage(f'{name} pixels', (*command, '--threshold', PIXEL_THRESHOLD), sure)
-        return [pixels, rounds.keep_all(name, data, sure, out)], out
-    if arm == 'selection':
-        return [rounds.select(name, data, settings, refined, out)], out
+        pixels = _select_pixels(name, data, refined, before / 'train/scores', sure)
+        return [pixels, make.keep_all(name, data, sure, out)], out
     table = folder / f'{arm}_{k}.csv'
-    command = ('-m', 'experiments.ablation', '--write-table', arm, '--masks', refined)
-    command += ('--truth', data.val_masks, '--table', table)
-    scores = Stage(f'{name} scores', command, table)
-    return [scores, rounds.select(name, data, settings, refined, out, table)], out
+    flags = ('--masks', refined, '--truth', data.val_masks, '--out', table)
+    stand_in = Stage(
+        name=f'{name} scores',
+        command=('-m', 'experiments.stand_in_quality', arm, *map(str, flags)),
+        reads=(refined, data.val_masks),
+        output=table,
+    )
+    return [stand_in, make.select(name, data, settings, refined, out, table)], out
 
 
-def write_scores(arm, masks, truth, table):
-    """Write a table in place of the scores: by chance ('random') or the truth ('oracle')."""
-    names = [path.stem for path in list_files(masks, '.png')]
-    if arm == 'random':
-        random = np.random.default_rng([*table.stem.encode()])  # another choice in each round
-        values = random.permutation(len(names)) / len(names)
-    else:
-        values = true_quality(true_confusions(names, masks, truth))
-    make_output_folder(table.parent)
-    rows = {name: (value,) for name, value in zip(names, values, strict=True)}
-    write_table(table, [toy_settings.SETTINGS.measure], rows)
+def _select_pixels(name, data, masks, score_maps, out):
+    flags = ('--masks', masks, '--scores', score_maps, '--out', out)
+    return Stage(
+        name=f'{name} pixels',
+        command=(
+            *('-m', 'selection.pixels', *make.image_flags(data)),
+            *map(str, flags),
+            *('--threshold', PIXEL_THRESHOLD),
+        ),
+        reads=(data.train_list, data.tags, masks, score_maps),
+        output=out,
+    )
 
 
-def summary(work, data, arms, number):
+def summary(work: Path, data: DataPaths, arms: Sequence[str], number: int) -> dict[str, dict]:
     """Everything that one seed gives: a dict from title to a table, {row: {column: float}}."""
     lists = {'proxies': {1: work}}
     lists |= {arm: dict.fromkeys(range(2, number + 1), work / arm) for arm in arms}
-    tables = {title: {arm: {} for arm in lists} for title in TITLES}
+    tables: dict[str, dict[str, dict]] = {title: {arm: {} for arm in lists} for title in TITLES}
     for arm, folders in lists.items():
         for k, folder in folders.items():
             train_list = folder / f'train_{k}.txt'
@@ -138,36 +157,36 @@ def _correlations(work, data):
         'of the proxy annotation': true_confusions(names, work / 'proxies', data.val_masks),
         'of the refined mask': true_confusions(names, refined, data.val_masks),
     }
-    scores = {
+    columns = {
         'crf_agreement': (refined / TABLE, 'crf_agreement'),
         'annotation_agreement': (work / 'proxies.csv', 'annotation_agreement'),
         'max_probability': (refined / TABLE, 'max_probability'),
         'mask_probability of the refined mask': (refined / TABLE, 'mask_probability'),
         'mask_probability of the annotation': (work / 'proxies.csv', 'mask_probability'),
     }
-    values = {name: read_column(*score, names) for name, score in scores.items()}
+    values = {name: read_column(*column, names) for name, column in columns.items()}
     return {
         name: {of: rank_correlation(value, truth) for of, truth in truths.items()}
         for name, value in values.items()
     }
 
 
-def report(results):
+def ablation_tables(results: Sequence[dict]) -> str:
     """The tables of several seeds as one text, Markdown: mean and standard deviation.
 
-    results: list of what summary returns.
+    results: what summary returns, of each seed.
     """
-    lines = []
+    parts = []
     for title, rows in results[0].items():
         columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-        lines += [f'{title}:', '', '| | ' + ' | '.join(columns) + ' |']
-        lines.append('|---' * (len(columns) + 1) + '|')
+        lines = []
         for name in rows:
             cells = [[result[title][name].get(column) for result in results] for column in columns]
-            cells = [_spread(values) if None not in values else '' for values in cells]
-            lines.append(f'| {name} | ' + ' | '.join(cells) + ' |')
-        lines.append('')
-    return '\n'.join(lines[:-1])
+            lines.append(
+                [name, *(_spread(values) if None not in values else '' for values in cells)]
+            )
+        parts += [f'{title}:', as_markdown(['', *columns], lines)]
+    return '\n\n'.join(parts)
 
 
 def _spread(values):
@@ -175,7 +194,7 @@ def _spread(values):
     return f'{np.mean(values):.3g}{spread}'
 
 
-def get_arguments():
+def get_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -187,26 +206,19 @@ def get_arguments():
     parser.add_argument('--fraction', type=float, help='of the masks that go on')
     parser.add_argument('--work-dir', type=Path, default='./result/ablation')
     parser.add_argument('--dry-run', action='store_true', help='only print the commands')
-    step = parser.add_argument_group('one step of it, which the stages call')
-    step.add_argument('--write-table', choices=('random', 'oracle'))
-    for flag in ('--masks', '--truth', '--table'):
-        step.add_argument(flag, type=Path)
     return parser.parse_args()
 
 
-def main():
+def main() -> None:
     """Run all seeds and write the tables."""
     args = get_arguments()
-    if args.write_table:
-        write_scores(args.write_table, args.masks, args.truth, args.table)
-        return
     if args.rounds < 2:
         raise InputError('--rounds must be at least 2: the arms part after the first')
     work = args.work_dir.resolve()
     settings = toy_settings.SETTINGS
     if args.learning_rate is not None:
-        rate = ('--learning_rate', args.learning_rate)  # the last one counts
-        settings = replace(settings, train_flags=(*settings.train_flags, *rate))
+        training = replace(settings.training, learning_rate=args.learning_rate)
+        settings = replace(settings, training=training)
     if args.fraction is not None:
         settings = replace(settings, fraction=args.fraction)
     results = {}
@@ -218,7 +230,7 @@ def main():
             results[seed] = summary(folder, data, args.arms, args.rounds)
     if args.dry_run:
         return
-    text = report(list(results.values()))
+    text = ablation_tables(list(results.values()))
     print(text)
     content = {'ablation.md': text, 'ablation.json': json.dumps(results, indent=2)}
     for name, lines in content.items():

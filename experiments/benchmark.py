@@ -16,14 +16,15 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from deeplablib.run import errors
 from deeplablib.run.errors import InputError
 from deeplablib.run.files import make_output_folder, replacing
 from experiments.benchmarks import machine
-from experiments.benchmarks.cases import ENCODERS, MATRIX_PRODUCTS, SECTIONS, write_lists
+from experiments.benchmarks.cases import ENCODERS, MATRIX_PRODUCTS, SECTIONS, Case, write_lists
 from experiments.benchmarks.measure import Timing, alternate
-from experiments.benchmarks.report import markdown, row
+from experiments.benchmarks.timing_tables import markdown, row
 
 # The defaults of the flags; those of --quick.
 FULL = {
@@ -50,7 +51,7 @@ QUICK = FULL | {
 }
 
 
-def get_arguments():
+def get_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -96,7 +97,7 @@ def _size(text):
     return int(height), int(width)
 
 
-def measure(case, repetitions):
+def measure(case: Case, repetitions: int) -> list[Timing]:
     """Time a case: a list of Timing. One that would not fit into memory is not tried."""
     free = machine.available_memory()
     if case.needs > free:
@@ -105,12 +106,12 @@ def measure(case, repetitions):
     return alternate(case.variants, repetitions, case.needs * len(case.variants) <= free)
 
 
-def main():
+def main() -> None:
     """Measure the sections, write the tables and print them."""
     args = get_arguments()
     out = Path(args.out)
     make_output_folder(out.parent)
-    results = {
+    results: dict[str, Any] = {
         'machine': machine.describe(),
         'settings': {name: getattr(args, name) for name in FULL},
         'matrix_product': {
@@ -134,7 +135,7 @@ def main():
     print(markdown(results), end='')
 
 
-def write(results, out):
+def write(results: dict, out: Path) -> None:
     """Write what was measured so far as OUT.md and OUT.json."""
     content = {'.md': markdown(results), '.json': json.dumps(results, indent=2) + '\n'}
     for suffix, text in content.items():

@@ -7,8 +7,10 @@ lists, evaluation) is left out.
 
 import math
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cache
+from pathlib import Path
 
 import joblib
 
@@ -16,7 +18,9 @@ from deeplablib.data.score_maps import OUTPUT_STRIDE
 from deeplablib.data.voc import NUM_CLASSES
 from deeplablib.network.flops import TRAINING, forward_flops, matmul_rate
 from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE
-from deeplablib.run.backend import tf
+from deeplablib.run.backend import keras, tf
+from deeplablib.run.stage_runner import Stage
+from selection.rounds.stages import Drawing, Prediction, Refinement, Training
 
 # Of the rate of a matrix product, measured on two cores with AVX-512: a training step of two crops
 # reached 0.51 (ResNet-101) and 0.64 (VGG16) of it, a prediction 0.80 and 0.70.
@@ -25,6 +29,7 @@ START_SECONDS = 15  # to import TensorFlow and to trace a network, measured ther
 # Of one core for a photograph of 500x375, measured there: 21 classes, and an image's two or three.
 CRF_SECONDS, TAGGED_CRF_SECONDS = 0.7, 0.3
 PHOTOGRAPH = (375, 500)  # height, width of most images of VOC
+FLOAT16_BYTES = 2
 MASK_BYTES = 8192  # VOC's own masks take 5 KB in the mean, and file systems whole blocks
 
 
@@ -38,65 +43,77 @@ class Cost:
     starts: int = 0
     bytes: float = 0
 
-    def __add__(self, other):
-        return Cost(*(getattr(self, f) + getattr(other, f) for f in self.__dataclass_fields__))
+    def __add__(self, other: 'Cost') -> 'Cost':
+        names = [field.name for field in fields(self)]
+        return Cost(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
-def estimate(stages, model, counts, read_flags, size=PHOTOGRAPH):
+def estimate(
+    stages: Sequence[Stage],
+    model: keras.Model,
+    counts: Mapping[Path, int],
+    size: tuple[int, int] = PHOTOGRAPH,
+) -> Cost:
     """What stages take together.
 
-    stages: list of Stage (selection.rounds). model: the network that they train. counts: dict from
-    the path of a list, str, to its number of images. read_flags: turns a command of main.py into
-    its flags. size: height and width of the images.
-    Returns a Cost.
+    model: the network that they train. counts: images of each list; a list that is not in it counts
+    nothing. size: height and width of the images.
     """
     flops = cache(lambda height, width: forward_flops(model, height, width))
-
-    def one(stage):
-        flags = [str(word) for word in stage.command]
-
-        def images(flag='--data-list'):
-            return counts.get(flags[flags.index(flag) + 1], 0)
-
-        if flags[0] == 'main.py':
-            return _training(read_flags(stage.command), model, flops)
-        if flags[0].startswith('test_'):
-            scales = SINGLE_SCALE if '--single-scale' in flags else SCALES
-            scores = math.prod(-(-n // OUTPUT_STRIDE) for n in size) * NUM_CLASSES * 2  # float16
-            return Cost(
-                prediction=images() * sum(flops(*(int(n * s) for n in size)) for s in scales),
-                starts=1,
-                bytes=images() * (MASK_BYTES + scores * ('--save-scores' in flags)),
-            )
-        if flags[0] == 'crf_vocspsm.py' or flags[1] == 'selection.refine':
-            seconds = TAGGED_CRF_SECONDS if '--tags' in flags else CRF_SECONDS
+    total = Cost()
+    for stage in stages:
+        work = stage.work
+        if isinstance(work, Training):
+            total += _training(work.settings, model, flops)
+        elif isinstance(work, Prediction):
+            total += _prediction(work, counts.get(work.image_list, 0), size, flops)
+        elif isinstance(work, Refinement):
+            images = counts.get(work.image_list, 0)
+            seconds = TAGGED_CRF_SECONDS if work.has_tags else CRF_SECONDS
             seconds *= math.prod(size) / math.prod(PHOTOGRAPH)
-            return Cost(crf=images() * seconds, bytes=images() * MASK_BYTES)
-        if flags[1] == 'selection.proxies':
-            return Cost(bytes=images() * MASK_BYTES)
-        return Cost()
-
-    return sum(map(one, stages), Cost())
+            total += Cost(crf=images * seconds, bytes=images * MASK_BYTES)
+        elif isinstance(work, Drawing):
+            total += Cost(bytes=counts.get(work.image_list, 0) * MASK_BYTES)
+    return total
 
 
-def _training(flags, model, flops):
-    steps = flags.num_steps + 1
-    scales = SCALES if flags.msc else SINGLE_SCALE
-    crop = flags.input_height, flags.input_width
-    images = steps * flags.batch_size * flags.grad_update_every
-    saved = flags.num_steps // flags.save_interval + 1 + bool(flags.num_steps % flags.save_interval)
+def _training(settings, model, flops):
+    steps = settings.num_steps + 1
+    crop = settings.input_height, settings.input_width
+    scales = SCALES if settings.msc else SINGLE_SCALE
+    images = steps * settings.batch_size * settings.grad_update_every
+    saved = {*range(0, steps, settings.save_interval), settings.num_steps}
+    kept = len(saved)
+    if settings.max_to_keep:
+        kept = min(kept, settings.max_to_keep)
     weights = [*model.weights, *model.trainable_weights]  # these have a momentum
     return Cost(
-        training=TRAINING * images * sum(flops(*(int(n * s) for n in crop)) for s in scales),
+        training=TRAINING * images * _flops_of_scales(crop, scales, flops),
         starts=1,
-        bytes=min(saved, flags.max_to_keep or saved) * sum(4 * math.prod(w.shape) for w in weights),
+        bytes=kept * sum(4 * math.prod(w.shape) for w in weights),
     )
 
 
-def report(cost, precision, folder):
+def _prediction(work, images, size, flops):
+    scales = SINGLE_SCALE if work.single_scale else SCALES
+    image_bytes = MASK_BYTES
+    if work.saves_score_maps:
+        image_bytes += math.prod(-(-n // OUTPUT_STRIDE) for n in size) * NUM_CLASSES * FLOAT16_BYTES
+    return Cost(
+        prediction=images * _flops_of_scales(size, scales, flops),
+        starts=1,
+        bytes=images * image_bytes,
+    )
+
+
+def _flops_of_scales(size, scales, flops):
+    return sum(flops(*(int(n * scale) for n in size)) for scale in scales)
+
+
+def estimate_text(cost: Cost, precision: str, folder: Path) -> str:
     """A Cost as lines of text for a person, on this machine.
 
-    cost: Cost. precision: of the training, 'float32' or 'bfloat16'. folder: where it will go.
+    precision: of the training, 'float32' or 'bfloat16'. folder: where it will go.
     """
     rate = matmul_rate()
     training_rate = rate if precision == 'float32' else matmul_rate(precision)

@@ -4,19 +4,24 @@ python -m experiments.evidence --masks ./result/refined --table ./result/refined
     --truth ./VOC2012/SegmentationClassAug --out ./result/evidence.md
 """
 
+import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import spearmanr
 
 from deeplablib.prediction.metrics import mean_iou
 from deeplablib.run import errors
 from deeplablib.run.files import make_output_folder, replacing
 from deeplablib.run.parallel import add_jobs, for_each
-from selection.masks import CLASS_MINIMUM, select_masks
+from deeplablib.run.text_tables import as_markdown
+from selection.masks import select_masks
 from selection.quality import compare
 from selection.shared.mask_quality import OF_REFINED
 from selection.shared.quality_table import read_column
+from selection.shared.selection_flags import CLASS_MINIMUM, FRACTION
 from selection.shared.step_flags import read_samples, step_parser
 
 FRACTIONS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -24,7 +29,9 @@ THRESHOLDS = (0.55, 0.7, 0.8, 0.9)
 MINIMA = (0.0, CLASS_MINIMUM)
 
 
-def true_confusions(names, masks, truth, jobs=-1):
+def true_confusions(
+    names: Sequence[str], masks: str | Path, truth: str | Path, jobs: int | str = -1
+) -> list[npt.NDArray[np.int64]]:
     """The confusion matrix of each mask with its true mask; ignored pixels are left out.
 
     names: of images. masks, truth: folders of NAME.png. jobs: as for parallel.for_each.
@@ -34,7 +41,7 @@ def true_confusions(names, masks, truth, jobs=-1):
     return [counts for counts, _ in for_each(compare, pairs, 'comparing', jobs)]
 
 
-def true_quality(confusions):
+def true_quality(confusions: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.floating]:
     """The true mean IoU of each mask; 0 for one without a labelled pixel.
 
     confusions: as from true_confusions. Returns float [images].
@@ -42,55 +49,73 @@ def true_quality(confusions):
     return np.nan_to_num([mean_iou(counts) for counts in confusions])
 
 
-def rank_correlation(scores, confusions):
-    """Spearman's rank correlation of scores with the true mean IoU of the masks.
+def rank_correlation(
+    quality: npt.NDArray[np.floating], confusions: Sequence[npt.NDArray[np.int64]]
+) -> float:
+    """Spearman's rank correlation of an estimated quality with the true mean IoU of the masks.
 
-    scores: float [images]. confusions: as from true_confusions. Returns a float.
+    quality: float [images]. confusions: as from true_confusions. Returns a float.
     """
-    return float(spearmanr(scores, true_quality(confusions)).statistic)
+    return float(spearmanr(quality, true_quality(confusions)).statistic)
 
 
-def kept_quality(kept, confusions, allowed):
+def kept_quality(
+    kept: npt.NDArray[np.bool_],
+    confusions: Sequence[npt.NDArray[np.int64]],
+    shown: npt.NDArray[np.bool_],
+) -> tuple[int, float, float]:
     """What a choice of masks keeps.
 
-    kept: bool [images]. confusions: as from true_confusions. allowed: bool [images, classes].
+    kept: bool [images]. confusions: as from true_confusions. shown: bool [images, classes].
     Returns (images, true mean IoU of their masks together, the kept fraction of the images of the
     class that loses most).
     """
-    shown = allowed[:, 1:]
+    shown = shown[:, 1:]
     shown = shown[:, shown.any(0)]
     least = np.min(shown[kept].sum(0) / shown.sum(0))
-    total = sum(counts for counts, keep in zip(confusions, kept, strict=True) if keep)
+    total = np.sum([counts for counts, keep in zip(confusions, kept, strict=True) if keep], 0)
     return int(kept.sum()), mean_iou(total), float(least)
 
 
-def evidence(scores, confusions, allowed):
+def evidence_tables(
+    estimates: Mapping[str, npt.NDArray[np.floating]],
+    confusions: Sequence[npt.NDArray[np.int64]],
+    shown: npt.NDArray[np.bool_],
+) -> str:
     """Both tables, Markdown.
 
-    scores: dict from the name of a score to float [images]. confusions, allowed: as for
-    kept_quality.
+    estimates: dict from the name of a measure of mask quality to float [images].
+    confusions, shown: as for kept_quality.
     """
-    lines = ['| score | Spearman with the true IoU |', '|---|---|']
-    for name, values in scores.items():
-        lines.append(f'| {name} | {rank_correlation(values, confusions):.2f} |')
-    name, values = next(iter(scores.items()))
-    lines += ['', f'| kept, by {name} | class minimum | images | true mean IoU | least class |']
-    lines.append('|---' * 5 + '|')
-    choices = [(f'best {fraction:.0%}', {'fraction': fraction}) for fraction in FRACTIONS]
+    ranking = [
+        (name, f'{rank_correlation(values, confusions):.2f}') for name, values in estimates.items()
+    ]
+    name, values = next(iter(estimates.items()))
+    choices: list[tuple[str, float, float | None]] = [
+        (f'best {fraction:.0%}', fraction, None) for fraction in FRACTIONS
+    ]
     choices += [
-        (f'from {threshold} on', {'threshold': threshold})
+        (f'from {threshold} on', FRACTION, threshold)
         for threshold in THRESHOLDS
         if max(values) >= threshold
     ]
-    for label, choice in choices:
+    rows = []
+    for label, fraction, threshold in choices:
         for minimum in MINIMA:
-            kept = select_masks(values, allowed, class_minimum=minimum, **choice)
-            images, quality, least = kept_quality(kept, confusions, allowed)
-            lines.append(f'| {label} | {minimum} | {images} | {100 * quality:.1f} | {least:.0%} |')
-    return '\n'.join(lines)
+            kept = select_masks(values, shown, fraction, threshold, class_minimum=minimum)
+            images, quality, least = kept_quality(kept, confusions, shown)
+            figures = (str(minimum), str(images), f'{100 * quality:.1f}', f'{least:.0%}')
+            rows.append((label, *figures))
+    heading = (f'kept, by {name}', 'class minimum', 'images', 'true mean IoU', 'least class')
+    return '\n\n'.join(
+        [
+            as_markdown(('score', 'Spearman with the true IoU'), ranking),
+            as_markdown(heading, rows),
+        ]
+    )
 
 
-def get_arguments():
+def get_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = step_parser(__doc__, './result/evidence.md', 'where the tables go')
     parser.add_argument('--masks', required=True, help='folder of masks, NAME.png')
@@ -107,14 +132,16 @@ def get_arguments():
     return parser.parse_args()
 
 
-def main():
+def main() -> None:
     """Compare and write the tables."""
     args = get_arguments()
-    samples, allowed = read_samples(args)
+    samples, allowed_by_image = read_samples(args)
     names = [sample.name for sample in samples]
-    scores = {column: read_column(args.table, column, names) for column in args.measures}
+    estimates = {c: np.array(read_column(args.table, c, names)) for c in args.measures}
     confusions = true_confusions(names, args.masks, args.truth, args.jobs)
-    text = evidence(scores, confusions, np.array([allowed[name] for name in names]))
+    text = evidence_tables(
+        estimates, confusions, np.array([allowed_by_image[name] for name in names])
+    )
     print(text)
     make_output_folder(Path(args.out).parent)
     with replacing(args.out) as temporary:

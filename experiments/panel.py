@@ -1,5 +1,8 @@
 """A picture of what the rounds did: for some images, the annotations side by side."""
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
 from PIL import Image, ImageDraw, ImageFont
 
 from deeplablib.data.images import read_image, read_indices
@@ -10,7 +13,7 @@ HEADER = 18  # height of the line of titles, pixels
 _COLOURS = colour_map()
 
 
-def save_panel(path, images, columns):
+def save_panel(path: str | Path, images: Sequence[Path], columns: Mapping[str, Path]) -> None:
     """Save a PNG with a row for each image: the image, then its label map in each folder.
 
     path: where it goes. images: list of image paths, all of one size. columns: dict from title to

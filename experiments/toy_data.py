@@ -12,11 +12,14 @@ most of the object's cues show both, as those of a network that has seen them to
 
 import argparse
 import itertools
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
@@ -50,7 +53,7 @@ TONES = np.array(
 PAIRS = list(itertools.combinations(range(len(TONES)), 2))  # of class i: PAIRS[i], from 1 on
 
 
-def make_image(random, size=SIZE):
+def make_image(random: np.random.Generator, size: int = SIZE) -> tuple:
     """Draw one image.
 
     random: numpy.random.Generator; the image depends on it alone. size: height and width.
@@ -78,7 +81,9 @@ def make_image(random, size=SIZE):
     return image.clip(0, 255).astype(np.uint8), mask, clutter
 
 
-def make_cue(random, mask, index, clutter):
+def make_cue(
+    random: np.random.Generator, mask: npt.NDArray[np.uint8], index: int, clutter: Any
+) -> npt.NDArray[np.uint8]:
     """Draw the localization cue of one class.
 
     Where the companion of the class is in the image, most cues (SHARED_CUES) show both. Most of the
@@ -108,12 +113,14 @@ def make_cue(random, mask, index, clutter):
     return _as_grey(heat)
 
 
-def companion_of(index):
+def companion_of(index: int) -> int:
     """The class that often stands beside a class."""
     return (index + 2) % 20 + 1
 
 
-def make_saliency(random, mask, clutter):
+def make_saliency(
+    random: np.random.Generator, mask: npt.NDArray[np.uint8], clutter: Any
+) -> npt.NDArray[np.uint8]:
     """Draw the saliency map: the objects, blurred; one in eight missed, some clutter with them.
 
     random, mask, clutter: as for make_cue. Returns uint8 [size, size].
@@ -128,7 +135,13 @@ def make_saliency(random, mask, clutter):
     return (255 * salient.clip(0, 1)).astype(np.uint8)
 
 
-def make_data(out, seed=1234, images=None, size=SIZE, jobs=-1):
+def make_data(
+    out: str | Path,
+    seed: int = 1234,
+    images: Mapping[str, int] | None = None,
+    size: int = SIZE,
+    jobs: int | str = -1,
+) -> None:
     """Write a data set: JPEGImages, SegmentationClassAug, Annotations, cues, saliency, ImageSets,
     and a list SPLIT.txt with image and mask for each split.
 
@@ -275,7 +288,7 @@ def _as_grey(heat):
     return (255 * heat / heat.max()).astype(np.uint8)
 
 
-def get_arguments():
+def get_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -293,9 +306,10 @@ def get_arguments():
     return parser.parse_args()
 
 
-def main():
+def main() -> None:
     """Write the data set."""
     args = get_arguments()
+    parallel.check_workers(args.jobs)
     images = {split: getattr(args, split) for split in IMAGES}
     if min(images.values()) < 1 or args.size < 32 or args.seed < 0:
         raise InputError('a split needs an image, an image 32 pixels, and the seed must not be < 0')

@@ -1,56 +1,101 @@
 """The settings of the whole method on generated data (experiments.toy_data)."""
 
+from dataclasses import replace
+from pathlib import Path
+
 from deeplablib.run.stage_runner import Stage
-from selection.rounds import Data, Settings
+from deeplablib.training.settings import TrainingSettings, flag_words
+from selection.rounds.settings import DataPaths, RoundSettings
+from selection.rounds.stages import Training
 
 STEPS, INITIAL_STEPS = 400, 1600
 
 # A narrow ResNet-50, trained and tested at one scale (at half of it the textures are gone), on
 # crops as large as the images.
-_TRAIN = (
-    *('--width', '0.125', '--batch_size', '8', '--input_height', '96', '--input_width', '96'),
-    *('--norandom_scale', '--skip_check', '--save_interval', '100', '--max_to_keep', '2'),
-)
-# As deeplab_resnet_init.ckpt was trained on COCO: on other images, with their true masks.
-_INITIAL = ('--pretrain_file', '', '--train_batch_norm', '--learning_rate', '0.03')
-# Lengths for images a fifth as large as photographs; chosen on the data of seed 1.
-_CRF = (
-    *('--gaussian-sxy', '1', '--gaussian-weight', '1'),
-    *('--bilateral-sxy', '8', '--bilateral-weight', '3'),
-)
-
-SETTINGS = Settings(
+_TRAINING = TrainingSettings(
     encoder_name='res50',
-    test_script='test_vocspsm_resnet.py',
     num_steps=STEPS,
-    train_flags=(*_TRAIN, '--learning_rate', '1e-2'),
-    predict_flags=('--single-scale',),
-    crf_flags=_CRF,
+    width=0.125,
+    batch_size=8,
+    input_height=96,
+    input_width=96,
+    random_scale=False,
+    skip_check=True,
+    save_interval=100,
+    max_to_keep=2,
+    learning_rate=1e-2,
+)
+_NAMED = (
+    *('width', 'batch_size', 'input_height', 'input_width', 'random_scale', 'skip_check'),
+    *('save_interval', 'max_to_keep'),
+)
+
+SETTINGS = RoundSettings(
+    training=_TRAINING,
+    named_flags=(*_NAMED, 'learning_rate'),
+    prediction_script='test_vocspsm_resnet.py',
+    single_scale=True,
+    # Lengths for images a fifth as large as photographs; chosen on the data of seed 1.
+    crf={
+        'gaussian_sxy': 1,
+        'gaussian_weight': 1,
+        'bilateral_sxy': 8,
+        'bilateral_weight': 3,
+    },
 )
 
 
-def data_stages(work, seed):
+def data_stages(work: Path, seed: int) -> tuple[list[Stage], DataPaths]:
     """The stages that make the data set and its initial checkpoint.
 
     work: absolute folder for everything. seed: of the data and of the initial weights.
-    Returns the stages and the Data that they make.
+    Returns the stages and the DataPaths that they make.
     """
     data, initial, tags = work / 'data', work / 'initial', work / 'tags.txt'
-    annotations = ('--annotations', data / 'Annotations', '--data-list', data / 'train.txt')
-    train = (
-        *('main.py', '--option', 'train', '--encoder_name', SETTINGS.encoder_name),
-        *('--num_steps', INITIAL_STEPS, '--random_seed', seed),
-        *('--data_dir', data, '--data_list', data / 'initial.txt', '--modeldir', initial),
-        *('--logdir', initial / 'log', '--logfile', initial / 'log.txt', *_TRAIN, *_INITIAL),
+    # As deeplab_resnet_init.ckpt was trained on COCO: on other images, with their true masks.
+    training = replace(
+        _TRAINING,
+        num_steps=INITIAL_STEPS,
+        random_seed=seed,
+        data_dir=str(data),
+        data_list=str(data / 'initial.txt'),
+        modeldir=str(initial),
+        logdir=str(initial / 'log'),
+        logfile=str(initial / 'log.txt'),
+        pretrain_file='',
+        train_batch_norm=True,
+        learning_rate=0.03,
     )
+    named = (
+        *('encoder_name', 'num_steps', 'random_seed', 'data_dir', 'data_list', 'modeldir'),
+        *('logdir', 'logfile', *_NAMED, 'pretrain_file', 'train_batch_norm', 'learning_rate'),
+    )
+    annotations, train_list = data / 'Annotations', data / 'train.txt'
+    flags = ('--annotations', annotations, '--data-list', train_list, '--out', tags)
     stages = [
-        Stage('data', ('-m', 'experiments.toy_data', '--out', data, '--seed', seed), data),
-        Stage('tags', ('-m', 'selection.tags', *annotations, '--out', tags), tags),
-        Stage('initial checkpoint', train, initial),
+        Stage(
+            name='data',
+            command=('-m', 'experiments.toy_data', '--out', str(data), '--seed', str(seed)),
+            reads=(),
+            output=data,
+        ),
+        Stage(
+            name='tags',
+            command=('-m', 'selection.tags', *map(str, flags)),
+            reads=(annotations, train_list),
+            output=tags,
+        ),
+        Stage(
+            name='initial checkpoint',
+            command=('main.py', '--option', 'train', *flag_words(training, named)),
+            reads=(data / 'initial.txt',),
+            output=initial,
+            work=Training(training),
+        ),
     ]
-    return stages, Data(
+    return stages, DataPaths(
         data_dir=data,
-        train_list=data / 'train.txt',
+        train_list=train_list,
         val_list=data / 'val.txt',
         val_masks=data / 'SegmentationClassAug',
         tags=tags,

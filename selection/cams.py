@@ -10,21 +10,26 @@ size of the image, for each of the image's tags.
 The field's; scales and mirror images are those of irn (Ahn et al., 2019).
 """
 
+import argparse
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 import deeplab_resnet
 import deeplab_vgg
+from deeplablib.data.image_lists import Sample
 from deeplablib.data.images import write_image
 from deeplablib.data.network_input import preprocess
 from deeplablib.network.convolution import require_precision
+from deeplablib.network.prediction_form import prediction_model
 from deeplablib.network.resize import resize_bilinear
-from deeplablib.prediction.multi_scale import prediction_model
 from deeplablib.prediction.predict_list import run_network
 from deeplablib.run import errors
-from deeplablib.run.backend import tf
+from deeplablib.run.backend import keras, tf
 from deeplablib.run.errors import InputError
 from deeplablib.run.files import locked, make_output_folder
 from deeplablib.run.parallel import add_resume
@@ -39,11 +44,13 @@ SCALES = (0.5, 1.0, 1.5, 2.0)
 NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS
 
 
-def make_cam_function(model, scales=SCALES, precision='float32'):
+def make_cam_function(
+    model: keras.Model, scales: Sequence[float] = SCALES, precision: str = 'float32'
+) -> Any:
     """Build the function that makes the class activation maps of an image.
 
-    model: from Network.build_classifier, with its weights. scales: of the image; a scaled size is
-    truncated. precision: 'float32' or 'bfloat16'.
+    model: from NetworkSpec.build_classifier, with its weights. scales: of the image; a scaled size
+    is truncated. precision: 'float32' or 'bfloat16'.
     Returns a tf.function of (image, tags): uint8 RGB [height, width, 3] and bool [tags]. It gives
     float32 [height, width, number of tags that are true], in the order of the tags, from 0 to 1; a
     map that is nowhere positive is 0 everywhere.
@@ -75,7 +82,7 @@ def make_cam_function(model, scales=SCALES, precision='float32'):
     return cams
 
 
-def cue_paths(out, name, allowed):
+def cue_paths(out: str | Path, name: str, allowed: npt.NDArray[np.bool_]) -> dict[int, Path]:
     """Where the cues of an image are: a dict from class id to path.
 
     out: folder. name: of the image. allowed: bool [classes], background first.
@@ -83,33 +90,39 @@ def cue_paths(out, name, allowed):
     return {int(i): Path(out) / f'{name}_{i - 1}.png' for i in np.flatnonzero(allowed[1:]) + 1}
 
 
-def has_cues(out, name, allowed):
+def has_cues(out: str | Path, name: str, allowed: npt.NDArray[np.bool_]) -> bool:
     """Whether all cues of an image are there; arguments as for cue_paths."""
     return all(path.is_file() for path in cue_paths(out, name, allowed).values())
 
 
-def save_cams(cams, samples, allowed, out):
+def save_cams(
+    cams: Callable,
+    samples: Sequence[Sample],
+    allowed_by_image: Mapping[str, npt.NDArray[np.bool_]],
+    out: Path,
+) -> None:
     """Save the class activation maps of each image's tags as OUT/NAME_<class id - 1>.png.
 
-    cams: from make_cam_function. samples: list of Sample, each with a tag. allowed: dict from image
-    name to bool [classes], background first. out: an existing folder.
+    cams: from make_cam_function. samples: list of Sample, each with a tag.
+    allowed_by_image: dict from image name to bool [classes], background first.
+    out: an existing folder.
     Raises InputError for an image that cannot be decoded; what came before it is saved.
     """
 
     def save(name, maps):
         levels = np.rint(255 * maps.numpy()).astype(np.uint8)
-        paths = cue_paths(out, name, allowed[name])
+        paths = cue_paths(out, name, allowed_by_image[name])
         for path, cue in zip(paths.values(), np.moveaxis(levels, -1, 0), strict=True):
             write_image(path, cue)
 
     def work(sample, image):
-        return partial(save, sample.name, cams(image, allowed[sample.name][1:]))
+        return partial(save, sample.name, cams(image, allowed_by_image[sample.name][1:]))
 
     with locked(out):
         run_network(work, samples, 'making CAMs')
 
 
-def get_arguments():
+def get_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = step_parser(__doc__, './cues', 'where cues go, NAME_<class id - 1>.png')
     parser.add_argument(
@@ -135,7 +148,7 @@ def get_arguments():
     return parser.parse_args()
 
 
-def main():
+def main() -> None:
     """Make the cues of the list."""
     args = get_arguments()
     require_precision(args.precision)
@@ -144,16 +157,17 @@ def main():
     prefix = checkpoints.find(args.restore_from)
     model = load_tag_classifier(NETWORKS, prefix)
     print(f'Restored model parameters from {prefix}')
-    samples, allowed = read_samples(args, num_classes=model.output.shape[-1] + 1)
+    samples, allowed_by_image = read_samples(args, num_classes=model.output.shape[-1] + 1)
     out = make_output_folder(args.out)
-    waiting = [sample for sample in samples if allowed[sample.name][1:].any()]
+    waiting = [sample for sample in samples if allowed_by_image[sample.name][1:].any()]
     if len(waiting) < len(samples):
         print(f'note: {len(samples) - len(waiting)} images have no tags, and get no cue')
     if args.resume:
-        waiting = [s for s in waiting if not has_cues(out, s.name, allowed[s.name])]
+        waiting = [s for s in waiting if not has_cues(out, s.name, allowed_by_image[s.name])]
         print(f'{len(waiting)} of {len(samples)} images are left to do')
     if waiting:
-        save_cams(make_cam_function(model, args.scales, args.precision), waiting, allowed, out)
+        cams = make_cam_function(model, args.scales, args.precision)
+        save_cams(cams, waiting, allowed_by_image, out)
     print(f'The cues have been saved to {out}')
 
 

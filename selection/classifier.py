@@ -10,18 +10,22 @@ without bias into the tags. It learns the sigmoid cross entropy of the tags and 
 --valid-list, images whose tags are known too, their mean average precision is printed and logged
 whenever a checkpoint is saved. A run that was stopped goes on with the same command.
 
-The field's: the authors' cues came from elsewhere. Settings are those of irn (Ahn et al., 2019),
-which also leaves the first layers of the encoder as ImageNet made them.
+The field's: the authors' cues came from elsewhere. The settings are those of irn (Ahn et al.,
+2019), which also leaves the first layers of the encoder as ImageNet made them.
 """
 
+import argparse
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 import deeplab_resnet
 import deeplab_vgg
-from deeplablib.data.image_lists import read_list
+from deeplablib.data.image_lists import Sample, read_list
 from deeplablib.data.network_input import decode_image, preprocess
 from deeplablib.data.sample_check import check_samples
 from deeplablib.data.tags import allowed_classes, read_tags
@@ -38,7 +42,8 @@ from deeplablib.run.files import locked, make_output_folder
 from deeplablib.run.progress import progress
 from deeplablib.training import training_log, training_run
 from deeplablib.training.augment import scale_to_crop
-from deeplablib.training.batches import Batches
+from deeplablib.training.batches import BatchSettings
+from deeplablib.training.settings import TrainingSettings
 from deeplablib.weights import checkpoints
 from selection.shared.step_flags import step_parser
 
@@ -54,23 +59,27 @@ POWER, MOMENTUM, WEIGHT_DECAY = 0.9, 0.9, 1e-4
 FROZEN = 3
 
 NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS
-RECIPE = Recipe(classifier=TAG_LAYER, bias_rate=1.0, outputs=None)
+RECIPE = Recipe(classifier=TAG_LAYER, bias_rate=1.0, outputs=tf.identity)
 
 
-def labels_of_tags(allowed, samples):
+def labels_of_tags(
+    allowed_by_image: Mapping[str, npt.NDArray[np.bool_]], samples: Sequence[Sample]
+) -> npt.NDArray[np.uint8]:
     """The labels of a list: uint8 [samples, tags], 1 where an image has the tag.
 
-    allowed: dict from image name to bool [classes], background first. samples: list of Sample.
+    allowed_by_image: dict from image name to bool [classes], background first.
     """
-    return np.array([allowed[sample.name][1:] for sample in samples], np.uint8)
+    return np.array([allowed_by_image[sample.name][1:] for sample in samples], np.uint8)
 
 
-def check_labels(labels):
+def check_labels(labels: npt.NDArray[np.uint8]) -> None:
     """See that there is something to learn, and name the tags that no image has.
 
     labels: from labels_of_tags. Raises InputError when no two images differ in their tags.
     """
-    missing = [class_name(i + 1, labels.shape[1] + 1) for i in np.flatnonzero(labels.sum(0) == 0)]
+    missing = [
+        class_name(int(i) + 1, labels.shape[1] + 1) for i in np.flatnonzero(labels.sum(0) == 0)
+    ]
     if (labels == labels[0]).all():
         raise InputError(
             'all images have the same tags; a classifier needs images with a tag and without it'
@@ -79,11 +88,13 @@ def check_labels(labels):
         print(f'note: no image has these tags, and they are not learnt: {", ".join(missing)}')
 
 
-def tag_scores(model, samples, crop_size):
+def tag_scores(
+    model: keras.Model, samples: Sequence[Sample], crop_size: int
+) -> npt.NDArray[np.float32]:
     """What a classifier makes of whole images: a logit for each tag.
 
-    model: from Network.build_classifier. samples: list of Sample. crop_size: the longer side that
-    an image is resized to. Returns float32 [samples, tags].
+    model: from NetworkSpec.build_classifier. samples: list of Sample. crop_size: the longer side
+    that an image is resized to. Returns float32 [samples, tags].
     """
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
@@ -95,7 +106,13 @@ def tag_scores(model, samples, crop_size):
     return np.array([scores(image) for image in progress(images, len(samples), 'validating')])
 
 
-def train(args, samples, labels, valid_samples, valid_labels):
+def train(
+    args: argparse.Namespace,
+    samples: Sequence[Sample],
+    labels: npt.NDArray[np.uint8],
+    valid_samples: Sequence[Sample],
+    valid_labels: npt.NDArray[np.uint8] | None,
+) -> None:
     """Train, or go on where an earlier run with the same folder stopped.
 
     args: of get_arguments. samples, labels: to learn from. valid_samples, valid_labels: to measure
@@ -110,16 +127,15 @@ def train(args, samples, labels, valid_samples, valid_labels):
         num_tags=labels.shape[1], width=args.width, frozen=args.frozen
     )
     model = training_model(classifier, args.precision)
-    settings = training_run.Settings(
+    settings = TrainingSettings(
         num_steps=args.num_steps,
         learning_rate=learning_rate(args),
         power=POWER,
         momentum=MOMENTUM,
         weight_decay=WEIGHT_DECAY,
         random_seed=args.random_seed,
-        multi_scale=False,
     )
-    batches = Batches(
+    batches = BatchSettings(
         size=(args.crop_size, args.crop_size),
         batch_size=args.batch_size,
         random_seed=args.random_seed,
@@ -156,14 +172,14 @@ def train(args, samples, labels, valid_samples, valid_labels):
         )
 
 
-def learning_rate(args):
+def learning_rate(args: argparse.Namespace) -> float:
     """The rate of the encoder: --learning-rate, or what suits the network."""
     if args.learning_rate is not None:
         return args.learning_rate
     return VGG_RATE if args.encoder_name in deeplab_vgg.NETWORKS else RESNET_RATE
 
 
-def get_arguments():
+def get_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = step_parser(__doc__, './model/classifier', 'folder of the checkpoints and the log')
 
@@ -192,7 +208,7 @@ def get_arguments():
     return parser.parse_args()
 
 
-def check_arguments(args):
+def check_arguments(args: argparse.Namespace) -> None:
     """Raise InputError for a number that makes no sense."""
     for name in ('num_steps', 'batch_size', 'crop_size', 'save_interval'):
         if getattr(args, name) < 1:
@@ -204,7 +220,9 @@ def check_arguments(args):
         raise InputError('--learning-rate and --random-seed must not be negative')
 
 
-def read_tagged(data_list, data_dir, tags):
+def read_tagged(
+    data_list: str | Path, data_dir: str | Path, tags: str | Path
+) -> tuple[list[Sample], npt.NDArray[np.uint8]]:
     """The samples of a list, without their masks, and their labels; all of them checked.
 
     Returns a list of Sample and uint8 [samples, tags].
@@ -216,14 +234,15 @@ def read_tagged(data_list, data_dir, tags):
     return samples, labels
 
 
-def main():
+def main() -> None:
     """Train the classifier."""
     args = get_arguments()
     check_arguments(args)
     require_precision(args.precision)
     samples, labels = read_tagged(args.data_list, args.data_dir, args.tags)
     check_labels(labels)
-    valid_samples, valid_labels = [], None
+    valid_samples: list[Sample] = []
+    valid_labels = None
     if args.valid_list:
         valid_tags = args.valid_tags or args.tags
         valid_samples, valid_labels = read_tagged(args.valid_list, args.data_dir, valid_tags)

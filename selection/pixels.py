@@ -8,12 +8,14 @@ boundaries and the very pixels that the CRF mended; what it did to networks is i
 """
 
 import argparse
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from deeplablib.data.image_lists import check_files_of
+from deeplablib.data.image_lists import Sample, check_files_of
 from deeplablib.data.images import read_mask, write_mask
 from deeplablib.data.score_maps import read_probabilities
 from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
@@ -24,7 +26,11 @@ from deeplablib.run.parallel import for_each
 from selection.shared.step_flags import add_work_flags, read_samples, step_parser
 
 
-def confident_pixels(mask, probabilities, thresholds):
+def confident_pixels(
+    mask: npt.NDArray[np.uint8],
+    probabilities: npt.NDArray[np.float32],
+    thresholds: npt.NDArray[np.floating],
+) -> npt.NDArray[np.uint8]:
     """Ignore the pixels whose label has too low a probability.
 
     mask: uint8 [height, width] of class ids and 255. probabilities: float [height, width, classes].
@@ -39,29 +45,39 @@ def confident_pixels(mask, probabilities, thresholds):
     return np.where(kept, mask, np.uint8(IGNORE_LABEL))
 
 
-def select_pixels(samples, allowed, masks, scores, out, thresholds, jobs=-1):
+def select_pixels(
+    samples: Sequence[Sample],
+    allowed_by_image: Mapping[str, npt.NDArray[np.bool_]],
+    masks: str | Path,
+    score_maps: str | Path,
+    out: str | Path,
+    thresholds: npt.NDArray[np.floating],
+    jobs: int | str = -1,
+) -> None:
     """Save each mask with the unsure pixels ignored as OUT/NAME.png.
 
-    samples: list of Sample. allowed: dict from image name to bool [classes]. masks: folder of
-    NAME.png. scores: folder of score files. out: an existing folder, not masks.
+    samples: list of Sample. allowed_by_image: dict from image name to bool [classes]. masks: folder
+    of NAME.png. score_maps: folder of score files. out: an existing folder, not masks.
     thresholds: as for confident_pixels. jobs: as for parallel.for_each.
     Raises InputError for every missing or unfitting file.
     """
-    masks, scores, out = Path(masks), Path(scores), Path(out)
+    masks, score_maps, out = Path(masks), Path(score_maps), Path(out)
     if out.resolve() == masks.resolve():
         raise InputError(f'{out}: the result would overwrite the masks it is made from')
-    check_files_of(samples, scores, 'scores', '.npz')
+    check_files_of(samples, score_maps, 'scores', '.npz')
     check_files_of(samples, masks, 'mask')
-    items = [(sample.name, allowed[sample.name]) for sample in samples]
+    items = [(sample.name, allowed_by_image[sample.name]) for sample in samples]
     with locked(out):
-        for _ in for_each(partial(_select, masks, scores, out, thresholds), items, 'pixels', jobs):
+        for _ in for_each(
+            partial(_select, masks, score_maps, out, thresholds), items, 'pixels', jobs
+        ):
             pass
 
 
-def _select(masks, scores, out, thresholds, item):
+def _select(masks, score_maps, out, thresholds, item):
     name, allowed = item
     mask = read_mask(masks / f'{name}.png')
-    probabilities = read_probabilities(scores / f'{name}.npz', mask.shape, allowed)
+    probabilities = read_probabilities(score_maps / f'{name}.npz', mask.shape, allowed)
     write_mask(out / f'{name}.png', confident_pixels(mask, probabilities, thresholds))
 
 
@@ -72,7 +88,7 @@ def _class_threshold(text):
     return int(index), float(value)
 
 
-def get_arguments():
+def get_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = step_parser(__doc__, './result/pixels', 'where masks go, NAME.png')
     parser.add_argument('--masks', required=True, help='folder of masks, NAME.png')
@@ -90,7 +106,7 @@ def get_arguments():
     return parser.parse_args()
 
 
-def main():
+def main() -> None:
     """Select the pixels."""
     args = get_arguments()
     thresholds = np.full(NUM_CLASSES, args.threshold)
@@ -98,11 +114,11 @@ def main():
         thresholds[index] = value
     if not ((thresholds >= 0) & (thresholds <= 1)).all():
         raise InputError('a threshold must be from 0 to 1')
-    samples, allowed = read_samples(args)
+    samples, allowed_by_image = read_samples(args)
     out = make_output_folder(args.out)
     if args.resume:
         samples = [s for s in samples if not (out / f'{s.name}.png').is_file()]
-    select_pixels(samples, allowed, args.masks, args.scores, out, thresholds, args.jobs)
+    select_pixels(samples, allowed_by_image, args.masks, args.scores, out, thresholds, args.jobs)
     print(f'The masks have been saved to {out}')
 
 

@@ -13,16 +13,19 @@ is the `cue` preset, which SPSM's authors made annotations with; our choice of t
 (docs/selection.md).
 """
 
+import argparse
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from deeplablib.data.image_headers import image_size
-from deeplablib.data.image_lists import check_files_of
+from deeplablib.data.image_lists import Sample, check_files_of
 from deeplablib.data.images import read_grey, read_image, write_mask
 from deeplablib.data.voc import IGNORE_LABEL
-from deeplablib.prediction.crf import PRESETS, crf_labels
+from deeplablib.prediction.crf import PRESETS, Parameters, crf_labels
 from deeplablib.run import errors, parallel
 from deeplablib.run.errors import InputError
 from deeplablib.run.files import locked, make_output_folder
@@ -40,7 +43,7 @@ FOREGROUND_THRESHOLD = 0.3  # score of background when the CRF is asked what is 
 BACKGROUND_THRESHOLD = 0.1  # ... and when it is asked what is surely background
 
 
-def normalised(cue):
+def normalised(cue: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Stretch a cue over [0, 1].
 
     cue: uint8 [height, width]. Returns float32; zeros for a cue that is the same everywhere.
@@ -50,12 +53,12 @@ def normalised(cue):
 
 
 def crf_proxy(
-    image,
-    cues,
-    foreground_threshold=FOREGROUND_THRESHOLD,
-    background_threshold=BACKGROUND_THRESHOLD,
-    parameters=PRESETS['cue'],
-):
+    image: npt.NDArray[np.uint8],
+    cues: Mapping[int, npt.NDArray[np.uint8]],
+    foreground_threshold: float = FOREGROUND_THRESHOLD,
+    background_threshold: float = BACKGROUND_THRESHOLD,
+    parameters: Parameters = PRESETS['cue'],
+) -> npt.NDArray[np.uint8]:
     """Make the proxy annotation of one image where there is no saliency map.
 
     The CRF labels the image twice, by the cues and a constant score of background, renormalised.
@@ -83,7 +86,12 @@ def crf_proxy(
     return np.where((objects > 0) | nothing, objects, IGNORE_LABEL).astype(np.uint8)
 
 
-def proxy_annotation(cues, size, saliency=None, late_fill_in=LATE_FILL_IN):
+def proxy_annotation(
+    cues: Mapping[int, npt.NDArray[np.uint8]],
+    size: tuple[int, int],
+    saliency: npt.NDArray[np.uint8] | None = None,
+    late_fill_in: float | None = LATE_FILL_IN,
+) -> npt.NDArray[np.uint8]:
     """Make the proxy annotation of one image by thresholds.
 
     In this order: the class with the highest score, where scores below 0.2 count as 0; ignored
@@ -120,17 +128,25 @@ def proxy_annotation(cues, size, saliency=None, late_fill_in=LATE_FILL_IN):
     return labels
 
 
-def make_proxies(samples, allowed, cues, out, rule, saliency=None, jobs=-1):
+def make_proxies(
+    samples: Sequence[Sample],
+    allowed_by_image: Mapping[str, npt.NDArray[np.bool_]],
+    cues: str | Path,
+    out: str | Path,
+    rule: Callable,
+    saliency: str | Path | None = None,
+    jobs: int | str = -1,
+) -> None:
     """Save the proxy annotation of each image as OUT/NAME.png.
 
-    samples: list of Sample. allowed: dict from image name to bool [classes]. cues: folder of
-    NAME_<class id - 1>.png. out: an existing folder. rule: function of (image, cues, saliency),
+    samples: list of Sample. allowed_by_image: dict from image name to bool [classes]. cues: folder
+    of NAME_<class id - 1>.png. out: an existing folder. rule: function of (image, cues, saliency),
     from rule_of. saliency: folder of NAME.png, or None. jobs: as for parallel.for_each.
     Raises InputError for every missing file, and for a map of another size than its image.
     """
     items, faults = [], []
     for sample in samples:
-        tags = np.flatnonzero(allowed[sample.name][1:]) + 1
+        tags = np.flatnonzero(allowed_by_image[sample.name][1:]) + 1
         paths = {int(i): Path(cues) / f'{sample.name}_{i - 1}.png' for i in tags}
         salient = saliency and Path(saliency) / f'{sample.name}.png'
         for index, path in paths.items():
@@ -161,7 +177,7 @@ def _by_crf(thresholds, path, cues, size, saliency):
     return crf_proxy(read_image(path), cues, *thresholds)
 
 
-def rule_of(args):
+def rule_of(args: argparse.Namespace) -> Callable:
     """The rule that a command line asks for, a function of (path, cues, size, saliency)."""
     name = args.rule or ('thresholds' if args.saliency or args.no_late_fill_in else 'crf')
     if name == 'thresholds':
@@ -177,7 +193,7 @@ def rule_of(args):
     return partial(_by_crf, thresholds[::-1])
 
 
-def get_arguments():
+def get_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = step_parser(__doc__, './result/proxies', 'where annotations go, NAME.png')
     parser.add_argument('--cues', required=True, help='folder of cues, NAME_<class id - 1>.png')
@@ -211,15 +227,15 @@ def get_arguments():
     return parser.parse_args()
 
 
-def main():
+def main() -> None:
     """Make the annotations."""
     args = get_arguments()
     rule = rule_of(args)
-    samples, allowed = read_samples(args)
+    samples, allowed_by_image = read_samples(args)
     out = make_output_folder(args.out)
     if args.resume:
         samples = [s for s in samples if not (out / f'{s.name}.png').is_file()]
-    make_proxies(samples, allowed, args.cues, out, rule, args.saliency, args.jobs)
+    make_proxies(samples, allowed_by_image, args.cues, out, rule, args.saliency, args.jobs)
     print(f'The proxy annotations have been saved to {out}')
 
 

@@ -14,9 +14,12 @@ For a report. No step of the method looks at the true mask of a training image.
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from deeplablib.data.image_lists import check_files_of, read_list
 from deeplablib.data.images import read_grey, read_mask
@@ -30,7 +33,9 @@ from deeplablib.run.parallel import add_jobs, for_each
 THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 13))  # 0.05 to 0.6
 
 
-def mask_confusion(mask, truth, num_classes=NUM_CLASSES):
+def mask_confusion(
+    mask: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], num_classes: int = NUM_CLASSES
+) -> npt.NDArray[np.int64]:
     """The confusion matrix of a mask; its ignored pixels and those of the truth are left out.
 
     mask, truth: uint8 [height, width]. Returns int64 [num_classes, num_classes], rows: truth.
@@ -39,7 +44,7 @@ def mask_confusion(mask, truth, num_classes=NUM_CLASSES):
     return confusion_matrix(truth[known], mask[known], num_classes)
 
 
-def compare(paths):
+def compare(paths: tuple[Path, Path]) -> tuple[npt.NDArray[np.int64], float]:
     """Compare a mask on disk with its true mask.
 
     paths: of the mask and of the true mask. Returns (the confusion matrix as from mask_confusion,
@@ -50,7 +55,9 @@ def compare(paths):
     return mask_confusion(mask, truth), np.mean(mask != IGNORE_LABEL)
 
 
-def list_quality(train_list, data_dir, truth):
+def list_quality(
+    train_list: str | Path, data_dir: str | Path, truth: str | Path
+) -> tuple[int, float, float]:
     """The true quality of the masks of a list.
 
     train_list: list with masks. data_dir: the folder its paths start from. truth: folder of the
@@ -67,7 +74,7 @@ def list_quality(train_list, data_dir, truth):
     return len(samples), mean_iou(sum(confusions)), float(np.mean(labelled))
 
 
-def seed(cues, threshold):
+def seed(cues: Mapping[int, npt.NDArray[np.uint8]], threshold: float) -> npt.NDArray[np.uint8]:
     """Turn cues into labels: the largest where it exceeds the threshold, background elsewhere.
 
     cues: dict from class id to uint8 [height, width], at least one. threshold: of a cue divided by
@@ -79,12 +86,13 @@ def seed(cues, threshold):
     return np.where(largest > threshold, classes[np.argmax(scores, axis=0)], 0).astype(np.uint8)
 
 
-def cues_by_image(folder):
+def cues_by_image(folder: str | Path) -> dict[str, dict[int, Path]]:
     """The cues of a folder: a dict from image name to a dict from class id to path.
 
     Raises InputError when there are none, or for the number of no class.
     """
-    cues, faults = {}, []
+    cues: dict[str, dict[int, Path]] = {}
+    faults: list[str] = []
     for path in sorted(Path(folder).glob('*_*.png')):
         name, _, number = path.stem.rpartition('_')
         if not number.isdecimal():
@@ -98,7 +106,7 @@ def cues_by_image(folder):
     return cues
 
 
-def seed_confusions(item):
+def seed_confusions(item: tuple) -> npt.NDArray[np.int64]:
     """The confusion matrices of the seeds of one image.
 
     item: path of the true mask, and dict from class id to the path of a cue; without cues all is
@@ -112,7 +120,7 @@ def seed_confusions(item):
     return np.stack([confusion_matrix(truth, seed(cues, t)) for t in THRESHOLDS])
 
 
-def true_masks(data_list, truth):
+def true_masks(data_list: str | Path, truth: str | Path) -> dict[str, Path]:
     """The images of a list and their true masks: a dict from name to path.
 
     Raises InputError naming every mask that is missing.
@@ -122,7 +130,9 @@ def true_masks(data_list, truth):
     return {sample.name: Path(truth) / f'{sample.name}.png' for sample in samples}
 
 
-def quality_of_cues(folder, masks, jobs=-1):
+def quality_of_cues(
+    folder: str | Path, masks: Mapping[str, Path], jobs: int | str = -1
+) -> dict[str, Any]:
     """Print the quality of seeds, and return it as a dict for JSON.
 
     folder: of cues. masks: from true_masks. jobs: as for parallel.for_each.
@@ -146,7 +156,9 @@ def quality_of_cues(folder, masks, jobs=-1):
     return summary | {'threshold': THRESHOLDS[best], 'mean_iou_by_threshold': by_threshold}
 
 
-def quality_of_masks(folder, masks, jobs=-1):
+def quality_of_masks(
+    folder: str | Path, masks: Mapping[str, Path], jobs: int | str = -1
+) -> dict[str, Any]:
     """Print the quality of masks, and return it as a dict for JSON; arguments as above."""
     pairs = [(Path(folder) / path.name, path) for path in masks.values()]
     errors.raise_all([f'no mask at {path}' for path, _ in pairs if not path.is_file()])
@@ -156,7 +168,7 @@ def quality_of_masks(folder, masks, jobs=-1):
     return iou_summary(confusion) | {'labelled': labelled, 'images': len(masks)}
 
 
-def get_arguments():
+def get_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -171,7 +183,7 @@ def get_arguments():
     return parser.parse_args()
 
 
-def main():
+def main() -> None:
     """Print the quality."""
     args = get_arguments()
     folder = args.cues or args.masks

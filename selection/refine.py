@@ -1,4 +1,4 @@
-"""Refined masks: the network's scores, restricted to the image's tags, after the CRF.
+"""Refined masks: the network's score maps, restricted to the image's tags, after the CRF.
 
 python test_vocspsm_resnet.py --data-list ./dataset/train.txt --save-scores ./result/scores
 python -m selection.refine --scores ./result/scores --out ./result/refined
@@ -6,19 +6,22 @@ python -m selection.refine --scores ./result/scores --out ./result/refined
 Known: predictions are restricted to the image's tags; among the candidates that the same group's
 later work chooses from (selection.candidates) is the mask refined with saliency. Reconstructed:
 that the CRF's labels are the candidates, and how --saliency has its say in them. OUT/scores.csv
-holds the scores of each mask (selection.shared.mask_quality) for selection.masks.
+holds the quality of each mask (selection.shared.mask_quality) for selection.masks.
 """
 
+import argparse
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from deeplablib.data.image_lists import check_files_of
+from deeplablib.data.image_lists import Sample, check_files_of
 from deeplablib.data.images import read_grey, read_image, read_mask, write_mask
 from deeplablib.data.score_maps import read_probabilities
 from deeplablib.prediction import crf
-from deeplablib.prediction.crf import crf_labels
+from deeplablib.prediction.crf import Parameters, crf_labels
 from deeplablib.run import errors
 from deeplablib.run.files import locked, make_output_folder
 from deeplablib.run.parallel import for_each
@@ -30,7 +33,9 @@ TABLE = 'scores.csv'
 LEAST_SALIENCY = 0.05  # and 1 - it the largest: no pixel of a saliency map is taken as certain
 
 
-def with_saliency(probabilities, saliency):
+def with_saliency(
+    probabilities: npt.NDArray[np.float32], saliency: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.float32]:
     """Let a saliency map speak for objects and against background, as independent evidence.
 
     The probability of background is multiplied by 1 - s and that of each object by s, where s is
@@ -46,35 +51,43 @@ def with_saliency(probabilities, saliency):
 
 
 def refine(
-    samples, allowed, scores, out, parameters, prune=0.0, saliency=None, resume=False, jobs=-1
-):
+    samples: Sequence[Sample],
+    allowed_by_image: Mapping[str, npt.NDArray[np.bool_]],
+    score_maps: str | Path,
+    out: str | Path,
+    parameters: Parameters,
+    prune: float = 0.0,
+    saliency: str | Path | None = None,
+    resume: bool = False,
+    jobs: int | str = -1,
+) -> None:
     """Save the refined mask of each image as OUT/NAME.png, and the table OUT/scores.csv.
 
-    samples: list of Sample. allowed: dict from image name to bool [classes]. scores: folder of
-    score files. out: an existing folder. parameters, prune: as for crf.crf_labels.
-    saliency: folder of NAME.png, or None; the scores say how far a mask agrees with the network
-    alone.
-    resume: keep the masks that are there; they are only scored. jobs: as for parallel.for_each.
+    samples: list of Sample. allowed_by_image: dict from image name to bool [classes].
+    score_maps: folder of score files. out: an existing folder.
+    parameters, prune: as for crf.crf_labels. saliency: folder of NAME.png, or None; the qualities
+    say how far a mask agrees with the network alone.
+    resume: keep the masks that are there; they are only measured. jobs: as for parallel.for_each.
     Raises InputError for every missing score file or saliency map, and for one that does not fit
     its image.
     """
-    scores, out, saliency = Path(scores), Path(out), saliency and Path(saliency)
-    check_files_of(samples, scores, 'scores', '.npz')
+    score_maps, out, saliency = Path(score_maps), Path(out), saliency and Path(saliency)
+    check_files_of(samples, score_maps, 'scores', '.npz')
     if saliency:
         check_files_of(samples, saliency, 'saliency map')
-    work = partial(_refine_one, scores, out, parameters, prune, saliency, resume)
-    items = [(sample, allowed[sample.name]) for sample in samples]
+    work = partial(_refine_one, score_maps, out, parameters, prune, saliency, resume)
+    items = [(sample, allowed_by_image[sample.name]) for sample in samples]
     with locked(out):
         rows = list(for_each(work, items, 'refining', jobs))
         names = [sample.name for sample in samples]
         write_table(out / TABLE, OF_REFINED, dict(zip(names, rows, strict=True)))
 
 
-def _refine_one(scores, out, parameters, prune, saliency, resume, item):
+def _refine_one(score_maps, out, parameters, prune, saliency, resume, item):
     sample, allowed = item
     image = read_image(sample.image)
     size = image.shape[:2]
-    probabilities = read_probabilities(scores / f'{sample.name}.npz', size, allowed)
+    probabilities = read_probabilities(score_maps / f'{sample.name}.npz', size, allowed)
     path = out / f'{sample.name}.png'
     if resume and path.is_file():
         labels = read_mask(path, size=size)
@@ -89,7 +102,7 @@ def _refine_one(scores, out, parameters, prune, saliency, resume, item):
     return measure(labels, probabilities, allowed)
 
 
-def get_arguments():
+def get_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = step_parser(__doc__, './result/refined', 'where masks and scores.csv go')
     parser.add_argument('--scores', required=True, help='folder of score files, NAME.npz')
@@ -99,15 +112,22 @@ def get_arguments():
     return parser.parse_args()
 
 
-def main():
+def main() -> None:
     """Refine the list."""
     args = get_arguments()
     parameters = crf.parameters_from(args)
-    samples, allowed = read_samples(args)
+    samples, allowed_by_image = read_samples(args)
     out = make_output_folder(args.out)
     refine(
-        *(samples, allowed, args.scores, out, parameters, args.prune),
-        *(args.saliency, args.resume, args.jobs),
+        samples,
+        allowed_by_image,
+        score_maps=args.scores,
+        out=out,
+        parameters=parameters,
+        prune=args.prune,
+        saliency=args.saliency,
+        resume=args.resume,
+        jobs=args.jobs,
     )
     print(f'The refined masks and their scores have been saved to {out}')
 

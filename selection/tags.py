@@ -5,9 +5,11 @@ python -m selection.tags --masks ./VOC2012/SegmentationClassAug --out ./result/C
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from deeplablib.data.image_lists import read_list
 from deeplablib.data.images import read_mask
@@ -18,12 +20,14 @@ from deeplablib.run.errors import InputError
 from deeplablib.run.files import list_files
 
 
-def tags_of_mask(mask):
+def tags_of_mask(mask: npt.NDArray[np.uint8]) -> tuple[int, ...]:
     """The classes in a mask: uint8 array, background and ignored pixels left out; a tuple."""
     return tuple(int(i) for i in np.unique(mask) if 0 < i < NUM_CLASSES)
 
 
-def make_tags(folder, ending, names=None, jobs=-1):
+def make_tags(
+    folder: str | Path, ending: str, names: Sequence[str] | None = None, jobs: int | str = -1
+) -> dict[str, tuple[int, ...]]:
     """Read the tags of a folder.
 
     folder: of annotations or masks. ending: '.xml' or '.png'. names: images, or None for all.
@@ -44,7 +48,7 @@ def _tags(path):
     return tags_of_annotation(path) if path.suffix == '.xml' else tags_of_mask(read_mask(path))
 
 
-def get_arguments():
+def get_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -63,9 +67,10 @@ def get_arguments():
     return parser.parse_args()
 
 
-def main():
+def main() -> None:
     """Make the tags and write them."""
     args = get_arguments()
+    parallel.check_workers(args.jobs)
     names = args.data_list and [sample.name for sample in read_list(args.data_list, '.')]
     if args.annotations:
         tags = make_tags(args.annotations, '.xml', names, args.jobs)

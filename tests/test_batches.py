@@ -9,7 +9,7 @@ from deeplablib.data.images import IMG_MEAN
 from deeplablib.run.backend import tf
 from deeplablib.run.errors import InputError
 from deeplablib.training.batches import (
-    Batches,
+    BatchSettings,
     decode_mask,
     make_dataset,
     raise_unreadable,
@@ -52,13 +52,13 @@ def test_a_later_start_continues_the_same_order():
 
 
 def test_a_later_start_continues_the_same_batches(samples):
-    batches = Batches(size=(33, 33), batch_size=2)
+    batches = BatchSettings(size=(33, 33), batch_size=2)
     whole = elements(make_dataset(samples, batches, range(6)))
     assert_equal_elements(elements(make_dataset(samples, batches, range(4, 6))), whole[4:])
 
 
 def test_replicas_share_the_batch_of_one(samples):
-    batches = Batches(size=(33, 33), batch_size=4, grad_update_every=3)
+    batches = BatchSettings(size=(33, 33), batch_size=4, grad_update_every=3)
     whole = elements(make_dataset(samples, batches, range(2)))
     shared = elements(make_dataset(samples, batches, range(2), replicas=2))
     joined = [
@@ -72,7 +72,7 @@ def test_replicas_share_the_batch_of_one(samples):
 
 
 def test_batch_larger_than_the_list_goes_on_with_the_next_epoch(samples):
-    batches = Batches(size=(33, 33), batch_size=12, shuffle=False)
+    batches = BatchSettings(size=(33, 33), batch_size=12, shuffle=False)
     (_, labels), *_ = elements(make_dataset(samples, batches, range(1)))
     assert labels.shape == (1, 12, 33, 33)
     names = [sample.name for sample in samples_of_step(0, samples, batches)]
@@ -80,7 +80,7 @@ def test_batch_larger_than_the_list_goes_on_with_the_next_epoch(samples):
 
 
 def test_without_augmentation_a_sample_is_its_files(samples):
-    batches = Batches(
+    batches = BatchSettings(
         size=(40, 33), batch_size=1, shuffle=False, random_scale=False, random_mirror=False
     )
     (images, labels), *_ = elements(make_dataset(samples, batches, range(1)))
@@ -91,7 +91,7 @@ def test_without_augmentation_a_sample_is_its_files(samples):
 
 
 def test_image_smaller_than_the_crop_is_padded(samples):
-    batches = Batches(size=(100, 90), batch_size=1, random_scale=False)
+    batches = BatchSettings(size=(100, 90), batch_size=1, random_scale=False)
     (images, labels), *_ = elements(make_dataset(samples, batches, range(1)))
     assert images.shape == (1, 1, 100, 90, 3)
     assert np.all(labels[0, 0, 40:] == 255) and not np.any(images[0, 0, 40:])

@@ -86,7 +86,7 @@ def test_figures_are_written_as_a_table_and_as_json(tmp_path):
 
 def test_a_variant_that_fails_leaves_the_others_alone():
     variants = [
-        Variant(name, 'experiments.benchmarks.lists', 'command', {'arguments': ['-c', program]})
+        Variant(name, 'experiments.benchmarks.on_files', 'command', {'arguments': ['-c', program]})
         for name, program in (('good', 'pass'), ('bad', 'raise SystemExit(1)'))
     ]
     for together in (True, False):
@@ -122,7 +122,7 @@ def test_an_unknown_section_is_a_usage_error_that_names_the_known(capsys):
 
 def test_a_process_that_dies_is_reported():
     options = {'arguments': ['-c', 'import os, signal; os.kill(os.getppid(), signal.SIGKILL)']}
-    killed = Variant('killed', 'experiments.benchmarks.lists', 'command', options)
+    killed = Variant('killed', 'experiments.benchmarks.on_files', 'command', options)
     (timing,) = alternate([killed], 1)
     assert timing.failure == 'the process died (exit code -9)'
 

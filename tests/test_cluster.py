@@ -12,7 +12,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from deeplablib.data.score_maps import resize_bilinear, write_scores
+from deeplablib.data.score_maps import resize_bilinear, write_score_map
 from deeplablib.run import cluster
 from deeplablib.run.errors import InputError
 from tests import golden
@@ -77,7 +77,7 @@ def data(tmp_path_factory):
         source = golden.FOLDER / 'voc/JPEGImages/gold_000001.jpg'
         shutil.copy(source, folder / f'JPEGImages/{name}.jpg')
         coarse = np.random.default_rng(i).normal(0, 3, (4, 5, 21)).astype(np.float32)
-        write_scores(
+        write_score_map(
             folder / f'scores/{name}.npz', resize_bilinear(coarse, (15, 19)), SIZE, 'logits'
         )
     (folder / 'list.txt').write_text(''.join(f'{name}\n' for name in names))

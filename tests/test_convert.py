@@ -502,7 +502,9 @@ def test_a_saved_model_labels_images_of_every_size(tmp_path, convert, encoder_na
     checkpoints.write(tmp_path / 'in', values)
     convert(encoder_name, tmp_path / 'in', f'{tmp_path}/served/')
     serve = tf.saved_model.load(str(tmp_path / 'served')).signatures['serving_default']
-    predict = make_predictor(model_with(encoder_name, values), golden.NETWORKS[encoder_name].scores)
+    predict = make_predictor(
+        model_with(encoder_name, values), golden.NETWORKS[encoder_name].to_score_map
+    )
     for height, width in ((33, 50), (41, 17), (1, 1)):
         pixels = np.random.RandomState(height).randint(0, 256, (height, width, 3)).astype(np.uint8)
         labels = serve(image=tf.constant(pixels))['labels']

@@ -5,7 +5,7 @@ import pydensecrf.densecrf
 import pytest
 from PIL import Image
 
-from deeplablib.data.score_maps import image_probabilities, resize_bilinear, write_scores
+from deeplablib.data.score_maps import image_probabilities, resize_bilinear, write_score_map
 from deeplablib.network.resize import resize_bilinear as resize_in_tensorflow
 from deeplablib.prediction.crf import PRESETS, Parameters, crf_labels
 from deeplablib.run.files import locked
@@ -50,7 +50,7 @@ def data(tmp_path):
     (tmp_path / 'scores').mkdir()
     for name in NAMES:
         size = image_of(name).shape[:2]
-        write_scores(tmp_path / f'scores/{name}.npz', scores_of(name), size, 'logits')
+        write_score_map(tmp_path / f'scores/{name}.npz', scores_of(name), size, 'logits')
     return tmp_path
 
 
@@ -158,12 +158,14 @@ def test_bad_input_is_named(data):
     bad('value 0.0 of --bilateral-srgb', '--bilateral-srgb', '0')
     bad('value 0 of --iterations', '--iterations', '0')
     bad('value 0 of --jobs', '--jobs', '0')
-    write_scores(data / 'scores/gold_000001.npz', np.zeros((2, 2, 21)), (16, 16), 'logits')
+    write_score_map(data / 'scores/gold_000001.npz', np.zeros((2, 2, 21)), (16, 16), 'logits')
     bad('gold_000001.npz: scores of an image of 16x16, this one is')
     height, width = image_of(NAMES[0]).shape[:2]
-    write_scores(data / 'scores/gold_000001.npz', np.zeros((2, 2, 21)), (height, width), 'logits')
+    write_score_map(
+        data / 'scores/gold_000001.npz', np.zeros((2, 2, 21)), (height, width), 'logits'
+    )
     bad('gold_000001.npz: a score map of 2x2')
-    write_scores(
+    write_score_map(
         data / 'scores/gold_000001.npz',
         np.full((-(-height // 8), -(-width // 8), 21), np.nan),
         (height, width),

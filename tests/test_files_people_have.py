@@ -20,7 +20,7 @@ from deeplablib.data.voc import colour_map
 from deeplablib.prediction.metrics import confusion_matrix, evaluate, iou_table
 from deeplablib.run.backend import tf
 from deeplablib.run.errors import InputError
-from deeplablib.training.batches import Batches, decode_mask, make_dataset, raise_unreadable
+from deeplablib.training.batches import BatchSettings, decode_mask, make_dataset, raise_unreadable
 from tests.command import run_command
 
 in_graph = tf.function(decode_mask)
@@ -191,7 +191,9 @@ def test_any_value_may_be_the_ignored_one(tmp_path):
         mask = read_mask(sample.mask, 4, ignore_label=ignored)
         np.testing.assert_array_equal(mask, expected)
         np.testing.assert_array_equal(in_graph(tf.constant(str(sample.mask)), ignored), expected)
-        batches = Batches((3, 5), 1, random_scale=False, random_mirror=False, ignore_label=ignored)
+        batches = BatchSettings(
+            (3, 5), 1, random_scale=False, random_mirror=False, ignore_label=ignored
+        )
         ((_, batch),) = make_dataset([sample], batches, range(1))
         expected = np.pad(expected, ((0, 1), (0, 1)), constant_values=255)
         np.testing.assert_array_equal(batch[0, 0], expected)
@@ -232,7 +234,7 @@ def test_a_path_that_is_not_utf_8_is_trained_on(tmp_path):
     sample = sample_of(folder, labels=np.ones((6, 8)))
     mask = Image.open(sample.mask).convert('P')
     mask.save(sample.mask)
-    ((images, _),) = make_dataset([sample], Batches((6, 8), 1), range(1))
+    ((images, _),) = make_dataset([sample], BatchSettings((6, 8), 1), range(1))
     assert images.shape == (1, 1, 6, 8, 3)
     raise_unreadable([sample])
     shutil.copy(sample.image, sample.mask)

@@ -12,7 +12,7 @@ from tests.gpu_kernels import without_gpu_kernel
 @pytest.mark.parametrize('encoder_name', golden.NETWORKS)
 def test_every_operation_of_a_prediction_has_a_gpu_kernel(encoder_name, precision):
     network = golden.NETWORKS[encoder_name]
-    predict = make_predictor(network.build(width=1 / 16), network.scores, precision=precision)
+    predict = make_predictor(network.build(width=1 / 16), network.to_score_map, precision=precision)
     assert without_gpu_kernel(predict.get_concrete_function()) == []
 
 

@@ -2,8 +2,9 @@ import pytest
 
 from deeplablib.network.training_form import training_model
 from deeplablib.run.backend import tf
-from deeplablib.training.batches import Batches
-from deeplablib.training.training_run import Settings, Trainer
+from deeplablib.training.batches import BatchSettings
+from deeplablib.training.settings import TrainingSettings
+from deeplablib.training.training_run import Trainer
 from tests import golden
 from tests.gpu_kernels import without_gpu_kernel
 
@@ -20,8 +21,8 @@ from tests.gpu_kernels import without_gpu_kernel
 def test_every_operation_of_a_step_has_a_gpu_kernel(encoder_name, precision, multi_scale):
     network = golden.NETWORKS[encoder_name]
     model = training_model(network.build(width=1 / 64), precision)
-    settings = Settings(10, 1e-3, 0.9, 0.9, 5e-4, 1, multi_scale)
-    batches = Batches(size=(33, 33), batch_size=2, grad_update_every=2 if multi_scale else 1)
+    settings = TrainingSettings(num_steps=10, learning_rate=1e-3, random_seed=1, msc=multi_scale)
+    batches = BatchSettings(size=(33, 33), batch_size=2, grad_update_every=2 if multi_scale else 1)
     for recipe in set(network.recipes.values()):
         trainer = Trainer(model, network, recipe, settings, batches)
         images = tf.TensorSpec([batches.grad_update_every, 2, 33, 33, 3], tf.float32)

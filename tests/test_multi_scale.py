@@ -3,7 +3,8 @@ import pytest
 from PIL import Image
 
 from deeplablib.data.network_input import decode_image
-from deeplablib.prediction.multi_scale import SINGLE_SCALE, make_predictor, prediction_model
+from deeplablib.network.prediction_form import prediction_model
+from deeplablib.prediction.multi_scale import SINGLE_SCALE, make_predictor
 from deeplablib.run.backend import keras
 from tests import golden
 from tests.deterministic import image
@@ -23,7 +24,7 @@ def released_mask(encoder_name, number):
 
 def predictor(encoder_name, **options):
     return make_predictor(
-        golden.model(encoder_name), golden.NETWORKS[encoder_name].scores, **options
+        golden.model(encoder_name), golden.NETWORKS[encoder_name].to_score_map, **options
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplablib.data.score_maps import read_scores
+from deeplablib.data.score_maps import read_score_map
 from deeplablib.data.voc import colour_map
 from deeplablib.prediction import metrics, multi_scale_script, predict_list
 from deeplablib.weights import checkpoints
@@ -95,7 +95,7 @@ def test_a_script_runs_as_a_process_of_its_own(narrow, data):
 def test_scores_are_saved_at_network_resolution(narrow, data):
     result = run_vgg(narrow, data, '--save-scores', data / 'scores')
     assert result.code == 0
-    scores, size, kind = read_scores(data / 'scores' / 'gold_000001.npz')
+    scores, size, kind = read_score_map(data / 'scores' / 'gold_000001.npz')
     assert (scores.shape, size, kind) == ((15, 19, 21), (120, 150), 'probabilities')
     assert scores.max() <= 1
     with np.load(data / 'scores' / 'gold_000001.npz') as file:
@@ -105,7 +105,7 @@ def test_scores_are_saved_at_network_resolution(narrow, data):
 def test_single_scale_gives_other_scores(narrow, data):
     run_vgg(narrow, data, '--save-scores', data / 'multi')
     run_vgg(narrow, data, '--save-scores', data / 'single', '--single-scale')
-    multi, single = (read_scores(data / d / 'gold_000001.npz')[0] for d in ('multi', 'single'))
+    multi, single = (read_score_map(data / d / 'gold_000001.npz')[0] for d in ('multi', 'single'))
     assert (multi >= single).all() and (multi > single).any()
 
 
@@ -115,7 +115,7 @@ def test_a_flag_of_the_network_gives_other_scores(narrow, data, options, monkeyp
     (data / 'list.txt').write_text('gold_000001\n')
     run_vgg(narrow, data, '--save-scores', data / 'plain')
     run_vgg(narrow, data, '--save-scores', data / 'other', *options.split())
-    plain, other = (read_scores(data / d / 'gold_000001.npz')[0] for d in ('plain', 'other'))
+    plain, other = (read_score_map(data / d / 'gold_000001.npz')[0] for d in ('plain', 'other'))
     assert not np.array_equal(plain, other)
 
 
@@ -124,7 +124,7 @@ def test_a_label_map_is_there_only_when_its_scores_are(narrow, data, monkeypatch
         raise OSError('disk full')
 
     with monkeypatch.context() as patch:
-        patch.setattr(predict_list, 'write_scores', fail)
+        patch.setattr(predict_list, 'write_score_map', fail)
         assert run_vgg(narrow, data, '--save-scores', data / 'scores').code == 1
     assert not list((data / 'result').iterdir())
     run_vgg(narrow, data, '--save-scores', data / 'scores')

@@ -27,7 +27,6 @@ MODULES = [
     for path in sorted((ROOT / room).glob('*.py' if room == '.' else '**/*.py'))
 ]
 MOST_MODULES = 10
-MOST_STEPS = 12  # of the method, each a module of selection
 DOCUMENTS = sorted([*ROOT.glob('*.md'), *ROOT.glob('docs/*.md')])
 PACKAGES = 'deeplablib|deeplab_resnet|deeplab_vgg|selection|experiments|tests|docs'
 # What the documents speak of beside it: an original script, what our commands write, a program.
@@ -71,7 +70,6 @@ def test_no_room_is_crowded():
         if path.name != '__init__.py':
             rooms.setdefault(path.parent, []).append(path.name)
     del rooms[Path('.')]
-    assert len(rooms.pop(Path('selection'))) <= MOST_STEPS
     assert {room: names for room, names in rooms.items() if len(names) > MOST_MODULES} == {}
 
 
@@ -91,3 +89,21 @@ def test_documents_name_what_is_there(document):
     modules = {started or named for started, named in modules} - OTHERS
     lost |= {module for module in modules if file_of(module) is None}
     assert not lost
+
+
+def without_hints(node, owner=''):
+    """The public functions below a node of a syntax tree that lack the type of something."""
+    for child in ast.iter_child_nodes(node):
+        name = getattr(child, 'name', '_')
+        if isinstance(child, ast.ClassDef) and not name.startswith('_'):
+            yield from without_hints(child, f'{name}.')
+        elif isinstance(child, ast.FunctionDef) and (name == '__init__' or name[0] != '_'):
+            arguments = (*child.args.posonlyargs, *child.args.args, *child.args.kwonlyargs)
+            hinted = all(a.annotation or a.arg in ('self', 'cls') for a in arguments)
+            if not (hinted and (child.returns or name == '__init__')):
+                yield f'{owner}{name}'
+
+
+@pytest.mark.parametrize('path', MODULES, ids=str)
+def test_public_functions_have_type_hints(path):
+    assert list(without_hints(ast.parse((ROOT / path).read_text()))) == []

@@ -10,17 +10,19 @@ from deeplablib.run.stage_runner import stage_entries
 from deeplablib.run.text_tables import as_markdown, as_text
 from experiments import ablation, toy_settings
 from experiments.panel import save_panel
-from selection import rounds
 from selection.quality import list_quality, mask_confusion
+from selection.rounds import plan
+from selection.rounds.settings import DataPaths
 from selection.shared.quality_table import write_table
 from tests.command import run_command
+from tests.tables import squeezed
 
 WORK = Path('/work-dir')
 
 
-def plan(number=3):
+def toy_plan(number=3):
     _, data = toy_settings.data_stages(WORK, seed=5)
-    return rounds.all_rounds(data, toy_settings.SETTINGS, WORK, number)
+    return plan.all_rounds(data, toy_settings.SETTINGS, WORK, number)
 
 
 def flag(stage, name):
@@ -29,7 +31,7 @@ def flag(stage, name):
 
 
 def test_every_round_starts_from_the_initial_checkpoint():
-    stages, model = plan()
+    stages, model = toy_plan()
     trainings = [stage for stage in stages if stage.command[0] == 'main.py']
     assert len(trainings) == 3
     assert {flag(stage, '--pretrain_file') for stage in trainings} == {
@@ -42,7 +44,7 @@ def test_every_round_starts_from_the_initial_checkpoint():
 
 
 def test_a_round_predicts_with_its_own_model_and_selects_among_its_own_masks():
-    stages = {stage.name: stage for stage in plan()[0]}
+    stages = {stage.name: stage for stage in toy_plan()[0]}
     for k in (1, 2):
         scores = str(WORK / f'round_{k}/train/scores')
         labelled = stages[f'round {k} predict train']
@@ -57,8 +59,8 @@ def test_a_round_predicts_with_its_own_model_and_selects_among_its_own_masks():
 
 def test_no_two_stages_share_a_name_or_an_output():
     stages, data = toy_settings.data_stages(WORK, seed=5)
-    _, model = plan()
-    stages += plan()[0] + rounds.final_test(data, toy_settings.SETTINGS, model, WORK)
+    _, model = toy_plan()
+    stages += toy_plan()[0] + plan.final_predictions(data, toy_settings.SETTINGS, model, WORK)
     assert len({stage.name for stage in stages}) == len(stages)
     assert len({stage.output for stage in stages}) == len(stages)
 
@@ -66,7 +68,7 @@ def test_no_two_stages_share_a_name_or_an_output():
 def test_given_annotations_are_trained_on_without_any_selection():
     _, data = toy_settings.data_stages(WORK, seed=5)
     given = [WORK / 'a', WORK / 'b']
-    stages, model = rounds.given_annotations(data, toy_settings.SETTINGS, WORK, given)
+    stages, model = plan.given_annotations(data, toy_settings.SETTINGS, WORK, given)
     assert model == WORK / 'round_2/model'
     assert not any('refine' in stage.name or 'select' in stage.name for stage in stages)
     assert [flag(stage, '--masks') for stage in stages[:2]] == [str(WORK / 'a'), str(WORK / 'b')]
@@ -76,7 +78,7 @@ def test_an_annotation_list_is_trained_on_as_it_is(tmp_path):
     (tmp_path / 'train_3.txt').write_text('/a.jpg /b.png')
     _, data = toy_settings.data_stages(WORK, seed=5)
     given = [WORK / 'a', tmp_path / 'train_3.txt']
-    stages, _ = rounds.given_annotations(data, toy_settings.SETTINGS, WORK, given)
+    stages, _ = plan.given_annotations(data, toy_settings.SETTINGS, WORK, given)
     trainings = [stage for stage in stages if stage.name.endswith('train')]
     lists = [str(WORK / 'train_1.txt'), str(tmp_path / 'train_3.txt')]
     assert [flag(stage, '--data_list') for stage in trainings] == lists
@@ -95,7 +97,7 @@ def test_only_what_depends_on_an_input_is_stale_when_it_changes(tmp_path):
         (tmp_path / name).write_text('one')
         return tmp_path / name
 
-    data = rounds.Data(
+    data = DataPaths(
         data_dir=tmp_path,
         train_list=given('train.txt'),
         val_list=given('val.txt'),
@@ -106,8 +108,8 @@ def test_only_what_depends_on_an_input_is_stale_when_it_changes(tmp_path):
         saliency=given('saliency'),
     )
     index = given('init.index')
-    stages, model = rounds.all_rounds(data, toy_settings.SETTINGS, WORK, 2)
-    stages += rounds.final_test(data, toy_settings.SETTINGS, model, WORK)
+    stages, model = plan.all_rounds(data, toy_settings.SETTINGS, WORK, 2)
+    stages += plan.final_predictions(data, toy_settings.SETTINGS, model, WORK)
     names = [stage.name for stage in stages]
     for path in (data.train_list, data.tags, data.cues, data.saliency):
         assert after_a_change(stages, path) == names, path
@@ -118,7 +120,7 @@ def test_only_what_depends_on_an_input_is_stale_when_it_changes(tmp_path):
     folders = [tmp_path / 'a', tmp_path / 'b']
     for folder in folders:
         folder.mkdir()
-    stages, _ = rounds.given_annotations(data, toy_settings.SETTINGS, WORK, folders)
+    stages, _ = plan.given_annotations(data, toy_settings.SETTINGS, WORK, folders)
     stale = after_a_change(stages, folders[1] / 'mask.png')
     assert stale == [n for n in map(lambda s: s.name, stages) if 'list 2' in n or 'round 2' in n]
 
@@ -212,7 +214,7 @@ def test_tables_that_stand_in_for_scores(tmp_path):
     where = ('--masks', tmp_path / 'masks', '--truth', tmp_path / 'truth')
     for arm in ('oracle', 'random'):
         table = tmp_path / arm / 'table.csv'
-        result = run_command('experiments.ablation', '--write-table', arm, *where, '--table', table)
+        result = run_command('experiments.stand_in_quality', arm, *where, '--out', table)
         assert result.code == 0
     rows = (tmp_path / 'oracle/table.csv').read_text().splitlines()
     assert rows == ['name,crf_agreement', 'a,1.000000', 'b,0.250000', 'c,0.000000']
@@ -227,12 +229,12 @@ def test_the_ablation_report_gives_mean_and_spread_over_the_seeds():
         rows = {'proxies': {'round 1': first}, 'crf': {'round 2': second}}
         return {'Mean IoU': rows, 'Spearman': {'crf_agreement': {'refined': rho}}}
 
-    text = ablation.report([result(40, 50, 0.8), result(44, 54, 0.9)])
+    text = squeezed(ablation.ablation_tables([result(40, 50, 0.8), result(44, 54, 0.9)]))
     assert 'Mean IoU:' in text and '| | round 1 | round 2 |' in text
-    assert '| proxies | 42 ± 2.8 |  |' in text
-    assert '| crf |  | 52 ± 2.8 |' in text
+    assert '| proxies | 42 ± 2.8 | |' in text
+    assert '| crf | | 52 ± 2.8 |' in text
     assert '| crf_agreement | 0.85 ± 0.071 |' in text
-    assert '| proxies | 40 |  |' in ablation.report([result(40, 50, 0.8)])
+    assert '| proxies | 40 | |' in squeezed(ablation.ablation_tables([result(40, 50, 0.8)]))
 
 
 def test_the_summary_of_a_seed_measures_lists_masks_and_scores(tmp_path):
@@ -259,7 +261,7 @@ def test_the_summary_of_a_seed_measures_lists_masks_and_scores(tmp_path):
 
     listed('train_1.txt', 'proxies', 'abc')
     listed('selection/train_2.txt', 'round_1/refined', 'bc')
-    data = rounds.Data(
+    data = DataPaths(
         data_dir=tmp_path,
         train_list=tmp_path / 'train_1.txt',
         val_list=None,
@@ -298,17 +300,17 @@ def test_results_become_a_table_beside_the_paper(tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps({'mean_iou': value}))
     numbers = reproduce.read_numbers(tmp_path, 1)
-    rows = reproduce.number_rows(reproduce.beside_paper(numbers, reproduce.PAPER['resnet'], 1))
-    assert as_markdown(rows).splitlines() == [
-        '|  | mean IoU | paper |',
-        '|---|---|---|',
+    table = reproduce.number_table(reproduce.beside_paper(numbers, reproduce.PAPER['resnet'], 1))
+    assert squeezed(as_markdown(*table)).splitlines() == [
+        '| | mean IoU | paper |',
+        '|:------------|-----------:|--------:|',
         '| round 1 | 50.0 | 59.9 |',
         '| test script | 60.0 | 61.6 |',
         '| with CRF | 70.0 | 62.3 |',
     ]
-    assert as_text(rows).splitlines()[:2] == [
-        '             mean IoU  paper',
-        'round 1          50.0   59.9',
+    assert as_text(*table).splitlines()[:2] == [
+        '               mean IoU    paper',
+        'round 1            50.0     59.9',
     ]
     pairs = reproduce.beside_paper({'round 2': 1, 'round 3': 2}, reproduce.PAPER['vgg'], 3)
     assert pairs == {'round 2': (1, None), 'round 3': (2, 56.9)}

@@ -5,11 +5,11 @@ import pytest
 from PIL import Image
 
 from deeplablib.data.image_lists import read_list
-from deeplablib.data.score_maps import image_probabilities, write_scores
+from deeplablib.data.score_maps import image_probabilities, write_score_map
 from deeplablib.prediction.crf import crf_labels
 from deeplablib.run.files import locked
 from selection.refine import with_saliency
-from selection.report import panel
+from selection.report.page import panel
 from selection.shared.mask_quality import agreement
 from selection.shared.quality_table import read_column, read_table, write_table
 from tests import golden
@@ -30,7 +30,7 @@ def data(tmp_path):
     (tmp_path / 'scores').mkdir()
     for name in NAMES:
         size = size_of(name)
-        write_scores(tmp_path / f'scores/{name}.npz', scores_of(name), size, 'logits')
+        write_score_map(tmp_path / f'scores/{name}.npz', scores_of(name), size, 'logits')
     (tmp_path / 'list.txt').write_text(''.join(f'{name}\n' for name in NAMES))
     lines = [' '.join(map(str, (name, *ids))) for name, ids in TAGS.items()]
     (tmp_path / 'tags.txt').write_text('\n'.join(lines))
@@ -236,7 +236,7 @@ def test_scores_of_other_classes_and_masks_of_other_sizes_are_named(data):
     result = run('score', data, *given, '--out', data / 's.csv')
     bad(result, f'{NAMES[0]}.npz: scores of an image of')
     size = size_of(NAMES[0])
-    write_scores(
+    write_score_map(
         data / f'scores/{NAMES[0]}.npz', np.zeros((*(-(-n // 8) for n in size), 5)), size, 'logits'
     )
     bad(run_refine(data), f'{NAMES[0]}.npz: scores of 5 classes, expected 21')
@@ -250,7 +250,13 @@ def test_report_is_one_page_with_every_picture_in_it(data):
     arguments = ('--table', data / 'refined/scores.csv', '--masks', data / 'refined')
     arguments += ('--fraction', '0.3', '--class-minimum', '0')
     result = run(
-        'report', data, *arguments, '--annotations', data / 'refined', '--out', data / 'r.html'
+        'report.__main__',
+        data,
+        *arguments,
+        '--annotations',
+        data / 'refined',
+        '--out',
+        data / 'r.html',
     )
     assert result.code == 0
     page = (data / 'r.html').read_text()
@@ -260,7 +266,7 @@ def test_report_is_one_page_with_every_picture_in_it(data):
     assert page.count('<img') == page.count('src="data:image/') == 1 + 3 * 3
     assert 'http' not in page
     (data / f'refined/{NAMES[0]}.png').unlink()
-    bad(run('report', data, *arguments, '--out', data / 'r.html'), 'no mask at')
+    bad(run('report.__main__', data, *arguments, '--out', data / 'r.html'), 'no mask at')
 
 
 def test_panel_dims_what_does_not_go_on():

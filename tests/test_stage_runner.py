@@ -16,13 +16,13 @@ from deeplablib.run.stage_runner import RECORD, ROOT, Stage, run_stages
 def writer(name, folder, text='x', inputs=(), reads=()):
     """A stage that appends to a log of what ran, and writes its output.
 
-    reads: names of the stages whose outputs its command names.
+    inputs: paths that it reads. reads: names of the stages whose outputs it reads.
     """
     code = (
         f'open({str(folder / "log")!r}, "a").write({name!r} + " ");'
         f'open({str(folder / name)!r}, "a").write({text!r})'
     )
-    return Stage(name, ('-c', code, *(folder / r for r in reads)), folder / name, inputs)
+    return Stage(name, ('-c', code), folder / name, (*inputs, *(folder / r for r in reads)))
 
 
 def ran(folder):

@@ -1,6 +1,8 @@
 """The names of the classes, those of PASCAL VOC or a user's own, and how they are given."""
 
+import argparse
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from deeplablib.data.voc import CLASSES, IGNORE_LABEL, NUM_CLASSES
@@ -28,7 +30,7 @@ def read_classes(path: str | Path) -> tuple[str, ...]:
             f'{path}: {len(lines)} classes; expected 2 to {IGNORE_LABEL}, a name a line, '
             'background first'
         )
-    first = {}
+    first: dict[str, int] = {}
     faults = []
     for number, name in lines:
         if name in first:
@@ -47,7 +49,11 @@ def default_classes(num_classes: int) -> tuple[str, ...]:
     return tuple(f'class {index}' for index in range(num_classes))
 
 
-def add_classes(parser, default=CLASSES, otherwise="VOC's") -> None:
+def add_classes(
+    parser: argparse.ArgumentParser,
+    default: Sequence[str] | None = CLASSES,
+    otherwise: str = "VOC's",
+) -> None:
     """Add the flag --classes to a command line; it is read back as a tuple of names.
 
     parser: argparse.ArgumentParser. default: without the flag. otherwise: what to call that.

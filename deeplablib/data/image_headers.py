@@ -1,6 +1,7 @@
 """What an image file says of itself, read without decoding its pixels."""
 
 import os
+from pathlib import Path
 
 from PIL import ExifTags, Image
 
@@ -23,7 +24,7 @@ TURNS = {
 }
 
 
-def image_size(path):
+def image_size(path: str | Path) -> tuple[int, int]:
     """The (height, width) of an image that has an end; its pixels are not decoded.
 
     path: a JPEG or PNG; what stands behind its end, such as the video of a phone, does not matter.
@@ -32,7 +33,7 @@ def image_size(path):
     return read_header(path)[0]
 
 
-def read_header(path):
+def read_header(path: str | Path) -> tuple:
     """The size of an image and how it would have to be turned.
 
     path: as for image_size. Returns ((height, width), one of TURNS or None). Raises as image_size.
@@ -82,11 +83,11 @@ def _png_ends(path):
     return False
 
 
-def exif_turn(image):
+def exif_turn(image: Image.Image) -> str | None:
     """What EXIF says of how a photograph was held.
 
     image: an open PIL.Image. Returns one of TURNS, or None when it is upright or nothing is said.
     """
     if image.format == 'PNG' and 'exif' not in image.info:
         return None  # Pillow would decode the whole picture to look behind it
-    return TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    return TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))

@@ -1,6 +1,7 @@
 """List files: which images, and which masks, a script works on."""
 
 import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +23,12 @@ class Sample:
     origin: str
 
     @property
-    def name(self):
+    def name(self) -> str:
         """The image's file name without its extension; predictions are saved under it."""
         return self.image.stem
 
 
-def read_list(data_list, data_dir):
+def read_list(data_list: str | Path, data_dir: str | Path) -> list[Sample]:
     """Read a list file.
 
     A line is '/JPEGImages/NAME.jpg /SegmentationClassAug/NAME.png', or an image alone, or a bare
@@ -57,14 +58,17 @@ def read_list(data_list, data_dir):
         elif fields:
             if '/' not in fields[0] and not fields[0].lower().endswith(IMAGE_ENDINGS):
                 fields[0] = f'JPEGImages/{fields[0]}.jpg'
-            samples.append(Sample(*_join(data_dir, fields), origin))
+            image, mask = _join(data_dir, fields)
+            samples.append(Sample(image, mask, origin))
     raise_all(faults)
     if not samples:
         raise InputError(f'{data_list}: the list is empty')
     return samples
 
 
-def check_files_of(samples, folder, kind, ending='.png'):
+def check_files_of(
+    samples: Sequence[Sample], folder: Path, kind: str, ending: str = '.png'
+) -> None:
     """Check that each image has its file in a folder, FOLDER/NAME.png.
 
     samples: list of Sample. folder: Path. kind: what the file is called in messages.
@@ -74,7 +78,7 @@ def check_files_of(samples, folder, kind, ending='.png'):
     raise_all([f'{s.origin}: no {kind} at {path}' for s, path in paths if not path.is_file()])
 
 
-def write_list(path, pairs, data_dir):
+def write_list(path: str | Path, pairs: Iterable[Sequence[Path]], data_dir: str | Path) -> None:
     """Write a list file that read_list reads back, whole or not at all.
 
     path: where it goes. pairs: list of (image, mask) paths. data_dir: the folder that the list's

@@ -1,8 +1,11 @@
 """Reading images and masks, and writing predictions, in the formats that the lists name."""
 
 import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES, colour_map
@@ -25,7 +28,7 @@ _PALETTE = colour_map().tobytes()
 warnings.filterwarnings('ignore', module='PIL')
 
 
-def read_image(path):
+def read_image(path: str | Path) -> npt.NDArray[np.uint8]:
     """Read an image where TensorFlow is not at hand.
 
     A JPEG differs by a level or two from that of network_input.decode_image.
@@ -39,7 +42,7 @@ def read_image(path):
         raise InputError(f'{path}: cannot read the image ({unreadable_reason(error)})') from None
 
 
-def to_rgb(image):
+def to_rgb(image: Image.Image) -> Image.Image:
     """Convert an image as TensorFlow's decoders do.
 
     image: PIL.Image of any mode. Returns a PIL.Image of mode RGB.
@@ -49,7 +52,7 @@ def to_rgb(image):
     return image.convert('RGB')
 
 
-def read_grey(path, size):
+def read_grey(path: str | Path, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """Read a localization cue or a saliency map.
 
     path: an 8-bit grey PNG. size: (height, width) of its image.
@@ -68,7 +71,12 @@ def read_grey(path, size):
     return grey
 
 
-def read_mask(path, num_classes=NUM_CLASSES, size=None, ignore_label=IGNORE_LABEL):
+def read_mask(
+    path: str | Path,
+    num_classes: int = NUM_CLASSES,
+    size: tuple[int, int] | None = None,
+    ignore_label: int | None = IGNORE_LABEL,
+) -> npt.NDArray[np.uint8]:
     """Read a label map by its indices, and check them.
 
     path: as for read_indices, with values 0 .. num_classes - 1 and ignore_label.
@@ -99,7 +107,7 @@ def read_mask(path, num_classes=NUM_CLASSES, size=None, ignore_label=IGNORE_LABE
     return mask
 
 
-def check_size(path, mask, size):
+def check_size(path: str | Path, mask: npt.NDArray[np.uint8], size: tuple[int, int]) -> None:
     """Raise InputError when a mask, read from path, has not the (height, width) it should have."""
     if mask.shape != tuple(size):
         raise InputError(
@@ -108,7 +116,9 @@ def check_size(path, mask, size):
         )
 
 
-def read_indices(path):
+def read_indices(
+    path: str | Path,
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8] | None]:
     """Read a label map by its indices, whatever its bit depth, grey or with a palette.
 
     path: a PNG of up to 8 bits. Returns a uint8 array [height, width] and the palette, uint8
@@ -133,7 +143,11 @@ def read_indices(path):
     return (indices // (255 // (2**bits - 1)) if bits in (2, 4) else indices), None
 
 
-def reordered(values, palette, num_classes=NUM_CLASSES):
+def reordered(
+    values: npt.NDArray[np.integer],
+    palette: npt.NDArray[np.uint8] | None,
+    num_classes: int = NUM_CLASSES,
+) -> Mapping[int, int | None]:
     """Find out whether a palette has the VOC colours, but not each at its own index.
 
     Programs that reduce the colours of a picture number them anew: such a mask looks right and is
@@ -152,7 +166,7 @@ def reordered(values, palette, num_classes=NUM_CLASSES):
     return shown if distinct and any(i != label for i, label in shown.items()) else {}
 
 
-def write_mask(path, labels):
+def write_mask(path: str | Path, labels: npt.NDArray[np.uint8]) -> None:
     """Write a label map as an 8-bit palette PNG with the VOC colours, whole or not at all.
 
     path: where it goes. labels: uint8 array [height, width].
@@ -163,7 +177,7 @@ def write_mask(path, labels):
         image.save(temporary, format='PNG')
 
 
-def write_image(path, pixels):
+def write_image(path: str | Path, pixels: npt.NDArray[np.uint8]) -> None:
     """Write a grey or colour PNG, whole or not at all.
 
     path: where it goes. pixels: uint8 array [height, width] or [height, width, 3].
@@ -172,15 +186,16 @@ def write_image(path, pixels):
         Image.fromarray(pixels).save(temporary, format='PNG')
 
 
-def size_text(shape):
+def size_text(shape: Sequence[int]) -> str:
     """The size of an array [height, width, ...] as people write it: WIDTHxHEIGHT."""
     return f'{shape[1]}x{shape[0]}'
 
 
-def unreadable_reason(error):
+def unreadable_reason(error: Exception) -> str:
     """What to tell a user of one of UNREADABLE."""
     if isinstance(error, UnidentifiedImageError):
         return 'not a JPEG or PNG'
     if isinstance(error, Image.DecompressionBombError):
-        return f'{str(error).split()[2].strip("(")} pixels; at most {2 * Image.MAX_IMAGE_PIXELS}'
+        pixels = str(error).split()[2].strip('(')
+        return f'{pixels} pixels; at most {2 * (Image.MAX_IMAGE_PIXELS or 0)}'
     return getattr(error, 'strerror', None) or str(error)

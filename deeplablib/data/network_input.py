@@ -4,7 +4,7 @@ from deeplablib.data.images import IMG_MEAN
 from deeplablib.run.backend import tf
 
 
-def decode_image(path):
+def decode_image(path: tf.Tensor | str) -> tf.Tensor:
     """Read one image file.
 
     path: string tensor; a JPEG or PNG file. Grey is repeated, alpha left out, CMYK converted.
@@ -15,7 +15,7 @@ def decode_image(path):
     return tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
 
 
-def preprocess(image, img_mean=IMG_MEAN):
+def preprocess(image: tf.Tensor, img_mean: tuple[float, float, float] = IMG_MEAN) -> tf.Tensor:
     """Turn an image into what the networks expect.
 
     image: uint8 [..., 3], RGB. img_mean: mean colour, in the order blue, green, red.

@@ -10,10 +10,12 @@ val.txt), val.txt, test.txt and tags.txt. Run it again when something has been a
 import argparse
 import itertools
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import joblib
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from deeplablib.data.image_lists import read_list, write_list
@@ -38,7 +40,7 @@ ARCHIVES = {'images': 'VOCtrainval*2012*', 'test': 'VOC2012test*', 'masks': 'Seg
 MASK_FOLDERS = ('SegmentationClassAug', 'SegmentationClass')
 
 
-def find_voc(root):
+def find_voc(root: str | Path) -> Path:
     """Find the folder of VOC2012 in what a user calls it.
 
     root: the folder itself, VOCdevkit, or a folder that holds either, up to three levels down.
@@ -50,8 +52,8 @@ def find_voc(root):
     if not root.is_dir():
         raise InputError(f'{root}: no such folder')
     folders = [root / name for name in ('.', 'VOC2012', 'VOCdevkit', 'VOCdevkit/VOC2012')]
-    deeper = (sorted(root.glob(f'{"*/" * depth}JPEGImages')) for depth in (1, 2, 3))
-    deeper = [images.parent for images in itertools.chain(*deeper)]
+    found = (sorted(root.glob(f'{"*/" * depth}JPEGImages')) for depth in (1, 2, 3))
+    deeper = [images.parent for images in itertools.chain(*found)]
     for folder in [*folders, *(folder for folder in deeper if not _is_2007(folder))]:
         if (folder / 'JPEGImages').is_dir() and (folder / 'ImageSets').is_dir():
             if _is_2007(folder):
@@ -68,7 +70,7 @@ def find_voc(root):
     )
 
 
-def find_masks(voc, masks=None):
+def find_masks(voc: Path, masks: str | Path | None = None) -> dict[str, Path]:
     """Find the folders of the masks: the augmented ones, or else VOC's own.
 
     voc: from find_voc. masks: where the user says they are, or None.
@@ -84,7 +86,7 @@ def find_masks(voc, masks=None):
     val = _official(voc, 'val')
     own = _with_masks(voc / 'SegmentationClass') or voc / 'SegmentationClass'
     lacking = {folder: _count_absent(folder, val, '.png') for folder in (train, own)}
-    return {'train': train, 'val': min(lacking, key=lacking.get)}
+    return {'train': train, 'val': min(lacking, key=lacking.__getitem__)}
 
 
 def _with_masks(folder):
@@ -93,7 +95,7 @@ def _with_masks(folder):
     return next((path for path in [folder, *inner] if list_files(path, '.png')), None)
 
 
-def find_names(voc, masks):
+def find_names(voc: Path, masks: Path) -> dict[str, list[str]]:
     """Find which images each list is to name.
 
     voc, masks: folders. Returns a dict from 'train', 'val', 'test' to names, sorted: the lists of
@@ -104,7 +106,7 @@ def find_names(voc, masks):
     return {'train': sorted(masked.difference(official['val'])), **official}
 
 
-def read_colours(path):
+def read_colours(path: str | Path) -> npt.NDArray[np.uint8]:
     """Read a mask saved in the VOC colours as labels.
 
     path: an RGB PNG. Returns uint8 [height, width].
@@ -124,7 +126,9 @@ def read_colours(path):
     return labels[found].astype(np.uint8)
 
 
-def convert_colours(masks, names, out):
+def convert_colours(
+    masks: Mapping[str, Path], names: Mapping[str, Sequence[str]], out: Path
+) -> Mapping[str, Path]:
     """Convert the masks of the lists to indices; where all are grey or palette masks, they stay.
 
     masks: from find_masks. names: from find_names. out: folder for converted masks, which is
@@ -141,6 +145,7 @@ def convert_colours(masks, names, out):
         except InputError as error:
             return str(error)
         write_mask(fresh / path.name, labels)
+        return None
 
     with tempfile.TemporaryDirectory(prefix=f'.{out.name}.', dir=out.parent) as folder:
         fresh = Path(folder) / 'fresh'
@@ -154,7 +159,9 @@ def convert_colours(masks, names, out):
     return dict.fromkeys(masks, out)
 
 
-def write_lists(voc, masks, names, out):
+def write_lists(
+    voc: Path, masks: Mapping[str, Path], names: Mapping[str, Sequence[str]], out: Path
+) -> None:
     """Write train.txt, val.txt and test.txt, those that have a name. Their paths start from voc.
 
     voc: folder. masks: from find_masks. names: from find_names. out: folder for the lists.
@@ -168,7 +175,7 @@ def write_lists(voc, masks, names, out):
             write_list(out / f'{split}.txt', lines, voc)
 
 
-def write_voc_tags(voc, names, out):
+def write_voc_tags(voc: Path, names: Sequence[str], out: Path) -> None:
     """Write the tags of images from VOC's annotations.
 
     voc: folder. names: images. out: the text file. Images without an annotation are left out.
@@ -179,13 +186,16 @@ def write_voc_tags(voc, names, out):
         write_tags(out, tags)
 
 
-def take_stock(voc, masks, names, out):
+def take_stock(
+    voc: Path, masks: Mapping[str, Path], names: Mapping[str, Sequence[str]], out: Path
+) -> tuple[str, bool]:
     """Report what is there, what is missing and where that is to be had.
 
     voc: folder. masks: from find_masks. names: from find_names. out: folder of the lists.
     Returns the report, a text, and whether everything is there but the test images.
     """
-    counts, faults = {}, {}
+    counts: dict[str, str] = {}
+    faults: dict[str, list[str]] = {}
     near = [voc, voc.parent, voc.parent.parent, masks['train'].parent]
     for split, expected in COUNTS.items():
         of_split, voc_part = names[split], 'test' if split == 'test' else 'images'
@@ -225,7 +235,7 @@ def take_stock(voc, masks, names, out):
     return '\n'.join(lines), not any(faults[file] for file in ('train', 'val', 'tags'))
 
 
-def main():
+def main() -> None:
     """Find, report, write and check."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

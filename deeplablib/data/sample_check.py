@@ -1,11 +1,13 @@
 """Check every sample of a list before anything is computed from it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import joblib
 import numpy as np
 
 from deeplablib.data.image_headers import read_header
+from deeplablib.data.image_lists import Sample
 from deeplablib.data.images import read_mask
 from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
 from deeplablib.run.errors import InputError, raise_all
@@ -13,8 +15,12 @@ from deeplablib.run.progress import progress
 
 
 def check_samples(
-    samples, data_dir, num_classes=NUM_CLASSES, need_masks=False, ignore_label=IGNORE_LABEL
-):
+    samples: Sequence[Sample],
+    data_dir: str | Path,
+    num_classes: int = NUM_CLASSES,
+    need_masks: bool = False,
+    ignore_label: int = IGNORE_LABEL,
+) -> None:
     """Check that each sample's files are there, can be read and fit each other, on all cores.
 
     Images are read as far as their headers, and must have an end; masks are read whole.
@@ -49,7 +55,9 @@ def check_samples(
         _check_classes(samples, pixels, ignore_label)
 
 
-def check_outputs(samples, folder, endings=('.png',)):
+def check_outputs(
+    samples: Sequence[Sample], folder: str | Path, endings: Sequence[str] = ('.png',)
+) -> None:
     """Check that results, FOLDER/NAME.png, overwrite neither each other nor the data.
 
     samples: list of Sample. folder: where results go. endings: of the files of each image, in place
@@ -58,7 +66,8 @@ def check_outputs(samples, folder, endings=('.png',)):
     the images: a list need not name the masks.
     """
     folder = Path(folder).resolve()
-    faults, images = [], {}
+    faults: list[str] = []
+    images: dict[str, Path] = {}
     for sample in samples:
         for name in (f'{sample.name}{ending}' for ending in endings):
             other = images.setdefault(name, sample.image)

@@ -7,8 +7,10 @@ NAME: most photographs of VOC have one size, which does not tell one from anothe
 
 import zipfile
 import zlib
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from deeplablib.data.images import size_text
 from deeplablib.run.errors import InputError
@@ -20,7 +22,9 @@ OUTPUT_STRIDE = 8  # pixels of the image for one of the score map, rounded up
 KINDS = ('logits', 'probabilities')
 
 
-def write_scores(path, scores, size, kind):
+def write_score_map(
+    path: Path, scores: npt.NDArray[np.floating], size: tuple[int, int], kind: str
+) -> None:
     """Write one score file, whole or not at all.
 
     path: NAME.npz. scores: float array [height / 8, width / 8, classes]. size: (height, width) of
@@ -38,7 +42,7 @@ def write_scores(path, scores, size, kind):
         )
 
 
-def read_scores(path):
+def read_score_map(path: Path) -> tuple[npt.NDArray[np.float32], tuple[int, int], str]:
     """Read one score file.
 
     Returns (scores as float32 [height / 8, width / 8, classes], (height, width), kind).
@@ -57,10 +61,13 @@ def read_scores(path):
         raise InputError(f'{path}: not a score file (shape {scores.shape}, kind {kind})')
     if name != path.stem:
         raise InputError(f'{path}: holds the scores of another image, {name}')
-    return scores.astype(np.float32), tuple(int(n) for n in size), kind
+    height, width = (int(n) for n in size)
+    return scores.astype(np.float32), (height, width), kind
 
 
-def read_probabilities(path, size, allowed=None):
+def read_probabilities(
+    path: Path, size: tuple[int, int], allowed: npt.NDArray[np.bool_] | None = None
+) -> npt.NDArray[np.float32]:
     """The probabilities of a score file, at the size of its image.
 
     path: the score file. size: (height, width) of the image or mask that they are for.
@@ -68,7 +75,7 @@ def read_probabilities(path, size, allowed=None):
     Returns float32 [height, width, classes]. Raises InputError when the scores are of another image
     or of another number of classes.
     """
-    scores, scores_size, kind = read_scores(path)
+    scores, scores_size, kind = read_score_map(path)
     if scores_size != tuple(size):
         raise InputError(
             f'{path}: scores of an image of {size_text(scores_size)}, this one is {size_text(size)}'
@@ -85,7 +92,9 @@ def read_probabilities(path, size, allowed=None):
     return image_probabilities(scores, size, kind, allowed)
 
 
-def resize_bilinear(scores, size):
+def resize_bilinear(
+    scores: npt.NDArray[np.float32], size: tuple[int, int]
+) -> npt.NDArray[np.float32]:
     """Resize scores in NumPy as network.resize does in TensorFlow, operation by operation.
 
     For worker processes: TensorFlow takes 5 s to import.
@@ -116,7 +125,12 @@ def _positions(old, new):
     return lower, np.minimum(lower + 1, old - 1), position - lower.astype(np.float32)
 
 
-def image_probabilities(scores, size, kind, allowed=None):
+def image_probabilities(
+    scores: npt.NDArray[np.float32],
+    size: tuple[int, int],
+    kind: str,
+    allowed: npt.NDArray[np.bool_] | None = None,
+) -> npt.NDArray[np.float32]:
     """Bring scores back to the image: resized, then as probabilities that sum to 1.
 
     scores: float32 [height / 8, width / 8, classes]. size: (height, width) of the image.

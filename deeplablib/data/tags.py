@@ -1,16 +1,19 @@
 """Image-level tags: which classes are in an image."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
+import numpy.typing as npt
 
+from deeplablib.data.image_lists import Sample
 from deeplablib.data.voc import CLASSES, NUM_CLASSES
 from deeplablib.run.errors import InputError, raise_all
 from deeplablib.run.files import list_files, make_output_folder, replacing
 
 
-def read_tags(path, num_classes=NUM_CLASSES):
+def read_tags(path: str | Path, num_classes: int = NUM_CLASSES) -> dict[str, tuple[int, ...]]:
     """Read the tags of many images.
 
     path: a folder of NAME.txt files, one class id a line; or a text file, 'NAME id id ...' a line.
@@ -47,7 +50,7 @@ def read_tags(path, num_classes=NUM_CLASSES):
     return tags
 
 
-def write_tags(path, tags):
+def write_tags(path: str | Path, tags: Mapping[str, Sequence[int]]) -> None:
     """Write tags in either format: a text file when the path ends in .txt, otherwise a folder.
 
     path: where they go. tags: as read_tags returns them. Each file appears whole or not at all.
@@ -65,7 +68,7 @@ def write_tags(path, tags):
             temporary.write_text(''.join(f'{line}\n' for line in lines))
 
 
-def tags_of_annotation(path):
+def tags_of_annotation(path: str | Path) -> tuple[int, ...]:
     """The classes of the objects in a VOC annotation, `difficult` ones too.
 
     path: NAME.xml. Returns an ascending tuple of class ids.
@@ -84,7 +87,9 @@ def tags_of_annotation(path):
     return tuple(sorted({CLASSES.index(name) for name in names}))
 
 
-def allowed_classes(tags, samples, num_classes=NUM_CLASSES):
+def allowed_classes(
+    tags: Mapping[str, Sequence[int]], samples: Sequence[Sample], num_classes: int = NUM_CLASSES
+) -> dict[str, npt.NDArray[np.bool_]]:
     """The classes that may occur in each image: its tags and background.
 
     tags: from read_tags. samples: list of Sample.

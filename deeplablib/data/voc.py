@@ -1,6 +1,7 @@
 """The classes of PASCAL VOC 2012 and their colours."""
 
 import numpy as np
+import numpy.typing as npt
 
 CLASSES = (
     'background', 'aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair',
@@ -11,12 +12,12 @@ NUM_CLASSES = len(CLASSES)
 IGNORE_LABEL = 255
 
 
-def class_name(index, num_classes=NUM_CLASSES):
+def class_name(index: int, num_classes: int = NUM_CLASSES) -> str:
     """The name of a class; 'class N' where the classes are not those of VOC."""
     return CLASSES[index] if num_classes == NUM_CLASSES else f'class {index}'
 
 
-def colour_map():
+def colour_map() -> npt.NDArray[np.uint8]:
     """The VOC colour of every label value.
 
     Bit 3k + c of a label is bit 7 - k of its colour channel c (VOCdevkit, VOClabelcolormap.m).

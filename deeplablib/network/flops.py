@@ -3,13 +3,13 @@
 import math
 import time
 
-from deeplablib.run.backend import tf
+from deeplablib.run.backend import keras, tf
 
 TRAINING = 3  # a step's cost over the forward pass's: a convolution has two gradients like itself
 SHORTEST = 0.01  # seconds that a product must take for its start not to matter
 
 
-def forward_flops(model, height, width):
+def forward_flops(model: keras.Model, height: int, width: int) -> int:
     """The floating-point operations of one image's forward pass, in the convolutions.
 
     A multiplication and an addition count as two; taps that fall on the padding count too. What is
@@ -23,7 +23,7 @@ def forward_flops(model, height, width):
     return sum(_flops(op) for op in graph.get_operations() if op.type == 'Conv2D')
 
 
-def matmul_rate(dtype='float32', seconds=1.0):
+def matmul_rate(dtype: str = 'float32', seconds: float = 1.0) -> float:
     """The floating-point operations a second of matrix products on the first GPU, or else the CPU.
 
     dtype: 'float32' or 'bfloat16'. seconds: how long to measure; the best time counts.

@@ -16,16 +16,18 @@ class Conv2D(keras.layers.Conv2D):
     batch-to-space on a CPU, as TensorFlow 1 does: the same values, about a fifth slower.
     """
 
-    def __init__(self, filters, kernel_size, **kwargs):
+    def __init__(self, filters: int, kernel_size: int, **kwargs):
         super().__init__(filters, kernel_size, **{'padding': 'same', **kwargs})
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Convolve [batch, height, width, in] and add the bias, if any."""
         outputs = conv2d(inputs, self.kernel, self.strides, self.dilation_rate)
         return tf.nn.bias_add(outputs, self.bias) if self.use_bias else outputs
 
 
-def batch_norm(name, train, ends_branch=False):
+def batch_norm(
+    name: str, train: bool, ends_branch: bool = False
+) -> keras.layers.BatchNormalization:
     """A batch normalisation with scale and offset.
 
     train: whether it learns and gathers statistics; the originals never let it: they normalise by
@@ -42,7 +44,7 @@ def batch_norm(name, train, ends_branch=False):
     )
 
 
-def norms_after(model):
+def norms_after(model: keras.Model) -> dict[str, keras.layers.BatchNormalization]:
     """The batch norms of a network: a dict from the name of the convolution before each."""
     return {
         layer.input._keras_history.operation.name: layer
@@ -51,7 +53,9 @@ def norms_after(model):
     }
 
 
-def folded(kernel, bias, norm):
+def folded(
+    kernel: tf.Tensor, bias: tf.Tensor | None, norm: keras.layers.BatchNormalization
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Fold a batch norm on its stored statistics into the convolution before it.
 
     With s = gamma / sqrt(variance + epsilon), the kernel is multiplied by s and the bias is
@@ -64,7 +68,7 @@ def folded(kernel, bias, norm):
     return kernel * scale, norm.beta + (bias - norm.moving_mean) * scale
 
 
-def tag_layer(num_tags):
+def tag_layer(num_tags: int) -> keras.layers.Layer:
     """The last layer of a tag classifier: a 1x1 convolution without bias into the tags.
 
     Its mean over the map is what the mean of the features would give, because it is linear and has
@@ -75,13 +79,13 @@ def tag_layer(num_tags):
     return Conv2D(num_tags, 1, use_bias=False, kernel_initializer=initializer, name=TAG_LAYER)
 
 
-def ends_in_classes(layer, model):
+def ends_in_classes(layer: keras.layers.Layer, model: keras.Model) -> bool:
     """Whether a layer gives scores of classes: those stay float32 in a bfloat16 network, which is
     faster there (few channels) and keeps the scores exact."""
     return layer.output.shape[-1] == model.output.shape[-1]
 
 
-def scaled(filters, width):
+def scaled(filters: int, width: float) -> int:
     """The number of channels of a layer in a narrower or wider network.
 
     filters: channels at width 1. width: a multiple of 1/64, so that the first convolution, which

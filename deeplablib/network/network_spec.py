@@ -1,7 +1,8 @@
 """What the shared code has to know of a network besides its Keras model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Network:
+class NetworkSpec:
     """One entry of a package's NETWORKS table.
 
     build: makes the Keras model, images to logits; takes num_classes and width.
@@ -34,8 +35,8 @@ class Network:
         to; takes num_tags, width and frozen.
     variable_name: turns a Keras variable path ('conv1/kernel') into the name that TensorFlow 1
         checkpoints use ('conv1/weights').
-    scores: turns logits into what the scales of a multi-scale test are fused in.
-    score_kind: what those are, 'logits' or 'probabilities'.
+    to_score_map: turns logits into the score map, in which the scales of a prediction are fused.
+    score_map_kind: what a score map holds, 'logits' or 'probabilities'.
     first_kernel, last_bias: checkpoint names of variables whose shapes tell width and classes.
     head: what every variable behind the encoder has in its checkpoint name.
     recipes: how it is trained, by the names that --recipe takes.
@@ -44,19 +45,19 @@ class Network:
     build: Callable[..., keras.Model]
     build_classifier: Callable[..., keras.Model]
     variable_name: Callable[[str], str]
-    scores: Callable
-    score_kind: str
+    to_score_map: Callable
+    score_map_kind: str
     first_kernel: str
     last_bias: str
     head: str
     recipes: dict[str, Recipe]
 
     @property
-    def tag_kernel(self):
+    def tag_kernel(self) -> str:
         """The checkpoint name of the variable that makes a checkpoint one of a tag classifier."""
         return self.variable_name(f'{TAG_LAYER}/kernel')
 
-    def variables(self, model):
+    def variables(self, model: keras.Model) -> dict[str, keras.Variable]:
         """The variables of a model under their checkpoint names.
 
         model: made by build. Returns a dict from name to Keras variable, in creation order.
@@ -64,10 +65,10 @@ class Network:
         return {self.variable_name(v.path): v for v in model.weights}
 
 
-def dimensions(network, values):
+def dimensions(network: NetworkSpec, values: Mapping[str, Any]) -> dict[str, Any]:
     """Width and classes of the network that has such variables; the paper's where none shows it.
 
-    network: a Network. values: dict from variable name to array, of any shape.
+    network: a NetworkSpec. values: dict from variable name to array, of any shape.
     Returns arguments for network.build.
     """
 

@@ -4,6 +4,7 @@ Chen et al., 2016, "Training Deep Nets with Sublinear Memory Cost".
 """
 
 import math
+from collections.abc import Callable
 
 from deeplablib.run.backend import keras, tf
 
@@ -11,7 +12,7 @@ from deeplablib.run.backend import keras, tf
 _UNREPEATABLE = (keras.layers.Dropout, keras.layers.BatchNormalization)
 
 
-def recomputed(model):
+def recomputed(model: keras.Model) -> Callable[[tf.Tensor, bool], tf.Tensor]:
     """A function like a model that keeps, for the gradient, only what passes between its blocks.
 
     model: a network. Returns a function of (images, training) that gives the model's logits and

@@ -4,10 +4,12 @@ A TF1 resize maps target pixel i to source position i * (old / new): no half-pix
 aligned corners. `tf.image.resize` of TensorFlow 2 uses half-pixel centres and gives other values.
 """
 
+from collections.abc import Sequence
+
 from deeplablib.run.backend import tf
 
 
-def resize_bilinear(images, size):
+def resize_bilinear(images: tf.Tensor, size: Sequence[int] | tf.Tensor) -> tf.Tensor:
     """Resize images or scores bilinearly.
 
     images: [batch, height, width, channels], any real dtype.
@@ -17,7 +19,7 @@ def resize_bilinear(images, size):
     return tf.raw_ops.ResizeBilinear(images=images, size=size)
 
 
-def resize_nearest(labels, size):
+def resize_nearest(labels: tf.Tensor, size: Sequence[int] | tf.Tensor) -> tf.Tensor:
     """Resize label maps: each target pixel takes the source pixel at the floor of its position.
 
     labels: [batch, height, width, channels], any dtype. size: as for resize_bilinear.

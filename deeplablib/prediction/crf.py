@@ -1,9 +1,10 @@
 """The fully connected CRF of Krähenbühl and Koltun, which sharpens scores along image edges."""
 
+import argparse
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-from pydensecrf.densecrf import DenseCRF2D
+import numpy.typing as npt
 
 from deeplablib.run.errors import InputError
 
@@ -38,7 +39,23 @@ _SMALLEST = np.finfo(np.float32).tiny  # so that no unary is infinite
 _NEVER = 1e30  # a unary whose probability is 0, whatever the others are
 
 
-def crf_labels(image, probabilities, parameters=PRESETS[DEFAULT_PRESET], prune=0.0):
+def require_package() -> None:
+    """Raise InputError where pydensecrf is not installed: building it takes a compiler."""
+    try:
+        import pydensecrf.densecrf  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            f'the CRF needs a package that is not installed ({error}): pip install pydensecrf2, '
+            'which needs a C++ compiler'
+        ) from None
+
+
+def crf_labels(
+    image: npt.NDArray[np.uint8],
+    probabilities: npt.NDArray[np.float32],
+    parameters: Parameters = PRESETS[DEFAULT_PRESET],
+    prune: float = 0.0,
+) -> npt.NDArray[np.uint8]:
     """Label an image by the most probable class after mean-field inference.
 
     The unary is -log(probability) * unary_weight.
@@ -48,6 +65,8 @@ def crf_labels(image, probabilities, parameters=PRESETS[DEFAULT_PRESET], prune=0
     changes no label.
     Returns uint8 [height, width].
     """
+    from pydensecrf.densecrf import DenseCRF2D  # not above: only the CRF needs a compiled package
+
     height, width = image.shape[:2]
     planes = np.moveaxis(probabilities, -1, 0)
     highest = planes.max((1, 2))
@@ -73,7 +92,7 @@ def crf_labels(image, probabilities, parameters=PRESETS[DEFAULT_PRESET], prune=0
     return kept[marginals.argmax(0)].astype(np.uint8).reshape(height, width)
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of the CRF to a command line.
 
     parser: argparse.ArgumentParser. parameters_from reads them back.
@@ -99,13 +118,15 @@ def add_arguments(parser):
     )
 
 
-def parameters_from(args):
+def parameters_from(args: argparse.Namespace) -> Parameters:
     """The Parameters that a command line asks for.
 
     args: what the parser of add_arguments returned.
-    Raises InputError for a length or number of iterations that is not positive, a negative weight,
+    Raises InputError as require_package does, for a length or number of iterations that is not
+    positive, a negative weight,
     and a `prune` outside [0, 1).
     """
+    require_package()
     given = {field.name: getattr(args, field.name) for field in fields(Parameters)}
     if not 0 <= args.prune < 1:
         raise InputError(f'value {args.prune} of --prune is out of range: 0 to less than 1')

@@ -1,7 +1,12 @@
 """Intersection over union, as PASCAL VOC measures segmentations."""
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import joblib
 import numpy as np
+import numpy.typing as npt
 
 from deeplablib.data.classes import default_classes
 from deeplablib.data.images import read_mask
@@ -9,7 +14,9 @@ from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
 from deeplablib.run.progress import progress
 
 
-def confusion_matrix(truth, prediction, num_classes=NUM_CLASSES):
+def confusion_matrix(
+    truth: npt.NDArray[np.uint8], prediction: npt.NDArray[np.uint8], num_classes: int = NUM_CLASSES
+) -> npt.NDArray[np.int64]:
     """Count the pixels of each pair of classes; pixels whose truth is no class are left out.
 
     truth, prediction: uint8 arrays of one shape; prediction holds classes only.
@@ -20,7 +27,11 @@ def confusion_matrix(truth, prediction, num_classes=NUM_CLASSES):
     return counts[:num_classes, :num_classes].copy()  # a view would keep all 65,536 counts
 
 
-def evaluate(pairs, num_classes=NUM_CLASSES, ignore_label=IGNORE_LABEL):
+def evaluate(
+    pairs: Sequence[tuple[Path, Path]],
+    num_classes: int = NUM_CLASSES,
+    ignore_label: int = IGNORE_LABEL,
+) -> npt.NDArray[np.int64]:
     """Sum the confusion matrices of predictions on disk, on all cores.
 
     pairs: list of (path of the mask, path of the prediction). ignore_label: in masks, no class.
@@ -40,7 +51,7 @@ def evaluate(pairs, num_classes=NUM_CLASSES, ignore_label=IGNORE_LABEL):
     return sum(progress(matrices, len(pairs), 'evaluating'))
 
 
-def iou_per_class(confusion):
+def iou_per_class(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """TP / (TP + FP + FN) of each class.
 
     confusion: as confusion_matrix gives. Returns float64 [classes]; NaN for a class that does not
@@ -52,20 +63,20 @@ def iou_per_class(confusion):
     return np.divide(hits, union, out=np.full(len(hits), np.nan), where=occurs)
 
 
-def mean_iou(confusion):
+def mean_iou(confusion: npt.NDArray[np.int64]) -> float:
     """The mean IoU over the classes that occur in the truth (mIoU), 0 to 1; NaN without any."""
     occurring = iou_per_class(confusion)
     occurring = occurring[~np.isnan(occurring)]
     return float(occurring.mean()) if occurring.size else float('nan')
 
 
-def pixel_accuracy(confusion):
+def pixel_accuracy(confusion: npt.NDArray[np.int64]) -> float:
     """The fraction of labelled pixels that are right, 0 to 1; NaN when no pixel is labelled."""
     total = confusion.sum()
     return float(np.trace(confusion) / total) if total else float('nan')
 
 
-def iou_table(confusion, classes=None):
+def iou_table(confusion: npt.NDArray[np.int64], classes: Sequence[str] | None = None) -> str:
     """The IoU of each class in percent, their mean and the pixel accuracy, as lines of text.
 
     A last line says so when the truth has one class only: nothing can be read off the numbers.
@@ -90,7 +101,9 @@ def iou_table(confusion, classes=None):
     return '\n'.join(lines)
 
 
-def iou_summary(confusion, classes=None):
+def iou_summary(
+    confusion: npt.NDArray[np.int64], classes: Sequence[str] | None = None
+) -> dict[str, Any]:
     """The same numbers as a dict for JSON: 0 to 1, None for a class that does not occur."""
 
     def number(value):
@@ -108,7 +121,7 @@ def iou_summary(confusion, classes=None):
     }
 
 
-def average_precision(labels, scores):
+def average_precision(labels: npt.NDArray[np.uint8], scores: npt.NDArray[np.floating]) -> float:
     """The mean, over the images that have a tag, of the precision down to their rank.
 
     labels: bool or 0 and 1 [images]. scores: float [images], the higher the surer.
@@ -122,7 +135,9 @@ def average_precision(labels, scores):
     return float(np.mean(found / ranks)) if len(positive) else float('nan')
 
 
-def mean_average_precision(labels, scores):
+def mean_average_precision(
+    labels: npt.NDArray[np.uint8], scores: npt.NDArray[np.floating]
+) -> float:
     """The mean of the average precision over the tags that some image has.
 
     labels: [images, tags], 1 where an image has the tag. scores: float [images, tags].

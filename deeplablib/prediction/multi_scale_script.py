@@ -1,12 +1,15 @@
 """The body of the two test scripts: multi-scale predictions of a list, and their mIoU."""
 
 import argparse
+from collections.abc import Mapping
+from typing import Any
 
 from deeplablib.data.image_lists import read_list
 from deeplablib.data.sample_check import check_outputs, check_samples
 from deeplablib.data.tags import allowed_classes, read_tags
 from deeplablib.network.convolution import require_precision
-from deeplablib.prediction.crf import DEFAULT_PRESET, PRESETS
+from deeplablib.network.network_spec import NetworkSpec
+from deeplablib.prediction.crf import DEFAULT_PRESET, PRESETS, require_package
 from deeplablib.prediction.crf_list import crf_samples
 from deeplablib.prediction.metrics import evaluate, iou_table
 from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE, make_predictor
@@ -17,7 +20,7 @@ from deeplablib.weights import checkpoints
 from deeplablib.weights.load_model import load_model
 
 
-def get_arguments(description, defaults):
+def get_arguments(description: str | None, defaults: Mapping[str, Any]) -> argparse.Namespace:
     """Parse the command line of a test script.
 
     description: the script's docstring. defaults: dict from flag to the constant at its top.
@@ -73,7 +76,9 @@ def get_arguments(description, defaults):
     return parser.parse_args()
 
 
-def predict_and_evaluate(networks, description, sibling, **defaults):
+def predict_and_evaluate(
+    networks: Mapping[str, NetworkSpec], description: str | None, sibling: str, **defaults
+) -> None:
     """Run a test script.
 
     networks: NETWORKS of its package; the checkpoint tells which of them it is.
@@ -81,6 +86,8 @@ def predict_and_evaluate(networks, description, sibling, **defaults):
     """
     args = get_arguments(description, defaults)
     require_precision(args.precision)
+    if args.crf:
+        require_package()
     if args.num_steps is not None and args.num_steps < 1:
         raise InputError(f'--num-steps {args.num_steps}: at least one image is needed')
     samples = read_list(args.data_list, args.data_dir)[: args.num_steps]
@@ -91,38 +98,55 @@ def predict_and_evaluate(networks, description, sibling, **defaults):
     print(f'Restored model parameters of {name} from {prefix}')
     check_samples(samples, args.data_dir, num_classes)
     check_outputs(samples, args.save_dir)
-    allowed = None
+    allowed_by_image = None
     if args.tags:
-        allowed = allowed_classes(read_tags(args.tags, num_classes), samples, num_classes)
+        tags = read_tags(args.tags, num_classes)
+        allowed_by_image = allowed_classes(tags, samples, num_classes)
     save_dir = make_output_folder(args.save_dir)
-    scores_dir = args.save_scores or (save_dir / 'scores' if args.crf else None)
-    save_scores = scores_dir and (make_output_folder(scores_dir), network.score_kind)
+    score_map_dir = None
+    if args.save_scores:
+        score_map_dir = make_output_folder(args.save_scores)
+    elif args.crf:
+        score_map_dir = make_output_folder(save_dir / 'scores')
 
     scales = SINGLE_SCALE if args.single_scale else SCALES
-    predict = make_predictor(model, network.scores, scales, args.img_mean, args.precision)
+    predict = make_predictor(model, network.to_score_map, scales, args.img_mean, args.precision)
 
     waiting = samples
     if args.resume:
-        waiting = [s for s in samples if not _is_done(s, save_dir, save_scores)]
+        waiting = [s for s in samples if not _is_done(s, save_dir, score_map_dir)]
         print(f'{len(samples) - len(waiting)} of {len(samples)} images are done already')
     if waiting:
-        predict_samples(predict, waiting, save_dir, allowed, save_scores)
-    _report(samples, save_dir, num_classes)
+        predict_samples(
+            predict,
+            waiting,
+            save_dir,
+            allowed_by_image=allowed_by_image,
+            score_map_dir=score_map_dir,
+            score_map_kind=network.score_map_kind,
+        )
+    _say_what_was_saved(samples, save_dir, num_classes)
 
-    if args.crf:
+    if args.crf and score_map_dir:
         crf_dir = make_output_folder(save_dir / 'crf')
         waiting = [s for s in samples if not (args.resume and _is_done(s, crf_dir))]
-        crf_samples(waiting, save_scores[0], crf_dir, PRESETS[DEFAULT_PRESET], allowed=allowed)
-        _report(samples, crf_dir, num_classes)
+        crf_samples(
+            waiting,
+            score_map_dir,
+            crf_dir,
+            PRESETS[DEFAULT_PRESET],
+            allowed_by_image=allowed_by_image,
+        )
+        _say_what_was_saved(samples, crf_dir, num_classes)
 
 
-def _report(samples, folder, num_classes):
+def _say_what_was_saved(samples, folder, num_classes):
     print(f'The segmentation masks have been saved to {folder}')
     if all(sample.mask for sample in samples):
-        pairs = [(sample.mask, folder / f'{sample.name}.png') for sample in samples]
+        pairs = [(s.mask, folder / f'{s.name}.png') for s in samples if s.mask]
         print(iou_table(evaluate(pairs, num_classes)))
 
 
-def _is_done(sample, save_dir, save_scores=None):
+def _is_done(sample, save_dir, score_map_dir=None):
     done = (save_dir / f'{sample.name}.png').is_file()
-    return done and (not save_scores or (save_scores[0] / f'{sample.name}.npz').is_file())
+    return done and (not score_map_dir or (score_map_dir / f'{sample.name}.npz').is_file())

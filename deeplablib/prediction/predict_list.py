@@ -2,14 +2,19 @@
 
 import os
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from deeplablib.data.image_lists import Sample
 from deeplablib.data.images import write_mask
 from deeplablib.data.network_input import decode_image
-from deeplablib.data.score_maps import write_scores
+from deeplablib.data.score_maps import write_score_map
 from deeplablib.run.backend import tf
 from deeplablib.run.errors import InputError, tensorflow_reason
 from deeplablib.run.progress import progress
@@ -18,33 +23,43 @@ SAVES_IN_FLIGHT = 8
 DECODED_AHEAD = 2
 
 
-def predict_samples(predict, samples, save_dir, allowed=None, save_scores=None, write=None):
-    """Save the label map of each image as SAVE_DIR/NAME.png, and its scores if asked.
+def predict_samples(
+    predict: Any,
+    samples: Sequence[Sample],
+    save_dir: Path,
+    allowed_by_image: Mapping[str, npt.NDArray[np.bool_]] | None = None,
+    score_map_dir: Path | None = None,
+    score_map_kind: str = 'logits',
+    write: Callable | None = None,
+) -> None:
+    """Save the label map of each image as SAVE_DIR/NAME.png, and its score map if asked.
 
     predict: from multi_scale.make_predictor. samples: list of Sample. save_dir: an existing folder.
-    allowed: dict from image name to the bool array [classes] of those that may occur; None: all.
-    save_scores: None, or (folder, kind) for score files (deeplablib.data.score_maps).
+    allowed_by_image: dict from image name to bool [classes], those that may occur; None: all.
+    score_map_dir: folder for score files, of score_map_kind (deeplablib.data.score_maps), or None.
     write: function of (name, labels) that saves a label map in another way.
     Raises InputError for an image that cannot be decoded; what came before it is saved.
     """
     write = write or (lambda name, labels: write_mask(save_dir / f'{name}.png', labels))
     every_class = np.ones(predict.input_signature[1].shape[0], bool)
 
-    def save(name, size, labels, scores):
-        # The scores first: the label map is what tells a resumed run that an image is done.
-        if save_scores is not None:
-            folder, kind = save_scores
-            write_scores(folder / f'{name}.npz', scores.numpy(), size, kind)
+    def save(name, size, labels, score_map):
+        # The score map first: the label map is what tells a resumed run that an image is done.
+        if score_map_dir is not None:
+            write_score_map(score_map_dir / f'{name}.npz', score_map.numpy(), size, score_map_kind)
         write(name, labels.numpy())
 
     def label(sample, image):
-        outputs = predict(image, every_class if allowed is None else allowed[sample.name])
+        allowed = every_class
+        if allowed_by_image is not None:
+            allowed = allowed_by_image[sample.name]
+        outputs = predict(image, allowed)
         return partial(save, sample.name, image.shape[:2], *outputs)
 
     run_network(label, samples, 'predicting')
 
 
-def run_network(work, samples, label):
+def run_network(work: Callable, samples: Sequence[Sample], label: str) -> None:
     """Run a network over the images of a list, with what it gives saved behind it.
 
     Decoding runs ahead of the network and saving behind it, both on other threads.
@@ -53,7 +68,7 @@ def run_network(work, samples, label):
     Raises InputError for an image that cannot be decoded; what came before it is saved.
     """
     with ThreadPoolExecutor() as pool:
-        in_flight = deque()
+        in_flight: deque[Future] = deque()
         try:
             for sample, image in progress(_images(samples), len(samples), label):
                 in_flight.append(pool.submit(work(sample, image)))

@@ -1,16 +1,19 @@
 """A network as a program of its own: a SavedModel that labels images."""
 
+from pathlib import Path
+
+from deeplablib.network.network_spec import NetworkSpec
 from deeplablib.prediction.multi_scale import make_predictor
-from deeplablib.run.backend import tf
+from deeplablib.run.backend import keras, tf
 
 
-def save_model(path, network, model):
+def save_model(path: str | Path, network: NetworkSpec, model: keras.Model) -> None:
     """Write a SavedModel: uint8 RGB [height, width, 3] -> labels, uint8 [height, width].
 
-    path: a folder that is not there. network: its Network. model: with its weights.
+    path: a folder that is not there. network: its NetworkSpec. model: with its weights.
     Raises tf.errors.OpError when it cannot be written.
     """
-    predict = make_predictor(model, network.scores)
+    predict = make_predictor(model, network.to_score_map)
     all_classes = [True] * model.output.shape[-1]
     module = tf.Module()
 

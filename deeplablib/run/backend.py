@@ -1,16 +1,19 @@
 """TensorFlow and Keras, set up once. Import both from here.
 
-TensorFlow prints a dozen lines when it is imported on a machine without a GPU, before any of its
-own log settings take effect; they would stand above every message of ours.
+This module acts when it is imported, which no other one does. It has to: the import of TensorFlow
+reads the environment, takes memory of a GPU that is used first, and prints a dozen lines on a
+machine without a GPU, which would stand above every message of ours. All of that is settled before
+or during that import, or not at all.
 """
 
 import contextlib
 import os
 import sys
+from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def without_native_messages():
+def without_native_messages() -> Iterator[None]:
     """Send what native code writes to standard error to nowhere (Python exceptions still rise)."""
     sys.stderr.flush()
     kept = os.dup(2)

@@ -7,6 +7,8 @@ import contextlib
 import importlib.util
 import os
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from deeplablib.run.errors import InputError
 
@@ -16,7 +18,7 @@ ITEMS_PER_THREAD = 4  # handed out at a time, so that no worker waits for its ne
 
 
 @contextlib.contextmanager
-def connected(address):
+def connected(address: str) -> Iterator[Any]:
     """Connect to a scheduler and see that it and its workers can do this project's work.
 
     address: of the scheduler, 'HOST:PORT'. Yields a distributed.Client.
@@ -47,7 +49,7 @@ def connected(address):
             raise ConnectionError(f'{address}: the work was lost ({reason})') from None
 
 
-def results(work, items, address):
+def results(work: Callable, items: Iterable, address: str) -> Iterator[Any]:
     """Call a function with each item on the workers; a killed worker's items go to the others.
 
     work: a function of one argument. items: iterable. address: as for connected.
@@ -55,7 +57,7 @@ def results(work, items, address):
     connected raises.
     """
     with connected(address) as client:
-        waiting = deque()
+        waiting: deque[Any] = deque()
         for item in items:
             waiting.append(client.submit(work, item, pure=False))
             # Asked each time: workers come and go.

@@ -4,6 +4,7 @@ import re
 import sys
 import tempfile
 import traceback
+from collections.abc import Callable, Sequence
 
 MOST_SHOWN = 20
 _AROUND_THE_CAUSE = re.compile(r'\s*(\[\[|\(\d+\)|\d+ (successful|derived|root)|\[Op:|$)')
@@ -13,7 +14,7 @@ class InputError(Exception):
     """Something the user gave is wrong; the message names it and the remedy, on one line."""
 
 
-def raise_all(faults):
+def raise_all(faults: Sequence[str]) -> None:
     """Report every fault at once, so that a list of samples is mended in one go.
 
     faults: list of str, one line each. Nothing happens when it is empty.
@@ -21,13 +22,13 @@ def raise_all(faults):
     """
     if not faults:
         return
-    shown = faults[:MOST_SHOWN]
+    shown = list(faults[:MOST_SHOWN])
     if len(faults) > len(shown):
         shown.append(f'and {len(faults) - MOST_SHOWN} more')
     raise InputError('\n  '.join([f'{len(faults)} faults:', *shown]) if faults[1:] else faults[0])
 
 
-def tensorflow_reason(error):
+def tensorflow_reason(error: Exception) -> str:
     """The first line of an error of TensorFlow, without the names that its runtime puts around it.
 
     error: the exception. Returns 'FILE; No such file or directory' of
@@ -36,7 +37,7 @@ def tensorflow_reason(error):
     return _without_runtime_names(str(error).split('\n')[0])
 
 
-def run(main, *args):
+def run(main: Callable, *args) -> None:
     """Run a script's main function and leave the process with its exit code.
 
     0: success. 2: the input is wrong (InputError). 1: anything else; a failing disk, Ctrl-C and an
@@ -46,22 +47,22 @@ def run(main, *args):
     try:
         main(*args)
     except InputError as error:
-        sys.exit(_report(error, 2))
+        sys.exit(_print_error(error, 2))
     except KeyboardInterrupt as stop:
-        sys.exit(_report(str(stop) or 'interrupted', 1))
+        sys.exit(_print_error(str(stop) or 'interrupted', 1))
     except OSError as error:
-        sys.exit(_report(error, 1))
+        sys.exit(_print_error(error, 1))
     except Exception as error:
         # TensorFlow's, by their name: the scripts that do without TensorFlow must not import it.
         kinds = {kind.__name__ for kind in type(error).__mro__}
         if 'ResourceExhaustedError' in kinds:
-            sys.exit(_report('out of memory; take a smaller batch, crop or image', 1))
+            sys.exit(_print_error('out of memory; take a smaller batch, crop or image', 1))
         if 'OpError' not in kinds:
             raise
-        sys.exit(_report(_tensorflow_report(error), 1))
+        sys.exit(_print_error(_tensorflow_text(error), 1))
 
 
-def _tensorflow_report(error):
+def _tensorflow_text(error):
     """One line for an error of TensorFlow, whose own text has hundreds, and where those are."""
     with tempfile.NamedTemporaryFile(
         'w', prefix='tensorflow-error-', suffix='.txt', delete=False
@@ -79,6 +80,6 @@ def _without_runtime_names(line):
     return re.sub(r'\{\{.*?\}\} ?| \[Op:.*', '', line)
 
 
-def _report(error, code):
+def _print_error(error, code):
     print(f'error: {error}', file=sys.stderr)
     return code

@@ -3,18 +3,16 @@
 import contextlib
 import fcntl
 import os
+import secrets
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from deeplablib.run.errors import InputError
 
-# Read once: to read it is to change it for a moment, under every other thread.
-_UMASK = os.umask(0o077)
-os.umask(_UMASK)
-
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path: str | Path) -> Iterator[Path]:
     """Write a file next to its place and move it there when the block ends without an error.
 
     path: where the file goes; its folder must exist. A link is followed, and what is no file, such
@@ -27,22 +25,18 @@ def replacing(path):
         yield path
         return
     path = Path(os.path.realpath(path))
-    temporary = None
+    temporary = path.with_name(f'.{path.name}.{secrets.token_hex(8)}')
     try:
-        handle, name = tempfile.mkstemp(prefix=f'.{path.name}.', dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+        temporary.touch(exist_ok=False)  # tempfile's own files would be their owner's alone to read
         yield temporary
-        temporary.chmod(0o666 & ~_UMASK)  # mkstemp makes files that only their owner can read
         os.replace(temporary, path)
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from None
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
-def list_files(folder, ending=''):
+def list_files(folder: str | Path, ending: str = '') -> list[Path]:
     """The files of a folder whose names end so.
 
     Hidden ones are left out: macOS puts a ._NAME beside each file on foreign disks.
@@ -51,7 +45,7 @@ def list_files(folder, ending=''):
     return sorted(path for path in Path(folder).glob(f'[!.]*{ending}') if path.is_file())
 
 
-def make_output_folder(path):
+def make_output_folder(path: str | Path) -> Path:
     """Create a folder for results, and say at once when it cannot be written.
 
     path: the folder, created with its parents when it is not there. Returns it as a Path.
@@ -68,7 +62,7 @@ def make_output_folder(path):
 
 
 @contextlib.contextmanager
-def locked(folder):
+def locked(folder: str | Path) -> Iterator[int]:
     """Keep other processes from writing to a folder while the block runs.
 
     folder: an existing folder; a file `.lock` is left in it. The lock itself goes with the process

@@ -1,6 +1,8 @@
 """The same work for every image of a list, on all cores or on a cluster."""
 
 import argparse
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import joblib
 
@@ -8,7 +10,7 @@ from deeplablib.run import cluster
 from deeplablib.run.progress import progress
 
 
-def for_each(work, items, label, jobs=-1):
+def for_each(work: Callable, items: Sequence, label: str, jobs: int | str = -1) -> Iterator[Any]:
     """Call a function with each item, in processes, and report progress.
 
     Processes, because the CRF holds Python's lock; memory does not grow with the list, as items are
@@ -27,7 +29,18 @@ def for_each(work, items, label, jobs=-1):
     yield from progress(results, len(items), label)
 
 
-def add_jobs(parser):
+def check_workers(jobs: int | str | None) -> None:
+    """See that the workers of a scheduler can do the work, before a list is checked for an hour.
+
+    jobs: as for for_each; processes of this machine need no check.
+    Raises InputError as cluster.connected does.
+    """
+    if isinstance(jobs, str):
+        with cluster.connected(jobs):
+            pass
+
+
+def add_jobs(parser: argparse.ArgumentParser) -> None:
     """Add the flags --jobs and --scheduler to a command line; either is read back as `jobs`."""
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
@@ -36,14 +49,13 @@ def add_jobs(parser):
     group.add_argument(
         '--scheduler',
         dest='jobs',
-        type=_scheduler,
         default=argparse.SUPPRESS,
         metavar='ADDRESS',
         help='work on the cluster of this Dask scheduler instead, HOST:PORT (docs/cluster.md)',
     )
 
 
-def add_resume(parser):
+def add_resume(parser: argparse.ArgumentParser) -> None:
     """Add the flag --resume to a command line."""
     parser.add_argument('--resume', action='store_true', help='keep the files that are there')
 
@@ -53,8 +65,3 @@ def _jobs(text):
     if number == 0:
         raise argparse.ArgumentTypeError('value 0 of --jobs: at least one process is needed')
     return number
-
-
-def _scheduler(address):
-    with cluster.connected(address):  # an hour of checking the list later would be late to fail
-        return address

@@ -2,13 +2,17 @@
 
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from tqdm import tqdm
 
 SECONDS_BETWEEN_LINES = 30
 
 
-def progress(items, total, label, unit='image', note=str):
+def progress(
+    items: Iterable, total: int, label: str, unit: str = 'image', note: Callable[[], str] = str
+) -> Iterator[Any]:
     """Pass items on and report on standard error: a bar on a terminal, plain lines otherwise.
 
     items: iterable. total: how many it has. label: what is being done. unit: what an item is.
@@ -27,11 +31,11 @@ def progress(items, total, label, unit='image', note=str):
         now = time.monotonic()
         if now - last >= SECONDS_BETWEEN_LINES and done < total:
             last = now
-            _report(label, done, total, now - start, unit, note())
-    _report(label, done, total, time.monotonic() - start, unit, note())
+            _print_line(label, done, total, now - start, unit, note())
+    _print_line(label, done, total, time.monotonic() - start, unit, note())
 
 
-def _report(label, done, total, seconds, unit, note):
+def _print_line(label, done, total, seconds, unit, note):
     rate = done / max(seconds, 1e-9)
     left = tqdm.format_interval((total - done) / rate) if done else '?'
     print(

@@ -7,8 +7,10 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from deeplablib.run.errors import InputError, raise_all
 from deeplablib.run.files import locked, make_output_folder, replacing
@@ -23,22 +25,26 @@ class Stage:
     """One command.
 
     name: what the record and the messages call it. command: arguments for Python, such as
-    ('main.py', '--option', 'train') or ('-m', 'selection.refine'). Paths must be absolute; one that
-    an earlier stage makes must be a Path: it shows that this stage depends on that one.
-    output: the file or folder that it makes. inputs: files and folders that it reads.
+    ('main.py', '--option', 'train') or ('-m', 'selection.refine').
+    output: the file or folder that it makes. reads: files and folders that it reads; those that no
+    earlier stage makes are inputs of the whole. All paths are absolute.
+    work: what the command does, for those who plan by it; it is not recorded.
     """
 
     name: str
-    command: tuple
+    command: tuple[str, ...]
     output: Path
-    inputs: tuple = ()
+    reads: tuple[Path, ...] = ()
+    work: object = None
 
 
-def run_stages(stages, work_dir, dry_run=False, title=None):
+def run_stages(
+    stages: Sequence[Stage], work_dir: str | Path, dry_run: bool = False, title: str | None = None
+) -> list[Stage]:
     """Run the stages that are not done, in their order.
 
-    A stage is done when the record holds it with its command, the state of its inputs, and those
-    of the earlier stages whose outputs its command names. One that was stopped goes on from what it
+    A stage is done when the record holds it with its command, the state of its inputs, and the
+    earlier stages that make what it reads. One that was stopped goes on from what it
     left; one that differs from the record is stale: what it left is set aside first, as
     NAME.stale-1 or the next number that is free. Nothing is ever removed.
     stages: list of Stage. work_dir: folder of the record. dry_run: only say what would be done.
@@ -85,30 +91,26 @@ def run_stages(stages, work_dir, dry_run=False, title=None):
     return run
 
 
-def command_line(stage):
+def command_line(stage: Stage) -> str:
     """The command of a stage as one would type it in the project's folder."""
-    return shlex.join(['python', *map(str, stage.command)])
+    return shlex.join(['python', *stage.command])
 
 
-def stage_entries(stages):
+def stage_entries(stages: Sequence[Stage]) -> dict[str, dict[str, Any]]:
     """What the record holds of each stage: a dict from its name.
 
     An entry is a dict: `command`; `inputs`, from a path to the hash of what is there; `after`, from
     the name of each stage that makes what this one reads to the hash of its entry.
     """
-    entries = {}
+    entries: dict[str, dict[str, Any]] = {}
     for number, stage in enumerate(stages):
-        before = [s for s in stages[:number] if any(_within(path, s) for path in _paths(stage))]
+        before = [s for s in stages[:number] if any(_within(path, s) for path in stage.reads)]
         entries[stage.name] = {
-            'command': [str(word) for word in stage.command],
+            'command': list(stage.command),
             'inputs': {str(path): _fingerprint(path) for path in _given(stage, stages)},
             'after': {s.name: _hash(json.dumps(entries[s.name])) for s in before},
         }
     return entries
-
-
-def _paths(stage):
-    return [path for path in (*stage.command, *stage.inputs) if isinstance(path, Path)]
 
 
 def _within(path, stage):
@@ -116,8 +118,8 @@ def _within(path, stage):
 
 
 def _given(stage, others):
-    """The inputs of a stage that no stage makes."""
-    return [path for path in stage.inputs if not any(_within(path, other) for other in others)]
+    """What a stage reads that no stage makes."""
+    return [path for path in stage.reads if not any(_within(path, other) for other in others)]
 
 
 def _fingerprint(path):
@@ -158,7 +160,7 @@ def _state(record, stage, entries):
 
 def _run(stage, lock):
     # A stage holds the lock too: should this process be killed, it is still at work in the folder.
-    command = [sys.executable, *map(str, stage.command)]
+    command = [sys.executable, *stage.command]
     code = subprocess.run(command, cwd=ROOT, pass_fds=[lock]).returncode
     if code:
         print(
@@ -175,7 +177,7 @@ def _set_aside(output):
         names = (output.with_name(f'{output.name}.stale-{n}') for n in itertools.count(1))
         aside = next(name for name in names if not name.exists())
         output.rename(aside)
-        print(f'  what was there is now {aside}; remove it when you need it no more')
+        print(f'  what was there is now {aside}; remove it when you no longer need it')
 
 
 def _read_record(work_dir, title):

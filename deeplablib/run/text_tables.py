@@ -1,14 +1,22 @@
-"""Tables as text. Rows are tuples of str, the first of them the heading."""
+"""Tables as text. The cells are text already: numbers in them are not rounded again."""
+
+from collections.abc import Sequence
+
+from tabulate import tabulate
+
+Row = Sequence[str]
 
 
-def as_text(rows):
-    """Rows as a table for a terminal."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [[row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows]
-    return '\n'.join('  '.join(line) for line in lines)
+def as_text(heading: Row, rows: Sequence[Row]) -> str:
+    """A table for a terminal; all columns but the first hold numbers."""
+    return _table(heading, rows, 'plain', text_columns=1)
 
 
-def as_markdown(rows):
-    """Rows as a table in Markdown."""
-    lines = [f'| {" | ".join(row)} |' for row in rows]
-    return '\n'.join([lines[0], '|---' * len(rows[0]) + '|', *lines[1:]])
+def as_markdown(heading: Row, rows: Sequence[Row], text_columns: int = 1) -> str:
+    """A table in Markdown; so many columns hold text, and the others numbers."""
+    return _table(heading, rows, 'pipe', text_columns)
+
+
+def _table(heading, rows, tablefmt, text_columns):
+    alignment = ['left' if i < text_columns else 'right' for i in range(len(heading))]
+    return tabulate(rows, heading, tablefmt, colalign=alignment, disable_numparse=True)

@@ -13,7 +13,7 @@ MIN_SCALE, MAX_SCALE = 0.5, 1.5
 MIN_SHARE, MAX_SHARE = 0.625, 1.25
 
 
-def draw(random_seed, position):
+def draw(random_seed: int | tf.Tensor, position: tf.Tensor) -> tf.Tensor:
     """The random numbers of one sample.
 
     random_seed: int. position: int64 scalar, how many samples the run has drawn before this one.
@@ -23,7 +23,15 @@ def draw(random_seed, position):
     return tf.random.stateless_uniform([4], seed, alg='philox')
 
 
-def augment(image, labels, numbers, size, scale, mirror, ignore_label):
+def augment(
+    image: tf.Tensor,
+    labels: tf.Tensor,
+    numbers: tf.Tensor,
+    size: tuple[int, int],
+    scale: bool,
+    mirror: bool,
+    ignore_label: int,
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Scale, mirror, pad and crop a sample as the original trainer does.
 
     image: float32 [height, width, 3], preprocessed. labels: uint8 [height, width].
@@ -42,7 +50,9 @@ def augment(image, labels, numbers, size, scale, mirror, ignore_label):
     return pad_and_crop(image, labels, size, numbers[2:], ignore_label)
 
 
-def augment_image(image, numbers, size, scale, mirror):
+def augment_image(
+    image: tf.Tensor, numbers: tf.Tensor, size: tuple[int, int], scale: bool, mirror: bool
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Augment an image whose label is a matter of the whole of it, for a tag classifier.
 
     Arguments as for augment; without scale the longer side is made as long as the crop's.
@@ -54,7 +64,7 @@ def augment_image(image, numbers, size, scale, mirror):
     return augment(image, no_labels, numbers, size, scale=False, mirror=mirror, ignore_label=0)[0]
 
 
-def scale_to_crop(image, size, share):
+def scale_to_crop(image: tf.Tensor, size: tuple[int, int], share: float | tf.Tensor) -> tf.Tensor:
     """Resize an image so that its longer side is a share of the longer side of the crop.
 
     image: float32 [height, width, 3]. size: (height, width) of the crop. share: float or float32
@@ -65,7 +75,7 @@ def scale_to_crop(image, size, share):
     return resize_bilinear(image[None], tf.maximum(new, 1))[0]
 
 
-def rescale(image, labels, factor):
+def rescale(image: tf.Tensor, labels: tf.Tensor, factor: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Resize an image bilinearly and its labels to the nearest.
 
     image, labels: as for augment. factor: float32 scalar; the new size is truncated.
@@ -76,7 +86,9 @@ def rescale(image, labels, factor):
     return image, resize_nearest(labels[None, ..., None], size)[0, ..., 0]
 
 
-def pad_and_crop(image, labels, size, place, ignore_label):
+def pad_and_crop(
+    image: tf.Tensor, labels: tf.Tensor, size: tuple[int, int], place: tf.Tensor, ignore_label: int
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Pad at the bottom and the right up to the crop, then cut the crop out.
 
     image, labels: as for augment; padded with 0 (the mean colour) and with ignore_label.

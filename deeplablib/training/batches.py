@@ -6,23 +6,27 @@ resumed run starts at a later position, without replaying what came before.
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
+from deeplablib.data.image_lists import Sample
 from deeplablib.data.images import BIT_DEPTH, GREY, IMG_MEAN, check_size, read_indices
 from deeplablib.data.network_input import decode_image, preprocess
 from deeplablib.data.voc import IGNORE_LABEL
 from deeplablib.run.backend import tf
 from deeplablib.run.errors import InputError, tensorflow_reason
 from deeplablib.training.augment import augment, augment_image, draw
+from deeplablib.training.settings import TrainingSettings
 
 # Of a PNG: 8 bits of grey, which TensorFlow gives as they are.
 _PLAIN = bytes([8, GREY])
 
 
 @dataclass(frozen=True)
-class Batches:
+class BatchSettings:
     """How samples become batches.
 
     size: (height, width) of the crops. batch_size: samples of one gradient, over all replicas.
@@ -43,12 +47,31 @@ class Batches:
     img_mean: tuple = IMG_MEAN
 
     @property
-    def samples_a_step(self):
+    def samples_a_step(self) -> int:
         """How many samples one step takes."""
         return self.batch_size * self.grad_update_every
 
 
-def sample_order(positions, num_samples, random_seed, shuffle):
+def batch_settings(
+    settings: TrainingSettings, img_mean: tuple[float, float, float] = IMG_MEAN
+) -> BatchSettings:
+    """The part of a training's settings that makes its batches; img_mean: blue, green, red."""
+    return BatchSettings(
+        size=(settings.input_height, settings.input_width),
+        batch_size=settings.batch_size,
+        grad_update_every=settings.grad_update_every,
+        random_seed=settings.random_seed,
+        shuffle=settings.shuffle,
+        random_scale=settings.random_scale,
+        random_mirror=settings.random_mirror,
+        ignore_label=settings.ignore_label,
+        img_mean=img_mean,
+    )
+
+
+def sample_order(
+    positions: npt.NDArray[np.int64], num_samples: int, random_seed: int, shuffle: bool
+) -> npt.NDArray[np.int64]:
     """Which sample stands at each position of a run.
 
     positions: int array. Each epoch passes over all samples once, in an order of its own.
@@ -64,14 +87,21 @@ def sample_order(positions, num_samples, random_seed, shuffle):
     return order
 
 
-def samples_of_step(step, samples, batches):
+def samples_of_step(step: int, samples: Sequence[Sample], batches: BatchSettings) -> list[Sample]:
     """The samples that a step trains on, over all replicas: a list of Sample."""
     positions = np.arange(step * batches.samples_a_step, (step + 1) * batches.samples_a_step)
     order = sample_order(positions, len(samples), batches.random_seed, batches.shuffle)
     return [samples[i] for i in order]
 
 
-def make_dataset(samples, batches, steps, replicas=1, local_replicas=slice(None), tag_labels=None):
+def make_dataset(
+    samples: Sequence[Sample],
+    batches: BatchSettings,
+    steps: range,
+    replicas: int = 1,
+    local_replicas: slice = slice(None),
+    tag_labels: npt.NDArray[np.uint8] | None = None,
+) -> tf.data.Dataset:
     """Read the samples of some steps.
 
     samples: list of Sample, with masks unless there are tag_labels. batches: how to. steps: range
@@ -108,7 +138,7 @@ def make_dataset(samples, batches, steps, replicas=1, local_replicas=slice(None)
         )
 
     if tag_labels is None:
-        masks = tf.constant([os.fsencode(sample.mask) for sample in samples])
+        masks = tf.constant([os.fsencode(sample.mask) for sample in samples if sample.mask])
     else:
         tag_labels = tf.constant(tag_labels)
     dataset = tf.data.Dataset.from_tensor_slices((positions, order))
@@ -118,7 +148,7 @@ def make_dataset(samples, batches, steps, replicas=1, local_replicas=slice(None)
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
-def decode_mask(path, ignore_label=IGNORE_LABEL):
+def decode_mask(path: tf.Tensor, ignore_label: int = IGNORE_LABEL) -> tf.Tensor:
     """Read a label map by its indices, grey or palette.
 
     path: string tensor, a PNG. ignore_label: its value where there is no class.
@@ -135,7 +165,7 @@ def decode_mask(path, ignore_label=IGNORE_LABEL):
     return tf.ensure_shape(labels, [None, None])
 
 
-def raise_unreadable(samples):
+def raise_unreadable(samples: Sequence[Sample]) -> None:
     """Find the file that the reading of a batch failed on.
 
     samples: list of Sample, those of the batch. Returns when every file can be read.

@@ -4,11 +4,13 @@ A loss is a sum divided by a count that the caller gives, because the mean is ov
 batch, however many devices share it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from deeplablib.data.score_maps import OUTPUT_STRIDE
+from deeplablib.network.network_spec import Recipe
 from deeplablib.network.resize import resize_bilinear, resize_nearest
 from deeplablib.prediction.multi_scale import SCALES
 from deeplablib.run.backend import tf
@@ -29,7 +31,7 @@ class Objective:
     loss: Callable
 
 
-def pixel_objective(num_classes, outputs, multi_scale=False):
+def pixel_objective(num_classes: int, outputs: Callable, multi_scale: bool = False) -> Objective:
     """The softmax cross entropy of labelled pixels; arguments as for targets and data_loss."""
     return Objective(
         targets=partial(targets, num_classes=num_classes, multi_scale=multi_scale),
@@ -38,7 +40,7 @@ def pixel_objective(num_classes, outputs, multi_scale=False):
     )
 
 
-def tag_objective():
+def tag_objective() -> Objective:
     """The sigmoid cross entropy of tags, the mean over tags and images.
 
     The labels of a batch are uint8 [batch, tags], 1 where an image has the tag. The model gives a
@@ -47,7 +49,7 @@ def tag_objective():
     return Objective(targets=lambda tags: [tf.cast(tags, tf.float32)], count=tf.size, loss=tag_loss)
 
 
-def targets(labels, num_classes, multi_scale=False):
+def targets(labels: tf.Tensor, num_classes: int, multi_scale: bool = False) -> list[tf.Tensor]:
     """The labels of each term of the loss.
 
     labels: uint8 [batch, height, width]. num_classes: labels from here on belong to no class.
@@ -62,12 +64,18 @@ def targets(labels, num_classes, multi_scale=False):
     return [tf.where(part < num_classes, part, -1) for part in resized]
 
 
-def count_labelled(target):
+def count_labelled(target: tf.Tensor) -> tf.Tensor:
     """How many pixels of a target have a class: int32 scalar."""
     return tf.math.count_nonzero(target >= 0, dtype=tf.int32)
 
 
-def data_loss(model, images, target_maps, counts, outputs):
+def data_loss(
+    model: Callable,
+    images: tf.Tensor,
+    target_maps: Sequence[tf.Tensor],
+    counts: Sequence[tf.Tensor],
+    outputs: Callable,
+) -> tf.Tensor:
     """The cross entropy of a batch, the mean over its labelled pixels, summed over the terms.
 
     One term for the network as it is; in multi-scale training one for each scale, and one for the
@@ -92,7 +100,9 @@ def data_loss(model, images, target_maps, counts, outputs):
     return tf.add_n([_cross_entropy(*term) for term in terms])
 
 
-def tag_loss(model, images, target, counts):
+def tag_loss(
+    model: Callable, images: tf.Tensor, target: Sequence[tf.Tensor], counts: Sequence[tf.Tensor]
+) -> tf.Tensor:
     """The sigmoid cross entropy of a batch of tags, summed and divided by how many there are.
 
     model: function of (images, training) to responses [batch, rows, columns, tags].
@@ -116,12 +126,12 @@ def _cross_entropy(scores, target, count):
     return total / tf.cast(tf.maximum(count, 1), tf.float32)  # no pixel labelled: a loss of 0
 
 
-def is_kernel(name):
+def is_kernel(name: str) -> bool:
     """Whether a variable, by its checkpoint name, is the kernel of a convolution: those decay."""
     return name.endswith('weights')
 
 
-def weight_decay_loss(variables, weight_decay):
+def weight_decay_loss(variables: Mapping[str, Any], weight_decay: float) -> tf.Tensor:
     """weight_decay * sum(w^2) / 2 over the kernels; its gradient is weight_decay * w.
 
     variables: dict from name to variable. Returns a float32 scalar.
@@ -130,7 +140,7 @@ def weight_decay_loss(variables, weight_decay):
     return weight_decay * tf.add_n([tf.nn.l2_loss(kernel) for kernel in kernels])
 
 
-def poly_rate(step, learning_rate, num_steps, power):
+def poly_rate(step: tf.Tensor, learning_rate: float, num_steps: int, power: float) -> tf.Tensor:
     """learning_rate * (1 - step / num_steps) ^ power, in float32 as the original computes it.
 
     step: int or tensor, 0 to num_steps inclusive. Returns a float32 scalar.
@@ -139,7 +149,7 @@ def poly_rate(step, learning_rate, num_steps, power):
     return tf.constant(learning_rate, tf.float32) * tf.pow(left, power)
 
 
-def rate_multiplier(name, recipe):
+def rate_multiplier(name: str, recipe: Recipe) -> float:
     """How much faster than the poly rate a variable learns.
 
     name: of the variable in checkpoints. recipe: Recipe of the network.
@@ -149,7 +159,9 @@ def rate_multiplier(name, recipe):
     return 1.0 if is_kernel(name) else recipe.bias_rate
 
 
-def apply_momentum(variable, slot, gradient, rate, momentum):
+def apply_momentum(
+    variable: Any, slot: tf.Variable, gradient: tf.Tensor, rate: tf.Tensor, momentum: float
+) -> None:
     """TensorFlow 1's momentum: slot = momentum * slot + gradient; variable -= rate * slot.
 
     Keras' SGD keeps rate * slot instead, which is not the same while the rate decays.

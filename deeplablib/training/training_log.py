@@ -20,7 +20,7 @@ class RunLog:
     begins at 0 moves the log of an earlier one to LOGFILE.old, LOGFILE.old2, ...
     """
 
-    def __init__(self, logfile, logdir, first_step):
+    def __init__(self, logfile: str | Path, logdir: str | Path, first_step: int):
         """Open both. Raises InputError when they cannot be written."""
         logfile = Path(logfile)
         try:
@@ -36,7 +36,7 @@ class RunLog:
             raise InputError(f'{logfile}: cannot write the log ({error.strerror})') from None
         self._writer = tf.summary.create_file_writer(str(make_output_folder(logdir)))
 
-    def add(self, step, loss, rate, images_a_second):
+    def add(self, step: int, loss: float, rate: float, images_a_second: float) -> None:
         """Log one step."""
         self._file.write(f'{step:d}, {loss:.3f}\n')
         with self._writer.as_default(step):
@@ -44,20 +44,20 @@ class RunLog:
             tf.summary.scalar('learning_rate', rate)
             tf.summary.scalar('images_a_second', images_a_second)
 
-    def add_value(self, step, name, value):
+    def add_value(self, step: int, name: str, value: float) -> None:
         """Log a number that is measured now and then."""
         with self._writer.as_default(step):
             tf.summary.scalar(name, value)
         self._writer.flush()
 
-    def add_panel(self, step, images):
+    def add_panel(self, step: int, images: tf.Tensor) -> None:
         """Show pictures, uint8 [images, height, width, 3], and flush what TensorBoard waits for."""
         with self._writer.as_default(step):
             tf.summary.image('images', images, max_outputs=len(images))
         self._writer.flush()
 
 
-def read_log(logfile):
+def read_log(logfile: str | Path) -> tuple:
     """Read the log of a run.
 
     Returns its steps and losses, two lists.

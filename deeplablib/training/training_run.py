@@ -2,38 +2,36 @@
 
 import re
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from deeplablib.data.image_lists import Sample
 from deeplablib.data.voc import colour_map
+from deeplablib.network.network_spec import NetworkSpec, Recipe
 from deeplablib.network.recompute import recomputed
 from deeplablib.network.resize import resize_bilinear
-from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE, multi_scale_scores
+from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE, multi_scale_score_map
 from deeplablib.run.backend import keras, tf
 from deeplablib.run.errors import InputError
 from deeplablib.run.progress import progress
 from deeplablib.training import objective
-from deeplablib.training.batches import make_dataset, raise_unreadable, samples_of_step
+from deeplablib.training.batches import (
+    BatchSettings,
+    make_dataset,
+    raise_unreadable,
+    samples_of_step,
+)
+from deeplablib.training.settings import TrainingSettings
+from deeplablib.training.training_log import RunLog
 from deeplablib.weights import checkpoints
 from deeplablib.weights.variable_names import own_names
 
 CHECKPOINT = 'model.ckpt'
 PANEL_IMAGES = 2
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The numbers of a training run; the names are those of main.py's flags."""
-
-    num_steps: int
-    learning_rate: float
-    power: float
-    momentum: float
-    weight_decay: float
-    random_seed: int
-    multi_scale: bool
 
 
 class Trainer:
@@ -44,9 +42,19 @@ class Trainer:
     variables: dict of all variables, network's and momentum, from checkpoint name to variable.
     """
 
-    def __init__(self, model, network, recipe, settings, batches, recompute=False, tag_labels=None):
-        """Take a Keras model, its Network, one of its recipes, Settings and Batches.
+    def __init__(
+        self,
+        model: keras.Model,
+        network: NetworkSpec,
+        recipe: Recipe,
+        settings: TrainingSettings,
+        batches: BatchSettings,
+        recompute: bool = False,
+        tag_labels: npt.NDArray[np.uint8] | None = None,
+    ):
+        """Take a Keras model, its NetworkSpec, one of its recipes, and the settings.
 
+        settings: TrainingSettings. batches: BatchSettings.
         tag_labels: uint8 [samples, tags] for a tag classifier, which has no masks to learn from.
         recompute: less memory for more time (deeplablib.network.recompute).
         """
@@ -55,9 +63,7 @@ class Trainer:
         self.tag_labels = tag_labels
         if tag_labels is None:
             num_classes = model.output.shape[-1]
-            self.objective = objective.pixel_objective(
-                num_classes, recipe.outputs, settings.multi_scale
-            )
+            self.objective = objective.pixel_objective(num_classes, recipe.outputs, settings.msc)
         else:
             self.objective = objective.tag_objective()
         self.strategy = tf.distribute.get_strategy()
@@ -74,7 +80,7 @@ class Trainer:
             if isinstance(layer, keras.layers.Dropout) and layer.rate > 0
         ]
 
-    def distribute(self, samples, steps):
+    def distribute(self, samples: Sequence[Sample], steps: range) -> Any:
         """The batches of some steps, one element a step, for the devices of this process."""
 
         def make(context):
@@ -93,7 +99,7 @@ class Trainer:
         return self.strategy.distribute_datasets_from_function(make)
 
     @tf.function
-    def step(self, images, labels, step):
+    def step(self, images: tf.Tensor, labels: tf.Tensor, step: tf.Tensor) -> list[tf.Tensor]:
         """Take one step.
 
         images, labels: an element of distribute. step: int64 scalar, 0 to num_steps.
@@ -164,12 +170,12 @@ class Trainer:
                         variable.assign(update)
         return loss, tape.gradient(loss, variables)
 
-    def is_finite(self):
+    def is_finite(self) -> bool:
         """Whether all variables are: a step can spoil them although its loss was finite."""
         return all(np.isfinite(v.numpy()).all() for v in self.variables.values())
 
     @tf.function
-    def panel(self, images, labels):
+    def panel(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """The picture for TensorBoard: image, label and prediction side by side.
 
         images, labels: an element of distribute. Returns uint8 [images, height, 3 * width, 3].
@@ -177,8 +183,8 @@ class Trainer:
         local = self.strategy.experimental_local_results
         images = local(images)[0][0, :PANEL_IMAGES]
         labels = local(labels)[0][0, :PANEL_IMAGES]
-        scales = SCALES if self.settings.multi_scale else SINGLE_SCALE
-        scores = multi_scale_scores(self.model, self.recipe.outputs, images, scales)
+        scales = SCALES if self.settings.msc else SINGLE_SCALE
+        scores = multi_scale_score_map(self.model, self.recipe.outputs, images, scales)
         scores = resize_bilinear(scores, images.shape[1:3])
         colours = tf.constant(colour_map(), tf.float32)  # a GPU gathers no bytes
         prediction = tf.gather(colours, tf.argmax(scores, -1, tf.int32))
@@ -187,7 +193,7 @@ class Trainer:
         return tf.saturate_cast(tf.round(tf.concat([image, labels, prediction], 2)), tf.uint8)
 
 
-def is_leader(cluster_resolver):
+def is_leader(cluster_resolver: Any) -> bool:
     """Whether this process writes checkpoints and logs: one of all that train together does.
 
     cluster_resolver: of the strategy; None where there is only this process.
@@ -199,11 +205,13 @@ def is_leader(cluster_resolver):
     return (cluster_resolver.task_type, cluster_resolver.task_id) == leader
 
 
-def restore_pretrained(network, model, path, classifier, restore_last):
+def restore_pretrained(
+    network: NetworkSpec, model: keras.Model, path: str, classifier: str, restore_last: bool
+) -> list[str]:
     """Load the initial weights of a run.
 
-    network: Network. model: made by it. path: the checkpoint; what it holds beyond the network is
-    passed over. classifier: variables with this in their name are left as they are, unless
+    network: NetworkSpec. model: made by it. path: the checkpoint; what it holds beyond the network
+    is passed over. classifier: variables with this in their name are left as they are, unless
     restore_last. From a tag classifier only the encoder is taken: it has no more.
     Returns the names of the encoder's and the head's variables that the checkpoint cannot give.
     Raises InputError when a variable is missing or has another shape.
@@ -219,7 +227,7 @@ def restore_pretrained(network, model, path, classifier, restore_last):
     return fresh
 
 
-def saved_steps(modeldir):
+def saved_steps(modeldir: str | Path) -> dict[int, Path]:
     """The checkpoints of a run: a dict from step to prefix, oldest first."""
     prefixes = {}
     for index in Path(modeldir).glob(f'{CHECKPOINT}-*.index'):
@@ -229,7 +237,7 @@ def saved_steps(modeldir):
     return dict(sorted(prefixes.items()))
 
 
-def resume(trainer, modeldir):
+def resume(trainer: Trainer, modeldir: str | Path) -> int:
     """Go on from the newest whole checkpoint; one that cannot be read is passed over with a note.
 
     Returns the next step; 0 when there is no checkpoint. Raises InputError when it is of another
@@ -253,7 +261,7 @@ def resume(trainer, modeldir):
     return 0
 
 
-def save(trainer, modeldir, step, max_to_keep):
+def save(trainer: Trainer, modeldir: str | Path, step: int, max_to_keep: int) -> None:
     """Write a checkpoint, and remove the oldest beyond max_to_keep (0: keep all)."""
     checkpoints.write(Path(modeldir) / f'{CHECKPOINT}-{step}', trainer.variables)
     if max_to_keep:
@@ -261,7 +269,16 @@ def save(trainer, modeldir, step, max_to_keep):
             checkpoints.remove(prefix)
 
 
-def train(trainer, samples, first_step, modeldir, log, save_interval, max_to_keep, after_save=None):
+def train(
+    trainer: Trainer,
+    samples: Sequence[Sample],
+    first_step: int,
+    modeldir: str | Path,
+    log: RunLog | None,
+    save_interval: int,
+    max_to_keep: int,
+    after_save: Callable[[int], None] | None = None,
+) -> None:
     """Run the steps from first_step to num_steps, inclusive.
 
     samples: list of Sample. modeldir: folder of the checkpoints, one every save_interval steps and

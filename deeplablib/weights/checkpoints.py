@@ -6,9 +6,12 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from deeplablib.run.backend import tf
 from deeplablib.run.errors import InputError, raise_all, tensorflow_reason
@@ -29,7 +32,7 @@ _OBJECT_GRAPH = '_CHECKPOINTABLE_OBJECT_GRAPH'
 PARTS = ('.index', '.data-00000-of-00001', '.meta')
 
 
-def find(path):
+def find(path: str | Path) -> str:
     """The prefix of a checkpoint, whatever of it a user names.
 
     path: the prefix, one of its files (PREFIX.index, PREFIX.data-*, PREFIX.meta), a folder (its
@@ -52,7 +55,7 @@ def find(path):
     raise InputError(f'{prefix}: no such checkpoint (neither {prefix}.index nor a file {prefix})')
 
 
-def read(path):
+def read(path: str | Path) -> dict[str, npt.NDArray]:
     """Read every variable of a checkpoint.
 
     path: as for find. Returns a dict from variable name to NumPy array; the names that
@@ -76,7 +79,7 @@ def read(path):
         raise InputError(f'{prefix}: not a readable checkpoint ({reason})') from None
 
 
-def write(prefix, values):
+def write(prefix: str | Path, values: Mapping[str, Any]) -> None:
     """Write a V2 checkpoint, whole or not at all, and make it its folder's newest.
 
     prefix: path without extension; its folder must exist. values: dict from name to array, tensor
@@ -105,14 +108,14 @@ def write(prefix, values):
         temporary.write_text(f'model_checkpoint_path: "{prefix.name}"\n')
 
 
-def remove(prefix):
+def remove(prefix: str | Path) -> None:
     """Remove the files of a V2 checkpoint, first the one that makes it a checkpoint."""
     for part in ('.index', '.data-*', '.meta'):
-        for path in glob.glob(f'{glob.escape(prefix)}{part}'):
+        for path in glob.glob(f'{glob.escape(str(prefix))}{part}'):
             os.unlink(path)
 
 
-def remove_leftovers(folder, pattern):
+def remove_leftovers(folder: str | Path, pattern: str) -> None:
     """Remove what a process that was killed while it wrote has left.
 
     folder: of what it wrote. pattern: of the name of that.
@@ -121,7 +124,9 @@ def remove_leftovers(folder, pattern):
         shutil.rmtree(path, ignore_errors=True)
 
 
-def assign(values, variables, source):
+def assign(
+    values: Mapping[str, npt.NDArray], variables: Mapping[str, Any], source: str | Path
+) -> None:
     """Put checkpoint values into a model's variables; all of them must fit, in name and shape.
 
     values: dict from name to array. Scalars, '<variable>/<slot>' and 'Variable_<n>' (a step

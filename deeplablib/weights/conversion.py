@@ -3,11 +3,16 @@
 import argparse
 import json
 import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from deeplablib.data.voc import NUM_CLASSES
-from deeplablib.network.network_spec import dimensions
+from deeplablib.network.network_spec import NetworkSpec, dimensions
+from deeplablib.run.backend import keras
 from deeplablib.run.errors import InputError
 from deeplablib.weights import checkpoints, export, imagenet, readers
 
@@ -18,7 +23,9 @@ FRESH_SEED = 0
 MOST_NAMED = 4
 
 
-def get_arguments(package, description, networks):
+def get_arguments(
+    package: str, description: str | None, networks: Mapping[str, NetworkSpec]
+) -> argparse.Namespace:
     """Parse the command line of a converter.
 
     package: whose it is. description: its docstring. networks: the package's NETWORKS.
@@ -57,13 +64,21 @@ def get_arguments(package, description, networks):
     return parser.parse_args()
 
 
-def run(package, description, networks, convert, save_model, test_scripts, imagenet_files):
+def run(
+    package: str,
+    description: str | None,
+    networks: Mapping[str, NetworkSpec],
+    convert: Callable,
+    save_model: Callable,
+    prediction_scripts: Mapping[str, str],
+    imagenet_files: Mapping[str, Any],
+) -> None:
     """Convert one file, and say what was done.
 
     package, description, networks: as for get_arguments.
     convert: the package's weight_layouts.convert. save_model: as for export.write.
-    test_scripts: encoder name -> script that predicts. imagenet_files: encoder name -> KerasFile of
-    the ImageNet weights that it starts from; the first is for none.
+    prediction_scripts: encoder name -> script that predicts. imagenet_files: encoder name ->
+    KerasFile of the ImageNet weights that it starts from; the first is for none.
     """
     args = get_arguments(package, description, networks)
     if not 1 <= args.num_classes <= 255:
@@ -73,7 +88,7 @@ def run(package, description, networks, convert, save_model, test_scripts, image
     source_file = args.source
     if args.source == imagenet.NAME:
         encoder_name = args.encoder_name or next(iter(imagenet_files))
-        source_file = imagenet.fetch(imagenet_files[encoder_name])
+        source_file = str(imagenet.fetch(imagenet_files[encoder_name]))
     file = readers.read(source_file)
     exact_bn = file.format not in KEPT_BATCH_NORM if args.exact_bn is None else args.exact_bn
     try:
@@ -98,18 +113,20 @@ def run(package, description, networks, convert, save_model, test_scripts, image
     total = len(model.weights)
     print(f'Wrote {args.destination} ({format}): {total} variables, {total - len(fresh)} read')
     sizes = dimensions(network, values) | {'num_classes': args.num_classes}
-    script = None if fresh else test_scripts.get(source.encoder_name, 'predict.py PHOTO.jpg')
+    script = None if fresh else prediction_scripts.get(source.encoder_name, 'predict.py PHOTO.jpg')
     print(f'Next: {_next_command(package, args, format, source.encoder_name, script, sizes)}')
 
 
-def fill(network, values, num_classes, path):
+def fill(
+    network: NetworkSpec, values: Mapping[str, npt.NDArray], num_classes: int, path: str | Path
+) -> tuple[keras.Model, list[str]]:
     """Build a network and put weights into it.
 
     Variables of the classifier (in the widest sense that a recipe gives it) that are missing, and
     those of its last layers when they are for another number of classes, are drawn anew: kernels
     normal, biases zero, the same every time.
 
-    network: a Network. values: variable name -> array. path: what they come from, for messages.
+    network: a NetworkSpec. values: variable name -> array. path: what they come from, for messages.
     Returns the Keras model and the names of the variables that were drawn.
     Raises InputError listing everything else that is missing or wrongly shaped.
     """

@@ -5,9 +5,11 @@ import glob
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
-from deeplablib.run.backend import tf
+from deeplablib.network.network_spec import NetworkSpec
+from deeplablib.run.backend import keras, tf
 from deeplablib.run.errors import InputError, tensorflow_reason
 from deeplablib.run.files import make_output_folder
 from deeplablib.weights import checkpoints
@@ -17,7 +19,7 @@ KERAS_ENDING = '.weights.h5'
 KERAS_OVERHEAD = 4096  # bytes a layer, at most
 
 
-def check(path, format=None):
+def check(path: str, format: str | None = None) -> str:
     """Decide the format of a file to write, and see, before any work, that it can be written.
 
     path: a str; NAME.weights.h5 is 'keras', a slash at the end 'savedmodel', else 'checkpoint'.
@@ -46,10 +48,12 @@ def check(path, format=None):
     return format
 
 
-def write(path, format, network, model, save_model):
+def write(
+    path: str, format: str, network: NetworkSpec, model: keras.Model, save_model: Callable
+) -> None:
     """Write a model, whole or not at all.
 
-    path, format: as check left them. network: its Network. model: with its weights.
+    path, format: as check left them. network: its NetworkSpec. model: with its weights.
     save_model: prediction.saved_model.save_model; this room knows no prediction.
     Raises OSError when it cannot be written.
     """

@@ -1,9 +1,13 @@
 """How weights that were made for another program are brought to these networks."""
 
 import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from deeplablib.data.images import IMG_MEAN
 from deeplablib.network.layers import BATCH_NORM_EPSILON
@@ -50,23 +54,25 @@ class Converted:
     used: set = field(default_factory=set)
     values: dict = field(default_factory=dict)
 
-    def take(self, name):
+    def take(self, name: str) -> dict[str, npt.NDArray]:
         """A layer of the source; empty when it has none of that name."""
         self.used.add(name)
         return self.layers.get(name, {})
 
-    def put(self, name, layer):
+    def put(self, name: str, layer: Mapping[str, npt.NDArray]) -> None:
         """Make a layer, parameter -> array, the values of the network's layer of that name."""
         for parameter, variable in VARIABLES.items():
             if parameter in layer:
                 self.values[f'{name}/{variable}'] = layer[parameter]
 
-    def unused(self):
+    def unused(self) -> list[str]:
         """Names of the source's layers that were not taken."""
         return [name for name in self.layers if name not in self.used]
 
 
-def recognise(path, layers, layouts):
+def recognise(
+    path: str | Path, layers: Mapping[str, Any], layouts: Mapping[str, Sequence[str]]
+) -> tuple[str, dict[str, Any]]:
     """Find the layout that names the layers of a file, as they are or under a common prefix.
 
     path: the file, for messages. layers: as in WeightFile.
@@ -96,7 +102,9 @@ def recognise(path, layers, layouts):
     return title, without(prefix)
 
 
-def adapt_input(layer, preprocessing):
+def adapt_input(
+    layer: dict[str, npt.NDArray], preprocessing: Preprocessing
+) -> dict[str, npt.NDArray]:
     """Make the first convolution take our input, BGR minus IMG_MEAN, where it took another one.
 
     With x = (y + IMG_MEAN - mean) / std for our input y, the convolution of x is one of y, with
@@ -118,7 +126,7 @@ def adapt_input(layer, preprocessing):
     }
 
 
-def with_our_epsilon(norm, epsilon):
+def with_our_epsilon(norm: dict[str, npt.NDArray], epsilon: float) -> dict[str, npt.NDArray]:
     """Make a batch norm do with our epsilon what it did with another.
 
     scale / sqrt(variance + epsilon) = new scale / sqrt(variance + BATCH_NORM_EPSILON).

@@ -1,13 +1,23 @@
 """From a checkpoint to the network that it belongs to, with its weights."""
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 from deeplablib.data.voc import IGNORE_LABEL
-from deeplablib.network.network_spec import dimensions
+from deeplablib.network.network_spec import NetworkSpec, dimensions
+from deeplablib.run.backend import keras
 from deeplablib.run.errors import InputError
 from deeplablib.weights import checkpoints
 from deeplablib.weights.variable_names import own_names, scope_in
 
 
-def load_model(networks, path, otherwise='', averaged=False):
+def load_model(
+    networks: Mapping[str, NetworkSpec],
+    path: str | Path,
+    otherwise: str = '',
+    averaged: bool = False,
+) -> tuple[str, keras.Model]:
     """Build the network that a checkpoint belongs to, of the size it has, with its weights.
 
     networks: a NETWORKS table. path: as for checkpoints.find. otherwise: what to tell somebody
@@ -40,11 +50,11 @@ def load_model(networks, path, otherwise='', averaged=False):
     return name, model
 
 
-def load_tag_classifier(networks, path):
+def load_tag_classifier(networks: Mapping[str, NetworkSpec], path: str | Path) -> keras.Model:
     """Build the tag classifier that a checkpoint belongs to, of the size it has, with its weights.
 
     networks: a NETWORKS table. path: as for checkpoints.find.
-    Returns a Keras model, as from Network.build_classifier.
+    Returns a Keras model, as from NetworkSpec.build_classifier.
     Raises InputError when the checkpoint cannot be read, is not one of a tag classifier, or does
     not fit.
     """
@@ -59,7 +69,7 @@ def load_tag_classifier(networks, path):
     return model
 
 
-def is_tag_classifier(networks, values):
+def is_tag_classifier(networks: Mapping[str, NetworkSpec], values: Mapping[str, Any]) -> bool:
     """Whether the variables of a checkpoint are those of a tag classifier.
 
     networks: a NETWORKS table. values: dict from variable name to array.

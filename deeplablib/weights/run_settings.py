@@ -7,10 +7,12 @@ classes of its checkpoints are called.
 import hashlib
 import json
 import platform
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
 from deeplablib.data.classes import default_classes
+from deeplablib.data.image_lists import Sample
 from deeplablib.run.errors import InputError
 from deeplablib.run.files import replacing
 from deeplablib.weights import checkpoints
@@ -35,12 +37,14 @@ def make_settings(result: dict, classes: tuple, all_flags: dict) -> dict:
     }
 
 
-def list_fingerprint(samples: list, data_dir: str | Path) -> str:
+def list_fingerprint(samples: Sequence[Sample], data_dir: str | Path) -> str:
     """How many samples a list has, and a hash of their paths from the data directory on, in order.
 
     samples: list of Sample, with masks.
     """
-    paths = [path.relative_to(data_dir).as_posix() for s in samples for path in (s.image, s.mask)]
+    paths = [
+        path.relative_to(data_dir).as_posix() for s in samples for path in (s.image, s.mask) if path
+    ]
     digest = hashlib.sha256('\n'.join(paths).encode(errors='surrogateescape')).hexdigest()
     return f'{len(samples)} samples, sha256 {digest}'
 

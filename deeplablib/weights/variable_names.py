@@ -4,16 +4,28 @@ Known are a scope before every name ('model/'), the names of Keras in a tf.train
 ('conv1/kernel'), and averages beside the weights ('NAME/ExponentialMovingAverage').
 """
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from deeplablib.network.network_spec import NetworkSpec
 from deeplablib.run.errors import InputError
 from deeplablib.weights.checkpoints import KERAS_VARIABLES
 
 AVERAGED = '/ExponentialMovingAverage'  # tf.train.ExponentialMovingAverage's
 
 
-def own_names(network, values, path, averaged=False):
+def own_names(
+    network: NetworkSpec,
+    values: Mapping[str, npt.NDArray],
+    path: str | Path,
+    averaged: bool = False,
+) -> dict[str, npt.NDArray]:
     """Bring the variables of a checkpoint under the names of a network.
 
-    network: a Network. values: dict from name to array, from checkpoints.read. path: where they
+    network: a NetworkSpec. values: dict from name to array, from checkpoints.read. path: where they
     come from. averaged: take the averages over the steps of a training.
     Returns such a dict, and prints what was done.
     Raises InputError when averages are asked for and there are none.
@@ -36,7 +48,7 @@ def own_names(network, values, path, averaged=False):
     return weights | averages if averaged else averages | weights
 
 
-def scope_in(network, values, whole=False):
+def scope_in(network: NetworkSpec, values: Mapping[str, Any], whole: bool = False) -> str | None:
     """What stands before the names of a network's variables in a checkpoint.
 
     network, values: as above. whole: the last of them must be there too, not the first alone.

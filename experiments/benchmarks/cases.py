@@ -4,20 +4,22 @@ A section is a function of the plan (the arguments of experiments/benchmark.py) 
 that holds the lists of write_lists; it yields its cases.
 """
 
+import argparse
 import importlib.util
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.benchmarks.lists import write_data
 from experiments.benchmarks.measure import Variant
+from experiments.benchmarks.on_files import write_data
 
 ENCODERS = {'deeplab': 'ResNet-101', 'vgg': 'VGG16'}
 SCRIPTS = {'deeplab': 'test_vocspsm_resnet.py', 'vgg': 'test_vocspsm_vgg.py'}
 STEP_BYTES = 16_000  # that a training step takes for a pixel of its batch; ResNet-101, plain form
 SMALL = (125, 167)  # height and width, for lists that are long
 
-_NETWORKS, _LISTS, _TORCH = (
-    f'experiments.benchmarks.{name}' for name in ('networks', 'lists', 'in_torch')
+_IN_TENSORFLOW, _ON_FILES, _IN_TORCH = (
+    f'experiments.benchmarks.{name}' for name in ('in_tensorflow', 'on_files', 'in_torch')
 )
 
 
@@ -33,7 +35,7 @@ class Case:
     needs: int = 0
 
 
-def write_lists(plan, data):
+def write_lists(plan: argparse.Namespace, data: str | Path) -> None:
     """Make the images that the sections of the plan need."""
     for name, count, size in (
         ('photographs', plan.images, plan.sizes[-1]),
@@ -44,7 +46,7 @@ def write_lists(plan, data):
         write_data(folder, count, size)
 
 
-def prediction(plan, data):
+def prediction(plan: argparse.Namespace, data: str | Path) -> Iterator[Case]:
     """From an image in memory to its labels."""
     for encoder in plan.encoders:
         for scales in plan.scales:
@@ -54,7 +56,7 @@ def prediction(plan, data):
                 yield Case(name, _forms('prediction', options | {'scales': scales}))
 
 
-def files(plan, data):
+def files(plan: argparse.Namespace, data: str | Path) -> Iterator[Case]:
     """Three scales from image files to label-map files, decoding and writing included."""
     for encoder in plan.encoders:
         options = {
@@ -66,7 +68,7 @@ def files(plan, data):
         yield Case(f'{ENCODERS[encoder]}, an image', _forms('end_to_end', options, torch=False))
 
 
-def training(plan, data):
+def training(plan: argparse.Namespace, data: str | Path) -> Iterator[Case]:
     """One step of the trainer on a batch in memory."""
     for encoder in plan.encoders:
         for batch_size in plan.batch_sizes:
@@ -77,13 +79,13 @@ def training(plan, data):
             for form in ('float32', 'bfloat16'):
                 options_of_form = options | {'form': form, 'recompute': True}
                 name = f'{form}, --recompute'
-                variants.append(Variant(name, _NETWORKS, 'training', options_of_form))
+                variants.append(Variant(name, _IN_TENSORFLOW, 'training', options_of_form))
             needs = STEP_BYTES * batch_size * size[0] * size[1] * plan.width
             yield Case(f'{ENCODERS[encoder]}, {batch_size} of {_text(size)}', variants, int(needs))
 
 
-def crf(plan, data):
-    """The dense CRF over saved scores of 21 classes."""
+def crf(plan: argparse.Namespace, data: str | Path) -> Iterator[Case]:
+    """The dense CRF over saved score maps of 21 classes."""
     options = {'data': f'{data}/photographs', 'count': plan.images}
     ways = {
         'one process': {'jobs': 1},
@@ -93,21 +95,21 @@ def crf(plan, data):
     yield Case('an image', _listed('dense_crf', options, ways))
 
 
-def scoring(plan, data):
-    """The scores that select masks."""
+def scoring(plan: argparse.Namespace, data: str | Path) -> Iterator[Case]:
+    """The quality that selects masks."""
     options = {'data': f'{data}/photographs', 'count': plan.images}
     ways = {'one process': {'jobs': 1}, 'all cores': {'jobs': -1}}
-    yield Case('a mask', _listed('mask_scores', options, ways))
+    yield Case('a mask', _listed('mask_quality', options, ways))
 
 
-def evaluation(plan, data):
+def evaluation(plan: argparse.Namespace, data: str | Path) -> Iterator[Case]:
     """The IoU of masks in files."""
     options = {'data': f'{data}/photographs', 'count': plan.images}
     ways = {'one by one': {'one_by_one': True}, 'eval_iou.py': {'one_by_one': False}}
     yield Case('a mask', _listed('evaluation', options, ways))
 
 
-def startup(plan, data):
+def startup(plan: argparse.Namespace, data: str | Path) -> Iterator[Case]:
     """Whole processes, from their start to their end."""
     commands = {
         'import tensorflow': ('-c', 'import tensorflow'),
@@ -125,11 +127,11 @@ def startup(plan, data):
             'width': plan.width,
             'data': f'{data}/photographs',
         }
-        variants.append(Variant(f'{script}, one image', _NETWORKS, 'first_mask', options))
+        variants.append(Variant(f'{script}, one image', _IN_TENSORFLOW, 'first_mask', options))
     yield Case('a process', variants)
 
 
-def scale(plan, data):
+def scale(plan: argparse.Namespace, data: str | Path) -> Iterator[Case]:
     """The same for longer lists, per image, and a training step shared by two devices."""
     counts = {f'{count} images': {'count': count} for count in plan.counts}
     options = {
@@ -139,16 +141,19 @@ def scale(plan, data):
         'data': f'{data}/small',
     }
     narrow = [
-        Variant(name, _NETWORKS, 'end_to_end', options | count) for name, count in counts.items()
+        Variant(name, _IN_TENSORFLOW, 'end_to_end', options | count)
+        for name, count in counts.items()
     ]
     yield Case('prediction, VGG16 of a sixteenth of the width', narrow)
     yield Case('CRF', _listed('dense_crf', {'data': f'{data}/small', 'jobs': -1}, counts))
-    yield Case('mask scores', _listed('mask_scores', {'data': f'{data}/small', 'jobs': -1}, counts))
+    yield Case(
+        'mask scores', _listed('mask_quality', {'data': f'{data}/small', 'jobs': -1}, counts)
+    )
     options = {'form': 'float32', 'network': 'vgg', 'width': plan.width, 'batch_size': 4}
     options['height_width'] = plan.sizes[0]
     devices = {'one device': 1, 'two logical devices of this CPU': 2}
     shared = [
-        Variant(name, _NETWORKS, 'training', options | {'devices': count})
+        Variant(name, _IN_TENSORFLOW, 'training', options | {'devices': count})
         for name, count in devices.items()
     ]
     yield Case('training step, VGG16, batch of 4', shared)
@@ -167,7 +172,7 @@ SECTIONS = {
 
 
 MATRIX_PRODUCTS = [
-    Variant(name, _NETWORKS, 'matrix_product', {'precision': name})
+    Variant(name, _IN_TENSORFLOW, 'matrix_product', {'precision': name})
     for name in ('float32', 'bfloat16')
 ]
 
@@ -175,16 +180,17 @@ MATRIX_PRODUCTS = [
 def _forms(make, options, torch=True):
     names = {'plain': 'plain float32', 'float32': 'float32', 'bfloat16': 'bfloat16'}
     variants = [
-        Variant(name, _NETWORKS, make, options | {'form': form}) for form, name in names.items()
+        Variant(name, _IN_TENSORFLOW, make, options | {'form': form})
+        for form, name in names.items()
     ]
     if torch and importlib.util.find_spec('torch'):
         for form in ('float32', 'bfloat16'):
-            variants.append(Variant(f'PyTorch {form}', _TORCH, make, options | {'form': form}))
+            variants.append(Variant(f'PyTorch {form}', _IN_TORCH, make, options | {'form': form}))
     return variants
 
 
 def _listed(make, options, ways):
-    return [Variant(name, _LISTS, make, options | way) for name, way in ways.items()]
+    return [Variant(name, _ON_FILES, make, options | way) for name, way in ways.items()]
 
 
 def _text(height_width):

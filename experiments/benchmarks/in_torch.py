@@ -7,24 +7,26 @@ from deeplablib.data.images import IMG_MEAN
 from deeplablib.network.flops import TRAINING, forward_flops
 from deeplablib.prediction.multi_scale import SCALES
 from deeplablib.training.objective import is_kernel, rate_multiplier
-from experiments.benchmarks.measure import Work
-from experiments.benchmarks.networks import (
+from experiments.benchmarks.in_tensorflow import (
     NETWORKS,
     RECIPE,
     prediction_flops,
     random_batch,
     random_image,
 )
+from experiments.benchmarks.measure import Work
 from experiments.benchmarks.torch_form import TorchForm
 
 
-def prediction(form, network, width, height_width, scales):
+def prediction(
+    form: str, network: str, width: float, height_width: tuple[int, int], scales: int
+) -> Work:
     """As networks.prediction; form: 'float32' or 'bfloat16'."""
     keras_model = NETWORKS[network].build(width=width)
     scales = SCALES[:scales]
     module = TorchForm(keras_model).eval().to(memory_format=torch.channels_last)
     image = torch.from_numpy(random_image(height_width))
-    probabilities = NETWORKS[network].score_kind == 'probabilities'
+    probabilities = NETWORKS[network].score_map_kind == 'probabilities'
 
     def run():
         with torch.inference_mode(), _precision(form):
@@ -32,18 +34,20 @@ def prediction(form, network, width, height_width, scales):
             fused = None
             for scale in scales:
                 size = [int(n * scale) for n in height_width]
-                scores = module(_resized(batch, size)).float()
-                scores = scores.softmax(1) if probabilities else scores
+                score_map = module(_resized(batch, size)).float()
+                score_map = score_map.softmax(1) if probabilities else score_map
                 if fused is None:
-                    fused = scores
+                    fused = score_map
                 else:
-                    fused = torch.maximum(fused, _resized(scores, fused.shape[2:]))
+                    fused = torch.maximum(fused, _resized(score_map, fused.shape[2:]))
             return _resized(fused, height_width).argmax(1)[0].byte().numpy()
 
     return Work(run, flops=prediction_flops(keras_model, height_width, scales))
 
 
-def training(form, network, width, height_width, batch_size):
+def training(
+    form: str, network: str, width: float, height_width: tuple[int, int], batch_size: int
+) -> Work:
     """As networks.training, on one device."""
     keras_model = NETWORKS[network].build(width=width)
     module = TorchForm(keras_model).train().to(memory_format=torch.channels_last)
@@ -65,7 +69,7 @@ def training(form, network, width, height_width, batch_size):
     return Work(run, flops=flops)
 
 
-def preprocess(images):
+def preprocess(images: torch.Tensor) -> torch.Tensor:
     """uint8 [batch, height, width, 3] to what a TorchForm takes: BGR minus mean, channels first."""
     batch = images.flip(-1).float() - torch.tensor(IMG_MEAN)
     return batch.permute(0, 3, 1, 2)

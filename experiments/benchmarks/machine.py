@@ -12,13 +12,14 @@ CPU_FLAGS = ('avx2', 'fma', 'avx512f', 'avx512_vnni', 'avx512_bf16', 'amx_bf16',
 PACKAGES = ('tensorflow', 'keras', 'numpy', 'pydensecrf2', 'torch')
 
 
-def describe():
+def describe() -> dict[str, str]:
     """The machine and the programs: a dict from what to a text."""
-    cpu = dict(
-        (part.strip() for part in line.split(':', 1))
-        for line in reversed(Path('/proc/cpuinfo').read_text().splitlines())
-        if ':' in line
-    )
+    lines = Path('/proc/cpuinfo').read_text().splitlines()
+    cpu: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(':')
+        if colon:
+            cpu.setdefault(name.strip(), value.strip())
     flags = cpu.get('flags', '').split()
     memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
     machine = {
@@ -36,7 +37,7 @@ def describe():
     return machine | {package: _version(package) for package in PACKAGES}
 
 
-def available_memory():
+def available_memory() -> int:
     """Bytes that a new process could take."""
     lines = Path('/proc/meminfo').read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith('MemAvailable'))

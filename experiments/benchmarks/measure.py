@@ -8,7 +8,7 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -59,7 +59,7 @@ class Timing:
     failure: str = ''
 
 
-def alternate(variants, repetitions, together=True):
+def alternate(variants: Sequence[Variant], repetitions: int, together: bool = True) -> list[Timing]:
     """Time variants in turns, after one run each that does not count.
 
     variants: list of Variant. repetitions: timed runs of each, at least 1.

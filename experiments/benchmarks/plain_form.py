@@ -4,7 +4,7 @@ from deeplablib.network.layers import Conv2D
 from deeplablib.run.backend import keras
 
 
-def plain_form(model):
+def plain_form(model: keras.Model) -> keras.Model:
     """Copy a model into the originals' form.
 
     Batch norm stays a step of its own, and a dilated convolution is Keras' own layer, which on a

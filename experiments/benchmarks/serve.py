@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 
-def main():
+def main() -> None:
     """Prepare the work, and run it for every line."""
     replies = os.fdopen(os.dup(1), 'w')
     os.dup2(2, 1)  # what the work prints is no reply
@@ -36,7 +36,7 @@ def main():
         print(json.dumps(reply), file=replies, flush=True)
 
 
-def peak_memory(process='self'):
+def peak_memory(process: int | str = 'self') -> int:
     """The most memory that a process and its children held so far, bytes; Linux only.
 
     The children's peaks are added, though they may not have come at one time.

@@ -14,7 +14,7 @@ from deeplablib.run.backend import keras
 class TorchForm(nn.Module):
     """A Keras network as a PyTorch module: float32 [batch, 3, height, width] to logits."""
 
-    def __init__(self, model):
+    def __init__(self, model: keras.Model):
         """Take a network with its weights."""
         super().__init__()
         self.steps, layers = [], {}
@@ -31,7 +31,7 @@ class TorchForm(nn.Module):
         last_use = {name: step for step, (_, names) in enumerate(self.steps) for name in names}
         self.done = [[n for n, last in last_use.items() if last == s] for s in range(len(layers))]
 
-    def forward(self, images):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Images to logits."""
         values = {self.input: images}
         for (name, inputs), done in zip(self.steps, self.done, strict=True):

@@ -1,12 +1,13 @@
-"""Scores that rank masks by how good they seem to be, without knowing the truth.
+"""Mask quality: how good masks seem to be, without knowing the truth.
 
 Reconstructed: of SPSM's own score it is only known that lists of samples were cut at 0.8 (ResNet)
-and 0.55 (VGG). Every score is a mean over the image's tags and background, so that a small object
+and 0.55 (VGG). Every measure is a mean over the image's tags and background, so that a small object
 counts as much as a large one, and lies in [0, 1]. A tag without a pixel counts 0: it was missed.
 Background without a pixel is left out: an object may fill the image.
 """
 
 import numpy as np
+import numpy.typing as npt
 
 from deeplablib.prediction.metrics import confusion_matrix
 
@@ -15,7 +16,9 @@ OF_REFINED = ('crf_agreement', 'max_probability', 'mask_probability', 'all_tags'
 OF_ANNOTATION = ('annotation_agreement', *OF_REFINED[1:])
 
 
-def agreement(first, second, allowed):
+def agreement(
+    first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8], allowed: npt.NDArray[np.bool_]
+) -> float:
     """The mean IoU of two label maps of one image; pixels that are 255 in either are left out.
 
     Between the network's argmax and the CRF's labels it is `crf_agreement`; between an annotation
@@ -29,7 +32,9 @@ def agreement(first, second, allowed):
     return _class_mean(hits, counts.sum(0) + counts.sum(1) - hits, allowed)
 
 
-def class_mean(values, labels, allowed):
+def class_mean(
+    values: npt.NDArray[np.floating], labels: npt.NDArray[np.uint8], allowed: npt.NDArray[np.bool_]
+) -> float:
     """The mean of values over the pixels of each class, then over the classes.
 
     With the largest probability and its argmax it is `max_probability`; with the probability of the
@@ -43,13 +48,17 @@ def class_mean(values, labels, allowed):
     return _class_mean(sums[: len(allowed)], counts[: len(allowed)], allowed)
 
 
-def all_tags(mask, allowed):
+def all_tags(mask: npt.NDArray[np.uint8], allowed: npt.NDArray[np.bool_]) -> float:
     """1.0 when every tag has a pixel in the mask, otherwise 0.0."""
     return float(np.isin(np.flatnonzero(allowed[1:]) + 1, mask).all())
 
 
-def measure(mask, probabilities, allowed):
-    """All scores of a mask.
+def measure(
+    mask: npt.NDArray[np.uint8],
+    probabilities: npt.NDArray[np.float32],
+    allowed: npt.NDArray[np.bool_],
+) -> tuple[float, ...]:
+    """All measures of the quality of a mask.
 
     mask: uint8 [height, width], 255 for ignored pixels. probabilities: float [height, width,
     classes], of the network. allowed: bool [classes].

@@ -1,16 +1,19 @@
-"""Tables of scores: CSV files, one image a line."""
+"""Tables of mask quality: CSV files, one image a line."""
 
 import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deeplablib.run.errors import InputError, raise_all
 from deeplablib.run.files import replacing
 
 
-def write_table(path, columns, rows):
+def write_table(
+    path: str | Path, columns: Sequence[str], rows: Mapping[str, Sequence[float]]
+) -> None:
     """Write a table, whole or not at all.
 
-    path: where it goes. columns: names of the scores. rows: dict from image name to their values.
+    path: where it goes. columns: names of the measures. rows: dict from image name to their values.
     """
     with replacing(path) as temporary, temporary.open('w', newline='') as file:
         writer = csv.writer(file, lineterminator='\n')
@@ -18,10 +21,10 @@ def write_table(path, columns, rows):
         writer.writerows([name, *(f'{value:.6f}' for value in row)] for name, row in rows.items())
 
 
-def read_column(path, column, names):
-    """Read one score of every image.
+def read_column(path: str | Path, column: str, names: Sequence[str]) -> list[float]:
+    """Read one measure of every mask.
 
-    path: a table. column: name of the score. names: the images that are needed.
+    path: a table. column: name of the measure. names: the images that are needed.
     Returns a list of floats in [0, 1], one for each name.
     Raises InputError as read_table does, for an image without a score, and an unknown column.
     """
@@ -32,7 +35,7 @@ def read_column(path, column, names):
     return [rows[name][columns.index(column)] for name in names]
 
 
-def read_table(path):
+def read_table(path: str | Path) -> tuple[list[str], dict[str, tuple[float, ...]]]:
     """Read a table that write_table wrote.
 
     path: of the table. Returns (names of the scores, dict from image name to a tuple of floats in

@@ -3,7 +3,10 @@
 import argparse
 from pathlib import Path
 
-from deeplablib.data.image_lists import read_list
+import numpy as np
+import numpy.typing as npt
+
+from deeplablib.data.image_lists import Sample, read_list
 from deeplablib.data.sample_check import check_outputs, check_samples
 from deeplablib.data.tags import allowed_classes, read_tags
 from deeplablib.data.voc import NUM_CLASSES
@@ -16,7 +19,7 @@ DATA_LIST_PATH = './dataset/train.txt'
 TAGS_PATH = './dataset/tags.txt'
 
 
-def step_parser(description, out, out_help):
+def step_parser(description: str | None, out: str, out_help: str) -> argparse.ArgumentParser:
     """The parser of a step, with the list of images, their tags and where the result goes.
 
     description: the step's docstring. out, out_help: default and meaning of --out.
@@ -36,24 +39,27 @@ def step_parser(description, out, out_help):
     return parser
 
 
-def add_work_flags(parser):
+def add_work_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of a step that works image by image."""
     parallel.add_jobs(parser)
     parallel.add_resume(parser)
 
 
-def read_samples(args, num_classes=NUM_CLASSES):
+def read_samples(
+    args: argparse.Namespace, num_classes: int = NUM_CLASSES
+) -> tuple[list[Sample], dict[str, npt.NDArray[np.bool_]]]:
     """Read and check what step_parser names.
 
     num_classes: tags are ids from 1 to num_classes - 1.
     Returns the list of Sample and, by image name, the bool array of classes that may occur.
     Raises InputError for whatever is wrong with them.
     """
+    parallel.check_workers(getattr(args, 'jobs', None))  # not every step has this flag
     samples = read_list(args.data_list, args.data_dir)
-    allowed = allowed_classes(read_tags(args.tags, num_classes), samples, num_classes)
+    allowed_by_image = allowed_classes(read_tags(args.tags, num_classes), samples, num_classes)
     check_samples(samples, args.data_dir)
     out = Path(args.out)
     check_outputs(samples, out)
     if out.resolve() in (Path(args.data_list).resolve(), Path(args.tags).resolve()):
         raise InputError(f'{out}: the result would overwrite what it is made from')
-    return samples, allowed
+    return samples, allowed_by_image

@@ -3,13 +3,14 @@
 The readers know file formats, no networks: layers keep the names they have in the file.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from deeplablib.run.errors import InputError
 from deeplablib.weights.readers import caffe, kaffe, keras_h5, pytorch, tensorflow
 from deeplablib.weights.readers.weight_file import WeightFile
 
-READERS = {
+READERS: dict[str, Callable[[str], WeightFile]] = {
     '.caffemodel': caffe.read,
     '.npy': kaffe.read,
     '.pth': pytorch.read,
@@ -22,7 +23,7 @@ READERS = {
 __all__ = ['READERS', 'WeightFile', 'read']
 
 
-def read(path):
+def read(path: str) -> WeightFile:
     """Read a file of weights; its extension says which format, none of ours a TF1 checkpoint.
 
     path: .caffemodel, .npy (kaffe), .pth, .pt, .safetensors, .h5, or a TF1 checkpoint in any form

@@ -4,7 +4,9 @@ A .caffemodel is one protocol buffer. Only the fields that hold weights are decl
 numbers are those of caffe.proto (BVLC/caffe, src/caffe/proto/caffe.proto).
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
@@ -45,7 +47,7 @@ _MESSAGES = {
 _V1_TYPES = {4: 'Convolution', 14: 'InnerProduct'}  # V1LayerParameter.LayerType
 
 
-def messages():
+def messages() -> Any:
     """Make the message classes: a dict from name to class."""
     kinds = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(name='caffe.proto', package='caffe', syntax='proto2')
@@ -64,7 +66,7 @@ def messages():
     return {name: message_factory.GetMessageClass(find(f'caffe.{name}')) for name in _MESSAGES}
 
 
-def read(path):
+def read(path: str) -> WeightFile:
     """Read the convolution, dense, BatchNorm and Scale layers of a .caffemodel.
 
     A Scale layer becomes the scale and offset of its batch norm: 'scale4b7_branch2a' those of
@@ -76,7 +78,7 @@ def read(path):
     net = messages()['NetParameter']()
     try:
         net.ParseFromString(Path(path).read_bytes())
-        layers = {}
+        layers: dict[str, dict] = {}
         for layer in (*net.layer, *net.layers):
             kind = _V1_TYPES.get(layer.type, layer.type)
             blobs = [_array(blob) for blob in layer.blobs]
@@ -121,7 +123,7 @@ def _scale(name, scale, offset):
     return name.replace('scale', 'bn', 1), {'scale': scale.ravel(), 'offset': offset.ravel()}
 
 
-_LAYERS = {
+_LAYERS: dict[str, Callable] = {
     'Convolution': _convolution,
     'InnerProduct': _dense,
     'BatchNorm': _batch_norm,

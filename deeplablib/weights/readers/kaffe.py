@@ -47,7 +47,7 @@ _ALLOWED = {
 }
 
 
-def read(path):
+def read(path: str) -> WeightFile:
     """Read a dictionary saved by numpy.save under Python 2 or 3, without running what it holds.
 
     path: the .npy file. Returns a WeightFile.

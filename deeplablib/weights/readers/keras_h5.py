@@ -2,6 +2,7 @@
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from deeplablib.network.layers import BATCH_NORM_EPSILON
 from deeplablib.run.errors import InputError
@@ -13,7 +14,7 @@ from deeplablib.weights.readers.weight_file import (
 )
 
 
-def read(path):
+def read(path: str) -> WeightFile:
     """Read the weights of every layer.
 
     path: a .h5 file with weights only or with the whole model, or a .weights.h5 of Keras 3.
@@ -22,7 +23,7 @@ def read(path):
     """
     try:
         with h5py.File(path) as file:
-            variables = {}
+            variables: dict[str, npt.NDArray] = {}
             file.visititems(lambda name, item: _collect(variables, name, item))
     except (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f'{path}: not an HDF5 file, or damaged ({error})') from None

@@ -100,7 +100,7 @@ _ALLOWED = {
 }
 
 
-def read(path):
+def read(path: str) -> WeightFile:
     """Read a state dict, or a training checkpoint that holds one, under whatever name.
 
     path: .pth or .pt, zip or older format. Returns a WeightFile, the 'module.' of DataParallel
@@ -152,7 +152,7 @@ def _listed(content):
     return ', '.join(keys[:8]) + (', ...' if keys[8:] else '')
 
 
-def read_safetensors(path):
+def read_safetensors(path: str) -> WeightFile:
     """Read a state dict saved by the safetensors package.
 
     path: the .safetensors file. Returns a WeightFile, as read does.

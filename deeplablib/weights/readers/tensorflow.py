@@ -20,7 +20,7 @@ _PARAMETERS = {
 _NAME = re.compile(rf'(.+)[/_]({"|".join(_PARAMETERS)})')
 
 
-def read(path):
+def read(path: str) -> WeightFile:
     """Read a V1 or V2 checkpoint.
 
     path: as for checkpoints.find.

@@ -5,6 +5,8 @@ functions is refused, so what can be called is what stands in that table.
 """
 
 import pickle
+from collections.abc import Callable, Mapping
+from typing import IO, Any
 
 from deeplablib.run.errors import InputError
 
@@ -26,7 +28,12 @@ class _Unpickler(pickle.Unpickler):
         return self._allowed[module, name]
 
 
-def load(file, path, allowed, persistent_load=None):
+def load(
+    file: IO[bytes],
+    path: str,
+    allowed: Mapping[tuple[str, str], Any],
+    persistent_load: Callable | None = None,
+) -> Any:
     """Read one pickle.
 
     file: binary file, at the start of the pickle. path: its name, for messages.

@@ -1,8 +1,11 @@
 """The one form that every file of weights is read into."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 # Parameters of a layer, by the names that kaffe gives them, and what Keras calls them.
 CONVOLUTION = {'weights': 'kernel', 'biases': 'bias'}
@@ -35,14 +38,16 @@ class WeightFile:
     others: tuple = ()
 
 
-def from_variables(variables, split):
+def from_variables(
+    variables: Mapping[Any, npt.NDArray], split: Callable
+) -> dict[str, dict[str, npt.NDArray]]:
     """Group variables by layer.
 
     variables: dict from name to array. split: turns a name into (layer, parameter), or None for
     what is no parameter of a layer, which is left out.
     Returns layers as in WeightFile.
     """
-    layers = {}
+    layers: dict[str, dict[str, npt.NDArray]] = {}
     for name, value in variables.items():
         place = split(name)
         if place is not None:
@@ -51,6 +56,6 @@ def from_variables(variables, split):
     return layers
 
 
-def height_width_in_out(weights):
+def height_width_in_out(weights: npt.NDArray) -> npt.NDArray:
     """Reorder weights that come as [out, in] or [out, in, height, width]."""
     return weights.transpose(2, 3, 1, 0) if weights.ndim == 4 else weights.T

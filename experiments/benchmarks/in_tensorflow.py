@@ -7,9 +7,11 @@ NETWORKS, and `width` multiplies its channels. Weights and images are random.
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 import deeplab_resnet
 import deeplab_vgg
@@ -21,11 +23,12 @@ from deeplablib.network.convolution import require_precision
 from deeplablib.network.flops import TRAINING, forward_flops
 from deeplablib.network.resize import resize_bilinear
 from deeplablib.network.training_form import training_model
-from deeplablib.prediction.multi_scale import SCALES, make_predictor, multi_scale_scores
+from deeplablib.prediction.multi_scale import SCALES, make_predictor, multi_scale_score_map
 from deeplablib.prediction.predict_list import predict_samples
-from deeplablib.run.backend import tf
-from deeplablib.training.batches import Batches
-from deeplablib.training.training_run import Settings, Trainer
+from deeplablib.run.backend import keras, tf
+from deeplablib.training.batches import BatchSettings
+from deeplablib.training.settings import TrainingSettings
+from deeplablib.training.training_run import Trainer
 from deeplablib.weights import checkpoints
 from experiments.benchmarks.measure import Work
 from experiments.benchmarks.plain_form import plain_form
@@ -36,26 +39,28 @@ EVERY_CLASS = np.ones(NUM_CLASSES, bool)
 SIDE = 2048  # of the square matrices whose product gives the machine's rate
 
 
-def matrix_product(precision):
+def matrix_product(precision: str) -> Work:
     """The product of two large matrices: what the machine can do at most in a second."""
     factor = tf.cast(tf.random.normal([SIDE, SIDE]), precision)
     return Work(lambda: tf.linalg.matmul(factor, factor)[0, 0].numpy(), flops=2 * SIDE**3)
 
 
-def prediction(form, network, width, height_width, scales):
+def prediction(
+    form: str, network: str, width: float, height_width: tuple[int, int], scales: int
+) -> Work:
     """From an image in memory to its labels, at the first so many of SCALES."""
     model = NETWORKS[network].build(width=width)
-    scales = SCALES[:scales]
-    predict = predictor(form, network, model, scales)
+    factors = SCALES[:scales]
+    predict = predictor(form, network, model, factors)
     image = random_image(height_width)
     return Work(
         lambda: predict(image, EVERY_CLASS)[0].numpy(),
-        flops=prediction_flops(model, height_width, scales),
+        flops=prediction_flops(model, height_width, factors),
     )
 
 
-def end_to_end(form, network, width, data, count):
-    """From files to files at three scales; data: from lists.write_data. count: images."""
+def end_to_end(form: str, network: str, width: float, data: str | Path, count: int) -> Work:
+    """From files to files at three scales; data: from on_files.write_data. count: images."""
     model = NETWORKS[network].build(width=width)
     samples = read_list(Path(data) / 'list.txt', data)[:count]
     folder = tempfile.TemporaryDirectory()
@@ -79,7 +84,15 @@ def end_to_end(form, network, width, data, count):
     )
 
 
-def training(form, network, width, height_width, batch_size, devices=1, recompute=False):
+def training(
+    form: str,
+    network: str,
+    width: float,
+    height_width: tuple[int, int],
+    batch_size: int,
+    devices: int = 1,
+    recompute: bool = False,
+) -> Work:
     """One step on a batch in memory, shared by so many logical CPU devices."""
     strategy = tf.distribute.get_strategy()
     if devices == 1:
@@ -89,14 +102,10 @@ def training(form, network, width, height_width, batch_size, devices=1, recomput
         device = tf.config.LogicalDeviceConfiguration()
         tf.config.set_logical_device_configuration(cpu, [device] * devices)
         strategy = tf.distribute.MirroredStrategy([f'CPU:{i}' for i in range(devices)])
-    settings = Settings(
+    settings = TrainingSettings(
         num_steps=10**6,
         learning_rate=1e-9,  # so that nothing diverges, however many steps
-        power=0.9,
-        momentum=0.9,
-        weight_decay=5e-4,
         random_seed=1,
-        multi_scale=False,
     )
     with strategy.scope():
         model = NETWORKS[network].build(width=width)
@@ -107,7 +116,7 @@ def training(form, network, width, height_width, batch_size, devices=1, recomput
             NETWORKS[network],
             NETWORKS[network].recipes[RECIPE],
             settings,
-            Batches(height_width, batch_size),
+            BatchSettings(height_width, batch_size),
             recompute,
         )
     batch = [part[None] for part in random_batch(height_width, batch_size)]
@@ -121,7 +130,7 @@ def training(form, network, width, height_width, batch_size, devices=1, recomput
     return Work(lambda: float(trainer.step(images, labels, step)[0]), flops=flops)
 
 
-def first_mask(script, network, width, data):
+def first_mask(script: str, network: str, width: float, data: str | Path) -> Work:
     """A whole run of a test script for one image: import, checkpoint, tracing, mask."""
     folder = tempfile.TemporaryDirectory()
     prefix = Path(folder.name) / 'model'
@@ -134,12 +143,12 @@ def first_mask(script, network, width, data):
     return Work(lambda: subprocess.run(command, check=True, capture_output=True), keeps=folder)
 
 
-def predictor(form, network, model, scales):
+def predictor(form: str, network: str, model: keras.Model, scales: Sequence[float]) -> Callable:
     """What make_predictor gives, in one of the forms; the plain one allows any class."""
     require_precision(form)
-    scores = NETWORKS[network].scores
+    to_score_map = NETWORKS[network].to_score_map
     if form != 'plain':
-        return make_predictor(model, scores, scales, precision=form)
+        return make_predictor(model, to_score_map, scales, precision=form)
     plain = plain_form(model)
 
     @tf.function(
@@ -150,24 +159,28 @@ def predictor(form, network, model, scales):
     )
     def predict(image, allowed):
         batch = preprocess(image)[None]
-        fused = multi_scale_scores(plain, scores, batch, scales)
+        fused = multi_scale_score_map(plain, to_score_map, batch, scales)
         full_size = resize_bilinear(fused, tf.shape(image)[:2])
         return tf.cast(tf.argmax(full_size, -1, tf.int32)[0], tf.uint8), fused[0]
 
     return predict
 
 
-def prediction_flops(model, height_width, scales):
+def prediction_flops(
+    model: keras.Model, height_width: tuple[int, int], scales: Sequence[float]
+) -> int:
     """The floating-point operations of an image's prediction."""
     return sum(forward_flops(model, *(int(n * scale) for n in height_width)) for scale in scales)
 
 
-def random_image(height_width):
+def random_image(height_width: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """uint8 [height, width, 3]."""
     return np.random.default_rng(0).integers(0, 256, (*height_width, 3), np.uint8)
 
 
-def random_batch(height_width, batch_size):
+def random_batch(
+    height_width: tuple[int, int], batch_size: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
     """Images, float32 [batch, height, width, 3], and labels, uint8 [batch, height, width]."""
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (batch_size, *height_width, 3)) - np.array(IMG_MEAN)

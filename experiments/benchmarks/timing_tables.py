@@ -1,11 +1,21 @@
 """The figures of a run as numbers and as tables."""
 
+import inspect
+import itertools
 import statistics
+from collections.abc import Mapping
+from typing import Any
 
+from deeplablib.run.text_tables import as_markdown
 from experiments.benchmarks.cases import SECTIONS
+from experiments.benchmarks.measure import Timing
+
+HEADING = ('', '', 'seconds', 'lowest - highest', 'ratio', 'floor', 'peak memory')
 
 
-def row(section, case, timing, baseline, rates):
+def row(
+    section: str, case: str, timing: Timing, baseline: Timing, rates: Mapping[str, float]
+) -> dict:
     """The figures of one variant.
 
     section, case: names. timing: its Timing. baseline: that of the case's first variant.
@@ -13,7 +23,7 @@ def row(section, case, timing, baseline, rates):
     Returns a dict; `seconds` is the median, `ratio` the median over the turns of the time over the
     baseline's, `floor` the seconds of the arithmetic alone; of a failure only its reason.
     """
-    figures = {'section': section, 'case': case, 'variant': timing.name}
+    figures: dict[str, Any] = {'section': section, 'case': case, 'variant': timing.name}
     if timing.failure:
         return figures | {'failure': timing.failure}
     seconds = timing.seconds
@@ -27,33 +37,33 @@ def row(section, case, timing, baseline, rates):
     return figures | {'peak_bytes': timing.peak_bytes}
 
 
-def markdown(results):
+def markdown(results: dict) -> str:
     """The tables of a run, from what the JSON file holds."""
-    lines = ['| | |', '|---|---|']
-    lines += [f'| {what} | {text} |' for what, text in results['machine'].items()]
-    for precision, rate in results['matrix_product'].items():
-        lines.append(f'| matrix product, {precision} | {rate / 1e9:.0f} GFLOP/s |')
     settings = ', '.join(f'{name} {value}' for name, value in results['settings'].items())
-    lines.append(f'| settings | {settings} |')
-    section = None
-    for figures in results['rows']:
-        if figures['section'] != section:
-            section = figures['section']
-            lines += ['', f'## {section.capitalize()}', '', SECTIONS[section].__doc__, '']
-            lines += ['| | | seconds | lowest - highest | ratio | floor | peak memory |']
-            lines += ['|---|---|--:|--:|--:|--:|--:|']
-        lines.append(_table_row(figures))
-    return '\n'.join(lines) + '\n'
+    machine = [
+        *results['machine'].items(),
+        *(
+            (f'matrix product, {precision}', f'{rate / 1e9:.0f} GFLOP/s')
+            for precision, rate in results['matrix_product'].items()
+        ),
+        ('settings', settings),
+    ]
+    parts = [as_markdown(('', ''), machine, text_columns=2)]
+    for section, rows in itertools.groupby(results['rows'], lambda figures: figures['section']):
+        cells = [_cells(figures) for figures in rows]
+        parts += [f'## {section.capitalize()}', inspect.getdoc(SECTIONS[section]) or '']
+        parts.append(as_markdown(HEADING, cells, text_columns=2))
+    return '\n\n'.join(parts) + '\n'
 
 
-def _table_row(figures):
-    head = f'| {figures["case"]} | {figures["variant"]} |'
+def _cells(figures):
+    head = figures['case'], figures['variant']
     if 'failure' in figures:
-        return f'{head} {figures["failure"]} | | | | |'
+        return (*head, figures['failure'], '', '', '', '')
     low, median, high = (_short(figures[name]) for name in ('low', 'seconds', 'high'))
     ratio, floor = (_short(figures[name]) if name in figures else '' for name in ('ratio', 'floor'))
     peak = f'{figures["peak_bytes"] / 1e9:.2f} GB'
-    return f'{head} {median} | {low} - {high} | {ratio} | {floor} | {peak} |'
+    return (*head, median, f'{low} - {high}', ratio, floor, peak)
 
 
 def _short(number):

@@ -1,8 +1,9 @@
-"""The work on lists of files that needs no TensorFlow: CRF, mask scores, evaluation, start-up."""
+"""The work on lists of files that needs no TensorFlow: CRF, mask quality, evaluation, start-up."""
 
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +11,17 @@ from PIL import Image
 
 from deeplablib.data.image_lists import read_list, write_list
 from deeplablib.data.images import read_mask, write_mask
-from deeplablib.data.score_maps import write_scores
+from deeplablib.data.score_maps import write_score_map
 from deeplablib.data.voc import NUM_CLASSES
 from deeplablib.prediction import crf
 from deeplablib.prediction.crf_list import crf_samples
 from deeplablib.prediction.metrics import confusion_matrix, evaluate
 from experiments.benchmarks.measure import Work
-from selection.score import score
+from selection.score import measure_masks
 
 
-def write_data(folder, count, height_width):
-    """Write made-up images, masks and scores: JPEGImages, SegmentationClassAug, scores, list.txt.
+def write_data(folder: str | Path, count: int, height_width: tuple[int, int]) -> None:
+    """Write made-up data: JPEGImages, SegmentationClassAug, scores (score maps) and list.txt.
 
     folder: an existing, empty folder. count: images. height_width: of each.
     """
@@ -34,15 +35,15 @@ def write_data(folder, count, height_width):
         image, mask = (folder / f'{f}/{name}' for f in ('JPEGImages', 'SegmentationClassAug'))
         image, mask = image.with_suffix('.jpg'), mask.with_suffix('.png')
         Image.fromarray(_blobs(random, 3, height_width).astype(np.uint8)).save(image, quality=90)
-        scores = _blobs(random, NUM_CLASSES, [-(-n // 8) for n in height_width]) / 16
-        write_scores(folder / f'scores/{name}.npz', scores, height_width, 'logits')
+        score_map = _blobs(random, NUM_CLASSES, [-(-n // 8) for n in height_width]) / 16
+        write_score_map(folder / f'scores/{name}.npz', score_map, height_width, 'logits')
         labels = _blobs(random, NUM_CLASSES, height_width).argmax(-1)
         write_mask(mask, labels.astype(np.uint8))
         pairs.append((image, mask))
     write_list(folder / 'list.txt', pairs, folder)
 
 
-def dense_crf(data, count, jobs, prune=0.0):
+def dense_crf(data: str | Path, count: int, jobs: int | str, prune: float = 0.0) -> Work:
     """The CRF over score files, 21 classes."""
     samples, folder = _samples(data, count), tempfile.TemporaryDirectory()
     parameters = crf.PRESETS[crf.DEFAULT_PRESET]
@@ -55,16 +56,20 @@ def dense_crf(data, count, jobs, prune=0.0):
     return Work(run, items=count, keeps=folder)
 
 
-def mask_scores(data, count, jobs):
-    """The scores that select masks (selection.score)."""
+def mask_quality(data: str | Path, count: int, jobs: int | str) -> Work:
+    """The quality of masks (selection.score)."""
     samples, folder = _samples(data, count), tempfile.TemporaryDirectory()
-    masks, scores = (Path(data) / name for name in ('SegmentationClassAug', 'scores'))
-    allowed = dict.fromkeys((s.name for s in samples), np.ones(NUM_CLASSES, bool))
+    masks, score_maps = (Path(data) / name for name in ('SegmentationClassAug', 'scores'))
+    allowed_by_image = dict.fromkeys((s.name for s in samples), np.ones(NUM_CLASSES, bool))
     out = Path(folder.name) / 'scores.csv'
-    return Work(lambda: score(samples, allowed, masks, scores, out, jobs=jobs), count, keeps=folder)
+
+    def run():
+        measure_masks(samples, allowed_by_image, masks, score_maps, out, jobs=jobs)
+
+    return Work(run, items=count, keeps=folder)
 
 
-def evaluation(data, count, one_by_one):
+def evaluation(data: str | Path, count: int, one_by_one: bool) -> Work:
     """The confusion matrix of masks with themselves, on one thread or as eval_iou.py does it."""
     pairs = [(sample.mask, sample.mask) for sample in _samples(data, count)]
 
@@ -74,7 +79,7 @@ def evaluation(data, count, one_by_one):
     return Work(plainly if one_by_one else lambda: evaluate(pairs), count)
 
 
-def command(arguments):
+def command(arguments: Sequence[str]) -> Work:
     """A whole process of Python; arguments: its command line."""
     given = [sys.executable, *arguments]
     return Work(lambda: subprocess.run(given, check=True, capture_output=True))

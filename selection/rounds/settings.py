@@ -1,0 +1,56 @@
+"""What the rounds are set to, and where their data is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deeplablib.training.settings import TrainingSettings
+from selection.shared.selection_flags import CLASS_MINIMUM, FRACTION, MEASURE
+
+
+@dataclass(frozen=True)
+class DataPaths:
+    """Where everything is; absolute paths, cues and saliency None when there are none.
+
+    data_dir: the folder that lists start from. train_list, val_list: lists of images.
+    val_masks: folder of the true masks of val_list. tags, cues, saliency: of the training images.
+    init: the initial checkpoint.
+    """
+
+    data_dir: Path
+    train_list: Path
+    val_list: Path
+    val_masks: Path
+    tags: Path
+    init: Path
+    cues: Path | None = None
+    saliency: Path | None = None
+
+    @property
+    def init_file(self) -> Path:
+        """The file that a change of the initial checkpoint shows in: its index holds checksums."""
+        index = self.init.with_name(f'{self.init.name}.index')
+        return index if index.exists() else self.init
+
+
+@dataclass(frozen=True)
+class RoundSettings:
+    """How the rounds are run.
+
+    training: of each round; the stages fill in data, initial checkpoint and folder.
+    named_flags: the settings of training that its command line names; the others have the defaults
+    of main.py. train_flags: further flags of main.py, as they were typed; they come last.
+    prediction_script: the script that predicts with the network. single_scale: refined masks and
+    the last numbers come from one scale. crf: parameters of the CRF, by name, in place of the
+    preset's. measure, fraction, class_minimum: of the mask selection.
+    """
+
+    training: TrainingSettings
+    named_flags: tuple[str, ...]
+    prediction_script: str
+    train_flags: tuple[str, ...] = ()
+    single_scale: bool = False
+    crf: Mapping[str, float] = field(default_factory=dict)
+    measure: str = MEASURE
+    fraction: float = FRACTION
+    class_minimum: float = CLASS_MINIMUM

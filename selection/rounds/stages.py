@@ -1,0 +1,207 @@
+"""The commands of the rounds as stages: each names what it reads, makes and does."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from deeplablib.run.stage_runner import Stage
+from deeplablib.training.settings import TrainingSettings, changed_by, flag_words
+from selection.rounds.settings import DataPaths, RoundSettings
+
+
+@dataclass(frozen=True)
+class Training:
+    """A stage that trains; settings: all that it is set to."""
+
+    settings: TrainingSettings
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A stage that predicts the images of a list, and may save their score maps."""
+
+    image_list: Path
+    single_scale: bool
+    saves_score_maps: bool
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """A stage that runs the CRF over a list; has_tags: over each image's own classes only."""
+
+    image_list: Path
+    has_tags: bool
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A stage that makes a proxy annotation of each image of a list."""
+
+    image_list: Path
+
+
+def proxies(data: DataPaths, out: Path) -> Stage:
+    """The stage that makes the proxy annotations of round 1."""
+    if data.cues is None:
+        raise ValueError('proxy annotations are made from cues')
+    flags, reads = ['--cues', str(data.cues)], [data.train_list, data.tags, data.cues]
+    if data.saliency is not None:
+        flags += ['--saliency', str(data.saliency)]
+        reads.append(data.saliency)
+    return Stage(
+        name='proxies',
+        command=('-m', 'selection.proxies', *image_flags(data), *flags, '--out', str(out)),
+        reads=tuple(reads),
+        output=out,
+        work=Drawing(data.train_list),
+    )
+
+
+def train(
+    name: str, data: DataPaths, settings: RoundSettings, train_list: Path, out: Path
+) -> Stage:
+    """The stage that trains a network from the initial checkpoint."""
+    training = replace(
+        settings.training,
+        pretrain_file=str(data.init),
+        data_dir=str(data.data_dir),
+        data_list=str(train_list),
+        modeldir=str(out),
+    )
+    first = ('encoder_name', 'pretrain_file', 'num_steps', 'data_dir', 'data_list', 'modeldir')
+    words = flag_words(training, (*first, *settings.named_flags))
+    return Stage(
+        name=f'{name} train',
+        command=('main.py', '--option', 'train', *words, *settings.train_flags),
+        reads=(data.init_file, train_list),
+        output=out,
+        work=Training(changed_by(settings.train_flags, training)),
+    )
+
+
+def predict(
+    name: str,
+    data: DataPaths,
+    settings: RoundSettings,
+    model: Path,
+    image_list: Path,
+    out: Path,
+    single_scale: bool = False,
+    score_maps: Path | None = None,
+    tags: Path | None = None,
+) -> Stage:
+    """The stage that predicts a list with the newest checkpoint of a folder.
+
+    model: the folder. score_maps: folder to save them to; None: not saved. tags: of the images, to
+    keep only their classes; None: all classes.
+    """
+    flags, reads = [], [model, image_list]
+    if score_maps is not None:
+        flags += ['--save-scores', str(score_maps)]
+    if tags is not None:
+        flags += ['--tags', str(tags)]
+        reads.append(tags)
+    if single_scale:
+        flags.append('--single-scale')
+    where = ('--data-dir', data.data_dir, '--data-list', image_list, '--restore-from', model)
+    return Stage(
+        name=f'{name} predict {out.name}',
+        command=(
+            settings.prediction_script,
+            *map(str, where),
+            *('--save-dir', str(out), '--resume'),
+            *flags,
+        ),
+        reads=tuple(reads),
+        output=out,
+        work=Prediction(image_list, single_scale, saves_score_maps=score_maps is not None),
+    )
+
+
+def evaluate(name: str, data: DataPaths, predictions: Path, out: Path) -> Stage:
+    """The stage that writes the IoU of predictions of the validation images, JSON."""
+    where = ('--pred', predictions, '--gt', data.val_masks, '--list', data.val_list)
+    return Stage(
+        name=f'{name} evaluate',
+        command=('eval_iou.py', *map(str, where), '--json', str(out)),
+        reads=(predictions, data.val_list),
+        output=out,
+    )
+
+
+def refine(
+    name: str, data: DataPaths, settings: RoundSettings, score_maps: Path, out: Path
+) -> Stage:
+    """The stage that makes refined masks of the training images from their score maps."""
+    flags = ('--scores', str(score_maps), '--out', str(out), '--resume', *crf_flags(settings))
+    return Stage(
+        name=f'{name} refine',
+        command=('-m', 'selection.refine', *image_flags(data), *flags),
+        reads=(score_maps, data.train_list, data.tags),
+        output=out,
+        work=Refinement(data.train_list, has_tags=True),
+    )
+
+
+def crf(data: DataPaths, settings: RoundSettings, score_maps: Path, out: Path) -> Stage:
+    """The stage that runs the CRF over the score maps of the validation images."""
+    where = ('--scores', score_maps, '--data-dir', data.data_dir, '--data-list', data.val_list)
+    return Stage(
+        name='CRF',
+        command=(
+            'crf_vocspsm.py',
+            *map(str, where),
+            *('--save-dir', str(out), '--resume'),
+            *crf_flags(settings),
+        ),
+        reads=(score_maps, data.val_list),
+        output=out,
+        work=Refinement(data.val_list, has_tags=False),
+    )
+
+
+def select(
+    name: str,
+    data: DataPaths,
+    settings: RoundSettings,
+    masks: Path,
+    out: Path,
+    table: Path | None = None,
+) -> Stage:
+    """The stage that lists the best masks; table: of their quality, if not that beside them."""
+    table = table or masks / 'scores.csv'
+    flags = (
+        *('--masks', masks, '--table', table, '--out', out),
+        *('--measure', settings.measure, '--fraction', settings.fraction),
+        *('--class-minimum', settings.class_minimum),
+    )
+    return Stage(
+        name=f'{name} select',
+        command=('-m', 'selection.masks', *image_flags(data), *map(str, flags)),
+        reads=(data.train_list, data.tags, masks, table),
+        output=out,
+    )
+
+
+def keep_all(name: str, data: DataPaths, masks: Path, out: Path) -> Stage:
+    """The stage that lists every mask of a folder."""
+    flags = ('--masks', str(masks), '--out', str(out))
+    return Stage(
+        name=f'{name} keep all',
+        command=('-m', 'selection.masks', *image_flags(data), *flags),
+        reads=(data.train_list, data.tags, masks),
+        output=out,
+    )
+
+
+def image_flags(data: DataPaths) -> tuple[str, ...]:
+    """The flags that name the training images and their tags."""
+    flags = ('--data-dir', data.data_dir, '--data-list', data.train_list, '--tags', data.tags)
+    return tuple(map(str, flags))
+
+
+def crf_flags(settings: RoundSettings) -> list[str]:
+    """The flags of the CRF."""
+    words = []
+    for name, value in settings.crf.items():
+        words += [f'--{name.replace("_", "-")}', str(value)]
+    return words
