@@ -37,6 +37,7 @@ from deeplablib.run.files import locked, make_output_folder
 from deeplablib.training import settings, training_log, training_run
 from deeplablib.training.batches import batch_settings
 from deeplablib.training.settings import TrainingSettings
+from deeplablib.training.trainer import Trainer
 from deeplablib.weights import checkpoints, run_settings
 from deeplablib.weights.load_model import load_model
 
@@ -131,7 +132,7 @@ def train(network: NetworkSpec) -> None:
     recipe = network.recipes[FLAGS.recipe]
     with strategy.scope():
         model = training_model(network.build(**network_options()), FLAGS.precision)
-        trainer = training_run.Trainer(
+        trainer = Trainer(
             model, network, recipe, wanted, batch_settings(wanted, IMG_MEAN), FLAGS.recompute
         )
 
@@ -261,9 +262,7 @@ def gather(strategy: tf.distribute.Strategy, *values) -> npt.NDArray[np.int64]:
     return strategy.gather(own(), axis=0).numpy()
 
 
-def check_same_start(
-    strategy: tf.distribute.Strategy, trainer: training_run.Trainer, first_step: int
-) -> None:
+def check_same_start(strategy: tf.distribute.Strategy, trainer: Trainer, first_step: int) -> None:
     """Raise InputError when machines that train together do not begin alike."""
     checksum = 0
     for variable in trainer.variables.values():

@@ -44,6 +44,7 @@ from deeplablib.training import training_log, training_run
 from deeplablib.training.augment import scale_to_crop
 from deeplablib.training.batches import BatchSettings
 from deeplablib.training.settings import TrainingSettings
+from deeplablib.training.trainer import Trainer
 from deeplablib.weights import checkpoints
 from selection.shared.step_flags import step_parser
 
@@ -140,7 +141,7 @@ def train(
         batch_size=args.batch_size,
         random_seed=args.random_seed,
     )
-    trainer = training_run.Trainer(model, network, RECIPE, settings, batches, tag_labels=labels)
+    trainer = Trainer(model, network, RECIPE, settings, batches, tag_labels=labels)
 
     def validate(log, step):
         if step == 0 or not valid_samples:

@@ -9,7 +9,7 @@ from deeplablib.data.images import IMG_MEAN
 from deeplablib.prediction.metrics import average_precision, mean_average_precision
 from deeplablib.run.backend import tf
 from deeplablib.run.files import locked, make_output_folder
-from deeplablib.training import training_run
+from deeplablib.training import objective, training_run
 from deeplablib.training.augment import augment_image, scale_to_crop
 from deeplablib.training.training_log import read_log
 from deeplablib.weights import checkpoints
@@ -145,11 +145,9 @@ def test_loss_is_the_sigmoid_cross_entropy_of_the_pooled_map():
     model.get_layer('classifier').kernel.assign(np.random.default_rng(0).normal(size=(1, 1, 8, 3)))
     images = np.random.default_rng(1).normal(0, 50, (2, 33, 40, 3)).astype(np.float32)
     labels = np.array([[1, 0, 0], [0, 1, 1]], np.uint8)
-    objective = training_run.objective.tag_objective()
-    targets = objective.targets(labels)
-    loss = objective.loss(
-        model, images, targets, [tf.cast(objective.count(targets[0]), tf.float32)]
-    )
+    of_tags = objective.tag_objective()
+    targets = of_tags.targets(labels)
+    loss = of_tags.loss(model, images, targets, [tf.cast(of_tags.count(targets[0]), tf.float32)])
 
     logits = model(images).numpy().mean((1, 2))
     probabilities = 1 / (1 + np.exp(-logits.astype(np.float64)))

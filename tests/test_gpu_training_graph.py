@@ -4,7 +4,7 @@ from deeplablib.network.training_form import training_model
 from deeplablib.run.backend import tf
 from deeplablib.training.batches import BatchSettings
 from deeplablib.training.settings import TrainingSettings
-from deeplablib.training.training_run import Trainer
+from deeplablib.training.trainer import Trainer
 from tests import golden
 from tests.gpu_kernels import without_gpu_kernel
 

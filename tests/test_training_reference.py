@@ -10,6 +10,7 @@ import main  # noqa: F401 (its flags must be there before flagsaver keeps their 
 from deeplablib.prediction.multi_scale import SCALES
 from deeplablib.run.backend import keras, tf
 from deeplablib.training import objective, training_run
+from deeplablib.training.trainer import Trainer
 from deeplablib.training.training_log import read_log
 from deeplablib.weights import checkpoints
 from tests import golden
@@ -119,8 +120,8 @@ def test_losses_and_updates_equal_those_of_the_original(
     encoder_name, recipe, tmp_path, monkeypatch
 ):
     if encoder_name == 'deeplab':
-        micro_batch = as_in_tensorflow_1(training_run.Trainer._micro_batch)
-        monkeypatch.setattr(training_run.Trainer, '_micro_batch', micro_batch)
+        micro_batch = as_in_tensorflow_1(Trainer._micro_batch)
+        monkeypatch.setattr(Trainer, '_micro_batch', micro_batch)
     reference, losses, trained = run_reference(encoder_name, recipe, tmp_path, monkeypatch)
     np.testing.assert_allclose(losses, reference['losses'], rtol=1e-3)
 

@@ -28,7 +28,7 @@ from deeplablib.prediction.predict_list import predict_samples
 from deeplablib.run.backend import keras, tf
 from deeplablib.training.batches import BatchSettings
 from deeplablib.training.settings import TrainingSettings
-from deeplablib.training.training_run import Trainer
+from deeplablib.training.trainer import Trainer
 from deeplablib.weights import checkpoints
 from experiments.benchmarks.measure import Work
 from experiments.benchmarks.plain_form import plain_form
