@@ -56,10 +56,26 @@ IMG_MEAN = images.IMG_MEAN  # blue, green, red
 
 # The flags that change the weights in the end, beside data_list and pretrain_file.
 RESULT_FLAGS = (
-    *('encoder_name', 'num_classes', 'width', 'restore_last', 'precision', 'msc', 'num_steps'),
-    *('learning_rate', 'power', 'momentum', 'weight_decay', 'random_seed', 'batch_size'),
-    *('grad_update_every', 'input_height', 'input_width', 'ignore_label', 'shuffle'),
-    *('random_scale', 'random_mirror'),
+    'encoder_name',
+    'num_classes',
+    'width',
+    'restore_last',
+    'precision',
+    'msc',
+    'num_steps',
+    'learning_rate',
+    'power',
+    'momentum',
+    'weight_decay',
+    'random_seed',
+    'batch_size',
+    'grad_update_every',
+    'input_height',
+    'input_width',
+    'ignore_label',
+    'shuffle',
+    'random_scale',
+    'random_mirror',
 )
 RESNET_FLAGS, VGG_FLAGS = ('train_batch_norm',), ('recipe', 'dropout_rate')
 
@@ -117,7 +133,13 @@ def train(network: NetworkSpec) -> None:
     if without_mask:
         raise InputError(f'{without_mask[0].origin}: no mask is named; training needs one')
     if not FLAGS.skip_check:
-        check_samples(train_list, FLAGS.data_dir, FLAGS.num_classes, True, FLAGS.ignore_label)
+        check_samples(
+            train_list,
+            FLAGS.data_dir,
+            num_classes=FLAGS.num_classes,
+            need_masks=True,
+            ignore_label=FLAGS.ignore_label,
+        )
 
     if not FLAGS.pretrain_file and network_options().get('train_batch_norm') is False:
         print('note: a ResNet from scratch hardly learns without --train_batch_norm')
@@ -133,7 +155,12 @@ def train(network: NetworkSpec) -> None:
     with strategy.scope():
         model = training_model(network.build(**network_options()), FLAGS.precision)
         trainer = Trainer(
-            model, network, recipe, wanted, batch_settings(wanted, IMG_MEAN), FLAGS.recompute
+            model=model,
+            network=network,
+            recipe=recipe,
+            settings=wanted,
+            batches=batch_settings(wanted, IMG_MEAN),
+            recompute=FLAGS.recompute,
         )
 
     record = run_record(train_list, strategy.num_replicas_in_sync)
@@ -160,9 +187,16 @@ def train(network: NetworkSpec) -> None:
             run_settings.write_settings(modeldir, record, flagfile())
         logfile, logdir = FLAGS.logfile or modeldir / 'log.txt', FLAGS.logdir or modeldir / 'log'
         log = training_log.RunLog(logfile, logdir, first_step) if leads else None
-        keep = FLAGS.save_interval, FLAGS.max_to_keep
         try:
-            training_run.train(trainer, train_list, first_step, modeldir, log, *keep)
+            training_run.train(
+                trainer,
+                train_list,
+                first_step=first_step,
+                modeldir=modeldir,
+                log=log,
+                save_interval=FLAGS.save_interval,
+                max_to_keep=FLAGS.max_to_keep,
+            )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 'interrupted; the same command goes on from the newest checkpoint in '
@@ -229,7 +263,13 @@ def make_predict(network: NetworkSpec, flag: str) -> Callable:
         )
     print(f'Restored model parameters from {prefix}')
     scales = SCALES if FLAGS.msc else SINGLE_SCALE
-    return make_predictor(model, network.to_score_map, scales, IMG_MEAN, FLAGS.precision)
+    return make_predictor(
+        model,
+        network.to_score_map,
+        scales=scales,
+        img_mean=IMG_MEAN,
+        precision=FLAGS.precision,
+    )
 
 
 def make_strategy() -> tf.distribute.Strategy:

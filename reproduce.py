@@ -66,8 +66,14 @@ TRAINING = TrainingSettings(
 )
 # Named although they are defaults: a constant that is edited in main.py must not change them.
 NAMED = (
-    *('batch_size', 'input_height', 'input_width', 'momentum', 'power', 'weight_decay'),
-    *('random_seed', 'max_to_keep'),
+    'batch_size',
+    'input_height',
+    'input_width',
+    'momentum',
+    'power',
+    'weight_decay',
+    'random_seed',
+    'max_to_keep',
 )
 SETTINGS = {
     'resnet': RoundSettings(

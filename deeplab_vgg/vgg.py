@@ -3,20 +3,34 @@
 Output stride 8: pool4 and pool5 do not reduce, and conv5 and fc6 are dilated instead.
 """
 
+from typing import NamedTuple
+
 from deeplablib.data.voc import NUM_CLASSES
 from deeplablib.network.layers import Conv2D, scaled, tag_layer
 from deeplablib.run.backend import keras, tf
 
-# Block: channels, convolutions, dilation, stride of the max-pool after it.
+
+class Block(NamedTuple):
+    """Convolutions with one dilation, and the stride of the max-pool after them; None: no pool."""
+
+    filters: int
+    convolutions: int
+    dilation: int
+    stride: int | None
+
+
 BLOCKS = {
-    1: (64, 2, 1, 2),
-    2: (128, 2, 1, 2),
-    3: (256, 3, 1, 2),
-    4: (512, 3, 1, 1),
-    5: (512, 3, 2, 1),
+    1: Block(filters=64, convolutions=2, dilation=1, stride=2),
+    2: Block(filters=128, convolutions=2, dilation=1, stride=2),
+    3: Block(filters=256, convolutions=3, dilation=1, stride=2),
+    4: Block(filters=512, convolutions=3, dilation=1, stride=1),
+    5: Block(filters=512, convolutions=3, dilation=2, stride=1),
 }
 # Of the tag classifier: the strides of the ImageNet network up to pool4, and no dilation.
-CLASSIFIER_BLOCKS = BLOCKS | {4: (512, 3, 1, 2), 5: (512, 3, 1, None)}
+CLASSIFIER_BLOCKS = BLOCKS | {
+    4: Block(filters=512, convolutions=3, dilation=1, stride=2),
+    5: Block(filters=512, convolutions=3, dilation=1, stride=None),
+}
 LARGE_FOV_DILATION = 12
 ASPP_DILATIONS = (6, 12, 18, 24)
 
@@ -92,19 +106,21 @@ def _encoder(net, width):
 
 
 def _convolutions(net, blocks, width, frozen=0):
-    """The five blocks; blocks: as BLOCKS, where a stride of None stands for no pool."""
-    for block, (filters, convolutions, dilation, stride) in blocks.items():
-        for i in range(1, convolutions + 1):
+    """The five blocks; blocks: as BLOCKS."""
+    for number, block in blocks.items():
+        for i in range(1, block.convolutions + 1):
             net = Conv2D(
-                scaled(filters, width),
+                scaled(block.filters, width),
                 3,
-                dilation_rate=dilation,
-                trainable=block > frozen,
-                name=f'conv{block}_{i}',
+                dilation_rate=block.dilation,
+                trainable=number > frozen,
+                name=f'conv{number}_{i}',
             )(net)
-            net = keras.layers.ReLU(name=f'relu{block}_{i}')(net)
-        if stride is not None:
-            net = keras.layers.MaxPooling2D(3, stride, padding='same', name=f'pool{block}')(net)
+            net = keras.layers.ReLU(name=f'relu{number}_{i}')(net)
+        if block.stride is not None:
+            net = keras.layers.MaxPooling2D(3, block.stride, padding='same', name=f'pool{number}')(
+                net
+            )
     return net
 
 

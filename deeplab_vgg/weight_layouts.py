@@ -18,7 +18,7 @@ from deeplablib.weights.imagenet import KerasFile
 from deeplablib.weights.readers.weight_file import WeightFile
 
 CONVOLUTIONS = [
-    f'conv{block}_{i + 1}' for block, (_, count, _, _) in BLOCKS.items() for i in range(count)
+    f'conv{number}_{i + 1}' for number, block in BLOCKS.items() for i in range(block.convolutions)
 ]
 # Encoder name: what stands behind the names of the layers of its heads.
 HEADS = {'vgg': ('',), 'vgg_aspp': tuple(f'_{i + 1}' for i in range(len(ASPP_DILATIONS)))}

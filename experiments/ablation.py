@@ -25,7 +25,7 @@ from deeplablib.data.image_lists import read_list
 from deeplablib.run import errors
 from deeplablib.run.errors import InputError
 from deeplablib.run.files import replacing
-from deeplablib.run.stage_runner import Stage, run_stages
+from deeplablib.run.stage_runner import Stage, as_flags, run_stages
 from deeplablib.run.text_tables import as_markdown
 from experiments import toy_settings
 from experiments.evidence import rank_correlation, true_confusions
@@ -64,11 +64,11 @@ def seed_stages(
     stages += plan.one_round(1, data, settings, first_list, work)
     stages += plan.new_masks(1, data, settings, work)
     score_maps, table = work / 'round_1/train/scores', work / 'proxies.csv'
-    flags = ('--masks', work / 'proxies', '--scores', score_maps, '--out', table)
+    flags = as_flags(masks=work / 'proxies', scores=score_maps, out=table)
     stages.append(
         Stage(
             name='round 1 score proxies',
-            command=('-m', 'selection.score', *make.image_flags(data), *map(str, flags)),
+            command=('-m', 'selection.score', *make.image_flags(data), *flags),
             reads=(data.train_list, data.tags, work / 'proxies', score_maps),
             output=table,
         )
@@ -101,10 +101,10 @@ def _choice(arm, k, data, settings, before, folder):
         pixels = _select_pixels(name, data, refined, before / 'train/scores', sure)
         return [pixels, make.keep_all(name, data, sure, out)], out
     table = folder / f'{arm}_{k}.csv'
-    flags = ('--masks', refined, '--truth', data.val_masks, '--out', table)
+    flags = as_flags(masks=refined, truth=data.val_masks, out=table)
     stand_in = Stage(
         name=f'{name} scores',
-        command=('-m', 'experiments.stand_in_quality', arm, *map(str, flags)),
+        command=('-m', 'experiments.stand_in_quality', arm, *flags),
         reads=(refined, data.val_masks),
         output=table,
     )
@@ -112,14 +112,10 @@ def _choice(arm, k, data, settings, before, folder):
 
 
 def _select_pixels(name, data, masks, score_maps, out):
-    flags = ('--masks', masks, '--scores', score_maps, '--out', out)
+    flags = as_flags(masks=masks, scores=score_maps, out=out, threshold=PIXEL_THRESHOLD)
     return Stage(
         name=f'{name} pixels',
-        command=(
-            *('-m', 'selection.pixels', *make.image_flags(data)),
-            *map(str, flags),
-            *('--threshold', PIXEL_THRESHOLD),
-        ),
+        command=('-m', 'selection.pixels', *make.image_flags(data), *flags),
         reads=(data.train_list, data.tags, masks, score_maps),
         output=out,
     )

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from deeplablib.run.stage_runner import Stage
+from deeplablib.run.stage_runner import Stage, as_flags
 from deeplablib.training.settings import TrainingSettings, flag_words
 from selection.rounds.settings import DataPaths, RoundSettings
 from selection.rounds.stages import Training
@@ -26,8 +26,14 @@ _TRAINING = TrainingSettings(
     learning_rate=1e-2,
 )
 _NAMED = (
-    *('width', 'batch_size', 'input_height', 'input_width', 'random_scale', 'skip_check'),
-    *('save_interval', 'max_to_keep'),
+    'width',
+    'batch_size',
+    'input_height',
+    'input_width',
+    'random_scale',
+    'skip_check',
+    'save_interval',
+    'max_to_keep',
 )
 
 SETTINGS = RoundSettings(
@@ -67,21 +73,31 @@ def data_stages(work: Path, seed: int) -> tuple[list[Stage], DataPaths]:
         learning_rate=0.03,
     )
     named = (
-        *('encoder_name', 'num_steps', 'random_seed', 'data_dir', 'data_list', 'modeldir'),
-        *('logdir', 'logfile', *_NAMED, 'pretrain_file', 'train_batch_norm', 'learning_rate'),
+        'encoder_name',
+        'num_steps',
+        'random_seed',
+        'data_dir',
+        'data_list',
+        'modeldir',
+        'logdir',
+        'logfile',
+        *_NAMED,
+        'pretrain_file',
+        'train_batch_norm',
+        'learning_rate',
     )
     annotations, train_list = data / 'Annotations', data / 'train.txt'
-    flags = ('--annotations', annotations, '--data-list', train_list, '--out', tags)
+    flags = as_flags(annotations=annotations, data_list=train_list, out=tags)
     stages = [
         Stage(
             name='data',
-            command=('-m', 'experiments.toy_data', '--out', str(data), '--seed', str(seed)),
+            command=('-m', 'experiments.toy_data', *as_flags(out=data, seed=seed)),
             reads=(),
             output=data,
         ),
         Stage(
             name='tags',
-            command=('-m', 'selection.tags', *map(str, flags)),
+            command=('-m', 'selection.tags', *flags),
             reads=(annotations, train_list),
             output=tags,
         ),

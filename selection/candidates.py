@@ -116,7 +116,15 @@ def main() -> None:
     args = get_arguments()
     samples, allowed_by_image = read_samples(args)
     out = make_output_folder(args.out)
-    counts = choose(samples, allowed_by_image, args.masks, args.scores, out, args.resume, args.jobs)
+    counts = choose(
+        samples,
+        allowed_by_image,
+        folders=args.masks,
+        score_maps=args.scores,
+        out=out,
+        resume=args.resume,
+        jobs=args.jobs,
+    )
     for folder in args.masks:
         print(f'{folder}: {counts[str(Path(folder))]} of {len(samples)}')
     print(f'The masks and their scores have been saved to {out}')

@@ -118,7 +118,15 @@ def main() -> None:
     out = make_output_folder(args.out)
     if args.resume:
         samples = [s for s in samples if not (out / f'{s.name}.png').is_file()]
-    select_pixels(samples, allowed_by_image, args.masks, args.scores, out, thresholds, args.jobs)
+    select_pixels(
+        samples,
+        allowed_by_image,
+        masks=args.masks,
+        score_maps=args.scores,
+        out=out,
+        thresholds=thresholds,
+        jobs=args.jobs,
+    )
     print(f'The masks have been saved to {out}')
 
 

@@ -235,7 +235,15 @@ def main() -> None:
     out = make_output_folder(args.out)
     if args.resume:
         samples = [s for s in samples if not (out / f'{s.name}.png').is_file()]
-    make_proxies(samples, allowed_by_image, args.cues, out, rule, args.saliency, args.jobs)
+    make_proxies(
+        samples,
+        allowed_by_image,
+        cues=args.cues,
+        out=out,
+        rule=rule,
+        saliency=args.saliency,
+        jobs=args.jobs,
+    )
     print(f'The proxy annotations have been saved to {out}')
 
 

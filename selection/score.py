@@ -83,7 +83,13 @@ def main() -> None:
     samples, allowed_by_image = read_samples(args)
     make_output_folder(Path(args.out).parent)
     measure_masks(
-        samples, allowed_by_image, args.masks, args.scores, args.out, args.resume, args.jobs
+        samples,
+        allowed_by_image,
+        masks=args.masks,
+        score_maps=args.scores,
+        out=args.out,
+        resume=args.resume,
+        jobs=args.jobs,
     )
     print(f'The scores of {len(samples)} masks have been saved to {args.out}')
 

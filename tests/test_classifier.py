@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from deeplablib.data.numpy_resize import resize_bilinear
 from PIL import Image
 
 from deeplablib.data.images import IMG_MEAN
+from deeplablib.data.score_maps import resize_bilinear
 from deeplablib.prediction.metrics import average_precision, mean_average_precision
 from deeplablib.run.backend import tf
 from deeplablib.run.files import locked, make_output_folder

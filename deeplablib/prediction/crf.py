@@ -28,10 +28,35 @@ class Parameters:
 
 
 PRESETS = {
-    'spsm': Parameters(3, 3, 80, 13, 10),  # the test setting of SPSM's authors
-    'deeplab_vgg': Parameters(3, 3, 50, 10, 5),  # DeepLab v2's own, for its VGG16 ...
-    'deeplab_resnet': Parameters(1, 3, 67, 3, 4),  # ... and for its ResNet-101
-    'cue': Parameters(5, 8, 31, 15, 9, unary_weight=5),  # SPSM's authors, for making annotations
+    'spsm': Parameters(
+        gaussian_sxy=3,
+        gaussian_weight=3,
+        bilateral_sxy=80,
+        bilateral_srgb=13,
+        bilateral_weight=10,
+    ),  # the test setting of SPSM's authors
+    'deeplab_vgg': Parameters(
+        gaussian_sxy=3,
+        gaussian_weight=3,
+        bilateral_sxy=50,
+        bilateral_srgb=10,
+        bilateral_weight=5,
+    ),  # DeepLab v2's own, for its VGG16 ...
+    'deeplab_resnet': Parameters(
+        gaussian_sxy=1,
+        gaussian_weight=3,
+        bilateral_sxy=67,
+        bilateral_srgb=3,
+        bilateral_weight=4,
+    ),  # ... and for its ResNet-101
+    'cue': Parameters(
+        gaussian_sxy=5,
+        gaussian_weight=8,
+        bilateral_sxy=31,
+        bilateral_srgb=15,
+        bilateral_weight=9,
+        unary_weight=5,
+    ),  # SPSM's authors, for making annotations
 }
 DEFAULT_PRESET = 'spsm'
 

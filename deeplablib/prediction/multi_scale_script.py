@@ -110,7 +110,13 @@ def predict_and_evaluate(
         score_map_dir = make_output_folder(save_dir / 'scores')
 
     scales = SINGLE_SCALE if args.single_scale else SCALES
-    predict = make_predictor(model, network.to_score_map, scales, args.img_mean, args.precision)
+    predict = make_predictor(
+        model,
+        network.to_score_map,
+        scales=scales,
+        img_mean=args.img_mean,
+        precision=args.precision,
+    )
 
     waiting = samples
     if args.resume:

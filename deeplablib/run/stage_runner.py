@@ -91,6 +91,14 @@ def run_stages(
     return run
 
 
+def as_flags(**values: object) -> list[str]:
+    """Flags as words of a command: as_flags(save_dir='a') is ['--save-dir', 'a']."""
+    words = []
+    for name, value in values.items():
+        words += [f'--{name.replace("_", "-")}', str(value)]
+    return words
+
+
 def command_line(stage: Stage) -> str:
     """The command of a stage as one would type it in the project's folder."""
     return shlex.join(['python', *stage.command])

@@ -137,8 +137,10 @@ def fill(
     for name, variable in variables.items():
         if _is_classifier(network, name) and not _fits(values.get(name), variable, num_classes):
             fresh.append(name)
-            is_kernel = len(variable.shape) > 1
-            values[name] = random.normal(0, FRESH_STDDEV * is_kernel, variable.shape)
+            if len(variable.shape) > 1:
+                values[name] = random.normal(0, FRESH_STDDEV, variable.shape)
+            else:
+                values[name] = np.zeros(variable.shape)
     checkpoints.assign(values, variables, path)
     return model, fresh
 

@@ -26,6 +26,7 @@ from deeplablib.network.training_form import training_model
 from deeplablib.prediction.multi_scale import SCALES, make_predictor, multi_scale_score_map
 from deeplablib.prediction.predict_list import predict_samples
 from deeplablib.run.backend import keras, tf
+from deeplablib.run.stage_runner import as_flags
 from deeplablib.training.batches import BatchSettings
 from deeplablib.training.settings import TrainingSettings
 from deeplablib.training.trainer import Trainer
@@ -136,10 +137,14 @@ def first_mask(script: str, network: str, width: float, data: str | Path) -> Wor
     prefix = Path(folder.name) / 'model'
     model = NETWORKS[network].build(width=width)
     checkpoints.write(prefix, NETWORKS[network].variables(model))
-    command = [
-        *(sys.executable, script, '--data-dir', data, '--data-list', f'{data}/list.txt'),
-        *('--num-steps', '1', '--restore-from', prefix, '--save-dir', f'{folder.name}/result'),
-    ]
+    flags = as_flags(
+        data_dir=data,
+        data_list=f'{data}/list.txt',
+        num_steps=1,
+        restore_from=prefix,
+        save_dir=f'{folder.name}/result',
+    )
+    command = [sys.executable, script, *flags]
     return Work(lambda: subprocess.run(command, check=True, capture_output=True), keeps=folder)
 
 

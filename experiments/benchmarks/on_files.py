@@ -50,7 +50,12 @@ def dense_crf(data: str | Path, count: int, jobs: int | str, prune: float = 0.0)
 
     def run():
         crf_samples(
-            samples, Path(data) / 'scores', Path(folder.name), parameters, prune, None, jobs
+            samples,
+            score_map_dir=Path(data) / 'scores',
+            save_dir=Path(folder.name),
+            parameters=parameters,
+            prune=prune,
+            jobs=jobs,
         )
 
     return Work(run, items=count, keeps=folder)

@@ -51,7 +51,12 @@ def _layer(layer):
         size, rate = layer.kernel_size[0], layer.dilation_rate[0]
         kernel, *bias = [torch.from_numpy(weight) for weight in layer.get_weights()]
         module = nn.Conv2d(
-            *(kernel.shape[2], kernel.shape[3], size, layer.strides[0], rate * (size // 2), rate),
+            in_channels=kernel.shape[2],
+            out_channels=kernel.shape[3],
+            kernel_size=size,
+            stride=layer.strides[0],
+            padding=rate * (size // 2),
+            dilation=rate,
             bias=bool(bias),
         )
         module.weight.data = kernel.permute(3, 2, 0, 1).contiguous()

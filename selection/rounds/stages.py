@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deeplablib.run.stage_runner import Stage
+from deeplablib.run.stage_runner import Stage, as_flags
 from deeplablib.training.settings import TrainingSettings, changed_by, flag_words
 from selection.rounds.settings import DataPaths, RoundSettings
 
@@ -43,13 +43,13 @@ def proxies(data: DataPaths, out: Path) -> Stage:
     """The stage that makes the proxy annotations of round 1."""
     if data.cues is None:
         raise ValueError('proxy annotations are made from cues')
-    flags, reads = ['--cues', str(data.cues)], [data.train_list, data.tags, data.cues]
+    flags, reads = as_flags(cues=data.cues), [data.train_list, data.tags, data.cues]
     if data.saliency is not None:
-        flags += ['--saliency', str(data.saliency)]
+        flags += as_flags(saliency=data.saliency)
         reads.append(data.saliency)
     return Stage(
         name='proxies',
-        command=('-m', 'selection.proxies', *image_flags(data), *flags, '--out', str(out)),
+        command=('-m', 'selection.proxies', *image_flags(data), *flags, *as_flags(out=out)),
         reads=tuple(reads),
         output=out,
         work=Drawing(data.train_list),
@@ -94,23 +94,19 @@ def predict(
     model: the folder. score_maps: folder to save them to; None: not saved. tags: of the images, to
     keep only their classes; None: all classes.
     """
-    flags, reads = [], [model, image_list]
+    flags = as_flags(data_dir=data.data_dir, data_list=image_list, restore_from=model, save_dir=out)
+    flags.append('--resume')
+    reads = [model, image_list]
     if score_maps is not None:
-        flags += ['--save-scores', str(score_maps)]
+        flags += as_flags(save_scores=score_maps)
     if tags is not None:
-        flags += ['--tags', str(tags)]
+        flags += as_flags(tags=tags)
         reads.append(tags)
     if single_scale:
         flags.append('--single-scale')
-    where = ('--data-dir', data.data_dir, '--data-list', image_list, '--restore-from', model)
     return Stage(
         name=f'{name} predict {out.name}',
-        command=(
-            settings.prediction_script,
-            *map(str, where),
-            *('--save-dir', str(out), '--resume'),
-            *flags,
-        ),
+        command=(settings.prediction_script, *flags),
         reads=tuple(reads),
         output=out,
         work=Prediction(image_list, single_scale, saves_score_maps=score_maps is not None),
@@ -119,10 +115,10 @@ def predict(
 
 def evaluate(name: str, data: DataPaths, predictions: Path, out: Path) -> Stage:
     """The stage that writes the IoU of predictions of the validation images, JSON."""
-    where = ('--pred', predictions, '--gt', data.val_masks, '--list', data.val_list)
+    flags = as_flags(pred=predictions, gt=data.val_masks, list=data.val_list, json=out)
     return Stage(
         name=f'{name} evaluate',
-        command=('eval_iou.py', *map(str, where), '--json', str(out)),
+        command=('eval_iou.py', *flags),
         reads=(predictions, data.val_list),
         output=out,
     )
@@ -132,7 +128,7 @@ def refine(
     name: str, data: DataPaths, settings: RoundSettings, score_maps: Path, out: Path
 ) -> Stage:
     """The stage that makes refined masks of the training images from their score maps."""
-    flags = ('--scores', str(score_maps), '--out', str(out), '--resume', *crf_flags(settings))
+    flags = [*as_flags(scores=score_maps, out=out), '--resume', *as_flags(**settings.crf)]
     return Stage(
         name=f'{name} refine',
         command=('-m', 'selection.refine', *image_flags(data), *flags),
@@ -144,15 +140,12 @@ def refine(
 
 def crf(data: DataPaths, settings: RoundSettings, score_maps: Path, out: Path) -> Stage:
     """The stage that runs the CRF over the score maps of the validation images."""
-    where = ('--scores', score_maps, '--data-dir', data.data_dir, '--data-list', data.val_list)
+    flags = as_flags(
+        scores=score_maps, data_dir=data.data_dir, data_list=data.val_list, save_dir=out
+    )
     return Stage(
         name='CRF',
-        command=(
-            'crf_vocspsm.py',
-            *map(str, where),
-            *('--save-dir', str(out), '--resume'),
-            *crf_flags(settings),
-        ),
+        command=('crf_vocspsm.py', *flags, '--resume', *as_flags(**settings.crf)),
         reads=(score_maps, data.val_list),
         output=out,
         work=Refinement(data.val_list, has_tags=False),
@@ -169,14 +162,17 @@ def select(
 ) -> Stage:
     """The stage that lists the best masks; table: of their quality, if not that beside them."""
     table = table or masks / 'scores.csv'
-    flags = (
-        *('--masks', masks, '--table', table, '--out', out),
-        *('--measure', settings.measure, '--fraction', settings.fraction),
-        *('--class-minimum', settings.class_minimum),
+    flags = as_flags(
+        masks=masks,
+        table=table,
+        out=out,
+        measure=settings.measure,
+        fraction=settings.fraction,
+        class_minimum=settings.class_minimum,
     )
     return Stage(
         name=f'{name} select',
-        command=('-m', 'selection.masks', *image_flags(data), *map(str, flags)),
+        command=('-m', 'selection.masks', *image_flags(data), *flags),
         reads=(data.train_list, data.tags, masks, table),
         output=out,
     )
@@ -184,7 +180,7 @@ def select(
 
 def keep_all(name: str, data: DataPaths, masks: Path, out: Path) -> Stage:
     """The stage that lists every mask of a folder."""
-    flags = ('--masks', str(masks), '--out', str(out))
+    flags = as_flags(masks=masks, out=out)
     return Stage(
         name=f'{name} keep all',
         command=('-m', 'selection.masks', *image_flags(data), *flags),
@@ -193,15 +189,6 @@ def keep_all(name: str, data: DataPaths, masks: Path, out: Path) -> Stage:
     )
 
 
-def image_flags(data: DataPaths) -> tuple[str, ...]:
+def image_flags(data: DataPaths) -> list[str]:
     """The flags that name the training images and their tags."""
-    flags = ('--data-dir', data.data_dir, '--data-list', data.train_list, '--tags', data.tags)
-    return tuple(map(str, flags))
-
-
-def crf_flags(settings: RoundSettings) -> list[str]:
-    """The flags of the CRF."""
-    words = []
-    for name, value in settings.crf.items():
-        words += [f'--{name.replace("_", "-")}', str(value)]
-    return words
+    return as_flags(data_dir=data.data_dir, data_list=data.train_list, tags=data.tags)
