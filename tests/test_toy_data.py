@@ -38,8 +38,8 @@ def test_every_list_names_images_with_masks_that_fit(data):
 
 
 def test_tags_cues_and_saliency_fit_the_masks(data):
-    tags = make_tags(data / 'Annotations', '*.xml', jobs=1)
-    assert tags == make_tags(data / 'SegmentationClassAug', '*.png', jobs=1)
+    tags = make_tags(data / 'Annotations', '.xml', jobs=1)
+    assert tags == make_tags(data / 'SegmentationClassAug', '.png', jobs=1)
     assert len({tag for ids in tags.values() for tag in ids}) >= 10, 'many classes'
     for name, ids in tags.items():
         assert 1 <= len(ids) <= 3

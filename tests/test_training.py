@@ -193,7 +193,8 @@ def test_no_earlier_log_is_lost_and_spoilt_lines_do_not_stop_a_resume(data):
     run_main(data, 'spoilt', num_steps=2, save_interval=1)
     log = data / 'spoilt/log.txt'
     log.write_bytes(log.read_bytes() + b'\n\x00\x00\xff\n7')
-    assert run_main(data, 'spoilt', num_steps=3, save_interval=1).code == 0
+    result = run_main(data, 'spoilt', num_steps=3, save_interval=1, resume_changed=True)
+    assert result.code == 0, result.error
     assert read_log(log)[0] == [0, 1, 2, 3]
     for number in (2, 3):
         for path in (data / 'spoilt/model').iterdir():
