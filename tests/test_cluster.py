@@ -126,7 +126,9 @@ def test_a_killed_worker_loses_nothing_and_doubles_nothing(started, data):
 
 def test_a_cluster_that_cannot_do_the_work_is_refused(started, tmp_path):
     def refused(message):
-        result = run_command('selection.score', '--masks', 'm', '--scheduler', started.address)
+        result = run_command(
+            'selection.score', '--masks', 'm', '--scores', 's', '--scheduler', started.address
+        )
         assert result.code == 2 and 'Traceback' not in result.error
         assert message in result.error and 'python -m dask worker' in result.error
 
@@ -167,7 +169,9 @@ def test_losing_every_worker_or_the_scheduler_is_reported(started):
 @pytest.mark.parametrize('address', ['127.0.0.1:1', 'nobody.invalid:8786', 'nonsense', ''])
 def test_an_address_that_nobody_answers_is_one_line(address):
     with mock.patch.object(cluster, 'CONNECT_SECONDS', 0.5):
-        result = run_command('selection.score', '--scheduler', address, '--masks', 'm')
+        result = run_command(
+            'selection.score', '--scheduler', address, '--masks', 'm', '--scores', 's'
+        )
     assert result.code == 2
     assert f'{address}: no Dask scheduler answers here' in result.error
     assert result.error.count('\n') == 1
