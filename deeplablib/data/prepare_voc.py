@@ -2,8 +2,8 @@
 
     python -m deeplablib.data.prepare_voc /data/VOCdevkit
 
-finds VOC2012 in the folder given and reports what is there, what is missing and where that is to
-be had. Then writes dataset/train.txt (every mask of SegmentationClassAug that is not in VOC's
+The command finds VOC2012 in the folder given and reports what is there, what is missing and where
+to get it. Then it writes dataset/train.txt (every mask of SegmentationClassAug that is not in VOC's
 val.txt), val.txt, test.txt and tags.txt. Run it again when something has been added.
 """
 
@@ -189,7 +189,7 @@ def write_voc_tags(voc: Path, names: Sequence[str], out: Path) -> None:
 def take_stock(
     voc: Path, masks: Mapping[str, Path], names: Mapping[str, Sequence[str]], out: Path
 ) -> tuple[str, bool]:
-    """Report what is there, what is missing and where that is to be had.
+    """Report what is there, what is missing and where to get it.
 
     voc: folder. masks: from find_masks. names: from find_names. out: folder of the lists.
     Returns the report, a text, and whether everything is there but the test images.
