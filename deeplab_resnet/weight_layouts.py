@@ -33,9 +33,9 @@ class Layout:
     """
 
     depth: int
-    names: Callable
+    names: Callable[[int, int, str], tuple[str, str]]
     encoder_name: str
-    classifiers: tuple = ()
+    classifiers: tuple[str, ...] = ()
     preprocessing: Preprocessing = OURS
     epsilon: float | None = None
 
@@ -129,7 +129,7 @@ IMAGENET_FILES = {
 def convert(file: WeightFile, encoder_name: str | None = None, exact_bn: bool = False) -> Converted:
     """Bring the weights of a ResNet to a network.
 
-    file: WeightFile. encoder_name: key of NETWORKS, or None for what the file suggests.
+    encoder_name: key of NETWORKS, or None for what the file suggests.
     exact_bn: adapt the batch-norm scales to our epsilon (see with_our_epsilon).
     Returns a Converted. Raises InputError when the file is no ResNet, or one of another depth.
     """

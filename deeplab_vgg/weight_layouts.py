@@ -76,7 +76,7 @@ def convert(file: WeightFile, encoder_name: str | None = None, exact_bn: bool = 
 
     One head of the source becomes all four heads of an ASPP network.
 
-    file: WeightFile. encoder_name: key of NETWORKS, or None for what the file suggests.
+    encoder_name: key of NETWORKS, or None for what the file suggests.
     exact_bn: without effect; VGG16 has no batch norm.
     Returns a Converted. Raises InputError when the file is no VGG16, or has four heads for one.
     """

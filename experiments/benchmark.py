@@ -115,7 +115,7 @@ def main() -> None:
         'machine': machine.describe(),
         'settings': {name: getattr(args, name) for name in FULL},
         'matrix_product': {
-            timing.name: timing.flops / min(timing.seconds)
+            timing.name: (timing.flops or 0) / min(timing.seconds)
             for timing in alternate(MATRIX_PRODUCTS, args.repetitions)
             if timing.seconds
         },

@@ -54,7 +54,7 @@ def rank_correlation(
 ) -> float:
     """Spearman's rank correlation of an estimated quality with the true mean IoU of the masks.
 
-    quality: float [images]. confusions: as from true_confusions. Returns a float.
+    quality: float [images]. confusions: as from true_confusions.
     """
     return float(spearmanr(quality, true_quality(confusions)).statistic)
 

@@ -52,7 +52,7 @@ def get_arguments() -> argparse.Namespace:
 def main() -> None:
     """Write the table."""
     args = get_arguments()
-    # The name of the table is the seed: each round and arm chooses by chance anew.
+    # The name of the table is the seed: each round and arm makes a random choice of its own.
     quality = stand_in_quality(args.kind, args.masks, args.truth, seed=args.out.stem)
     make_output_folder(args.out.parent)
     write_table(args.out, [MEASURE], {name: (value,) for name, value in quality.items()})

@@ -103,7 +103,7 @@ def save_cams(
 ) -> None:
     """Save the class activation maps of each image's tags as OUT/NAME_<class id - 1>.png.
 
-    cams: from make_cam_function. samples: list of Sample, each with a tag.
+    cams: from make_cam_function. samples: each with a tag.
     allowed_by_image: dict from image name to bool [classes], background first.
     out: an existing folder.
     Raises InputError for an image that cannot be decoded; what came before it is saved.

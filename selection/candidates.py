@@ -34,7 +34,7 @@ def best_candidate(
     probabilities: npt.NDArray[np.float32],
     allowed: npt.NDArray[np.bool_],
 ) -> tuple[int, tuple[float, ...]]:
-    """Choose the mask that agrees best with the network; of equals, the first.
+    """Choose the mask that agrees best with the network, and of equal ones the first.
 
     masks: list of uint8 [height, width]. probabilities, allowed: as for mask_quality.measure.
     Returns (index of the mask, its qualities in the order of OF_ANNOTATION).
@@ -55,7 +55,7 @@ def choose(
 ) -> Counter[str]:
     """Save the best candidate of each image as OUT/NAME.png, and the table OUT/scores.csv.
 
-    samples: list of Sample. allowed_by_image: dict from image name to bool [classes]. folders: of
+    allowed_by_image: dict from image name to bool [classes]. folders: of
     NAME.png, one for each candidate. score_maps: folder of score files of the network. out: an
     existing folder, none of folders. resume: keep the choices that are there; they are only
     measured.

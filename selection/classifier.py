@@ -94,7 +94,7 @@ def tag_scores(
 ) -> npt.NDArray[np.float32]:
     """What a classifier makes of whole images: a logit for each tag.
 
-    model: from NetworkSpec.build_classifier. samples: list of Sample. crop_size: the longer side
+    model: from NetworkSpec.build_classifier. crop_size: the longer side
     that an image is resized to. Returns float32 [samples, tags].
     """
 

@@ -4,7 +4,8 @@ python -m selection.pixels --masks ./result/refined --scores ./result/scores --t
     --out ./result/pixels
 
 Reconstructed. Not part of the default rounds: it makes labels better, but takes away object
-boundaries and the very pixels that the CRF mended; what it did to networks is in docs/selection.md.
+boundaries and the very pixels that the CRF corrected; docs/selection.md says what it did
+to networks.
 """
 
 import argparse
@@ -56,7 +57,7 @@ def select_pixels(
 ) -> None:
     """Save each mask with the unsure pixels ignored as OUT/NAME.png.
 
-    samples: list of Sample. allowed_by_image: dict from image name to bool [classes]. masks: folder
+    allowed_by_image: dict from image name to bool [classes]. masks: folder
     of NAME.png. score_maps: folder of score files. out: an existing folder, not masks.
     thresholds: as for confident_pixels. jobs: as for parallel.for_each.
     Raises InputError for every missing or unfitting file.

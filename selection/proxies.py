@@ -139,7 +139,7 @@ def make_proxies(
 ) -> None:
     """Save the proxy annotation of each image as OUT/NAME.png.
 
-    samples: list of Sample. allowed_by_image: dict from image name to bool [classes]. cues: folder
+    allowed_by_image: dict from image name to bool [classes]. cues: folder
     of NAME_<class id - 1>.png. out: an existing folder. rule: function of (image, cues, saliency),
     from rule_of. saliency: folder of NAME.png, or None. jobs: as for parallel.for_each.
     Raises InputError for every missing file, and for a map of another size than its image.

@@ -63,7 +63,7 @@ def refine(
 ) -> None:
     """Save the refined mask of each image as OUT/NAME.png, and the table OUT/scores.csv.
 
-    samples: list of Sample. allowed_by_image: dict from image name to bool [classes].
+    allowed_by_image: dict from image name to bool [classes].
     score_maps: folder of score files. out: an existing folder.
     parameters, prune: as for crf.crf_labels. saliency: folder of NAME.png, or None; the qualities
     say how far a mask agrees with the network alone.

@@ -39,7 +39,7 @@ def measure_masks(
 ) -> None:
     """Write the quality of each mask of a folder.
 
-    samples: list of Sample. allowed_by_image: dict from image name to bool [classes]. masks: folder
+    allowed_by_image: dict from image name to bool [classes]. masks: folder
     of NAME.png. score_maps: folder of score files of the network. out: path of the table, CSV;
     it is saved again and again on the way. resume: keep what is in it.
     jobs: as for parallel.for_each. Raises InputError for every missing or unfitting file.

@@ -56,7 +56,7 @@ def add_classes(
 ) -> None:
     """Add the flag --classes to a command line; it is read back as a tuple of names.
 
-    parser: argparse.ArgumentParser. default: without the flag. otherwise: what to call that.
+    default: without the flag. otherwise: what to call that.
     """
     parser.add_argument(
         '--classes',

@@ -71,7 +71,7 @@ def check_files_of(
 ) -> None:
     """Check that each image has its file in a folder, FOLDER/NAME.png.
 
-    samples: list of Sample. folder: Path. kind: what the file is called in messages.
+    folder: Path. kind: what the file is called in messages.
     ending: of the file, where it is not .png. Raises InputError naming every file that is missing.
     """
     paths = [(sample, folder / f'{sample.name}{ending}') for sample in samples]

@@ -24,7 +24,7 @@ GREY = 0
 
 _PALETTE = colour_map().tobytes()
 
-# Pillow warns of transparency, odd EXIF and large images: nothing that a user has to mend.
+# Pillow warns of transparency, odd EXIF and large images: nothing that a user has to correct.
 warnings.filterwarnings('ignore', module='PIL')
 
 
@@ -150,8 +150,8 @@ def reordered(
 ) -> Mapping[int, int | None]:
     """Find out whether a palette has the VOC colours, but not each at its own index.
 
-    Programs that reduce the colours of a picture number them anew: such a mask looks right and is
-    wrong. Nothing is said of a palette with any other colour among those that are used.
+    Programs that reduce the colours of a picture give them new numbers. Such a mask looks right and
+    is wrong. Nothing is said of a palette with any other colour among those that are used.
 
     values: the indices that occur. palette: uint8 [colours, 3], or None. num_classes: only the
     colours of so many classes, and of ignored pixels, count.

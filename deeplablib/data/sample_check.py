@@ -27,7 +27,7 @@ def check_samples(
     Prints a note where EXIF turns images that have no mask, and where the labelled pixels of a
     training list are all of one class.
 
-    samples: list of Sample. data_dir: the folder they are in, named when it is missing itself.
+    data_dir: the folder they are in, named when it is missing itself.
     num_classes, ignore_label: masks hold 0 .. num_classes - 1 and ignore_label. need_masks: for
     training, where every sample needs a mask and some pixel of the list must be labelled.
     Raises InputError with every fault (the first twenty), each with its list, line and file.
@@ -60,7 +60,7 @@ def check_outputs(
 ) -> None:
     """Check that results, FOLDER/NAME.png, overwrite neither each other nor the data.
 
-    samples: list of Sample. folder: where results go. endings: of the files of each image, in place
+    folder: where results go. endings: of the files of each image, in place
     of the extension.
     Raises InputError naming the files, or the folder when it is one of VOC's masks beside that of
     the images: a list need not name the masks.

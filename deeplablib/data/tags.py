@@ -92,7 +92,7 @@ def allowed_classes(
 ) -> dict[str, npt.NDArray[np.bool_]]:
     """The classes that may occur in each image: its tags and background.
 
-    tags: from read_tags. samples: list of Sample.
+    tags: from read_tags.
     Returns a dict from image name to a bool array [num_classes].
     Raises InputError naming every sample without tags.
     """

@@ -8,22 +8,22 @@ import numpy as np
 
 from deeplablib.data.voc import NUM_CLASSES
 from deeplablib.network.layers import STEM_FILTERS, TAG_LAYER
-from deeplablib.run.backend import keras
+from deeplablib.run.backend import keras, tf
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How a network is trained.
 
-    classifier: a variable with this in its checkpoint name starts anew, whatever the pretrained
-        file holds, and learns faster: a kernel ten times, a bias twenty.
+    classifier: a variable with this in its checkpoint name starts from random values even if the
+        pretrained file holds it, and learns faster: a kernel ten times, a bias twenty.
     bias_rate: how much faster than kernels the other biases learn.
     outputs: turns logits into what goes into the softmax cross entropy.
     """
 
     classifier: str
     bias_rate: float
-    outputs: Callable
+    outputs: Callable[[tf.Tensor], tf.Tensor]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class NetworkSpec:
     build: Callable[..., keras.Model]
     build_classifier: Callable[..., keras.Model]
     variable_name: Callable[[str], str]
-    to_score_map: Callable
+    to_score_map: Callable[[tf.Tensor], tf.Tensor]
     score_map_kind: str
     first_kernel: str
     last_bias: str
@@ -68,7 +68,7 @@ class NetworkSpec:
 def dimensions(network: NetworkSpec, values: Mapping[str, Any]) -> dict[str, Any]:
     """Width and classes of the network that has such variables; the paper's where none shows it.
 
-    network: a NetworkSpec. values: dict from variable name to array, of any shape.
+    values: dict from variable name to array, of any shape.
     Returns arguments for network.build.
     """
 

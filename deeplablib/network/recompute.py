@@ -36,7 +36,7 @@ def _repeatable(block):
 
 
 def _blocks(model):
-    """Cut a model into models in a row, where all that follows hangs on one tensor.
+    """Cut a model into models in a row, at places where all that follows depends on one tensor.
 
     Each has about the square root of all layers: then what passes between blocks, which is kept,
     and what is within one, which is there while its gradient is taken, need about the same memory.

@@ -8,8 +8,8 @@ from deeplablib.run.backend import keras, tf
 def training_model(model: keras.Model, precision: str = 'float32') -> keras.Model:
     """Copy a model into the form that trains fastest; its convolutions share the model's variables.
 
-    A batch norm that is frozen is folded into the convolution before it (layers.folded), in every
-    step anew: the gradient of the kernel passes through that product, so it is exact.
+    A batch norm that is frozen is folded into the convolution before it (layers.folded), again in
+    every step: the gradient of the kernel passes through that product, so it is exact.
     In bfloat16 every layer but those that end in classes computes in that type, on variables that
     stay float32, as in prediction (prediction_form).
 

@@ -85,7 +85,7 @@ def crf_labels(
 
     The unary is -log(probability) * unary_weight.
     image: uint8 RGB [height, width, 3]. probabilities: float32 [height, width, classes].
-    parameters: see Parameters. prune: leave out the classes whose probability reaches this value
+    prune: leave out the classes whose probability reaches this value
     nowhere in the image. At 0 only classes that have probability 0 everywhere are left out, which
     changes no label.
     Returns uint8 [height, width].
@@ -120,7 +120,7 @@ def crf_labels(
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of the CRF to a command line.
 
-    parser: argparse.ArgumentParser. parameters_from reads them back.
+    parameters_from reads them back.
     """
     group = parser.add_argument_group('CRF')
     group.add_argument(

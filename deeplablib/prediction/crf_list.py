@@ -26,7 +26,7 @@ def crf_samples(
 ) -> None:
     """Save the label map of each image after the CRF as SAVE_DIR/NAME.png.
 
-    samples: list of Sample. score_map_dir: folder of score files (deeplablib.data.score_maps).
+    score_map_dir: folder of score files (deeplablib.data.score_maps).
     save_dir: an existing folder. parameters, prune: as for crf.crf_labels.
     allowed_by_image: dict from image name to bool [classes], those that may occur; None: all.
     jobs: as for parallel.for_each.

@@ -34,7 +34,7 @@ def predict_samples(
 ) -> None:
     """Save the label map of each image as SAVE_DIR/NAME.png, and its score map if asked.
 
-    predict: from multi_scale.make_predictor. samples: list of Sample. save_dir: an existing folder.
+    predict: from multi_scale.make_predictor. save_dir: an existing folder.
     allowed_by_image: dict from image name to bool [classes], those that may occur; None: all.
     score_map_dir: folder for score files, of score_map_kind (deeplablib.data.score_maps), or None.
     write: function of (name, labels) that saves a label map in another way.
@@ -64,7 +64,7 @@ def run_network(work: Callable, samples: Sequence[Sample], label: str) -> None:
 
     Decoding runs ahead of the network and saving behind it, both on other threads.
     work: function of (sample, image uint8 [height, width, 3]) that returns a function without
-    arguments, which saves. samples: list of Sample. label: what is being done, for the progress.
+    arguments, which saves. label: what is being done, for the progress.
     Raises InputError for an image that cannot be decoded; what came before it is saved.
     """
     with ThreadPoolExecutor() as pool:

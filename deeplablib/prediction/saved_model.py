@@ -10,7 +10,7 @@ from deeplablib.run.backend import keras, tf
 def save_model(path: str | Path, network: NetworkSpec, model: keras.Model) -> None:
     """Write a SavedModel: uint8 RGB [height, width, 3] -> labels, uint8 [height, width].
 
-    path: a folder that is not there. network: its NetworkSpec. model: with its weights.
+    path: a folder that is not there. model: with its weights.
     Raises tf.errors.OpError when it cannot be written.
     """
     predict = make_predictor(model, network.to_score_map)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def without_native_messages() -> Iterator[None]:
-    """Send what native code writes to standard error to nowhere (Python exceptions still rise)."""
+    """Drop what native code writes to standard error (Python exceptions still rise)."""
     sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -1,6 +1,6 @@
 """The same work for every image of a list, on the workers of a Dask scheduler.
 
-Dask's own client, as joblib's Dask backend waits for ever where a worker cannot do the work at all.
+This is Dask's own client: joblib's Dask backend never returns when a worker cannot do the work.
 """
 
 import contextlib

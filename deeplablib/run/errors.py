@@ -1,4 +1,4 @@
-"""Errors that a user can mend, and how the scripts report them."""
+"""Errors that a user can correct, and how the scripts report them."""
 
 import re
 import sys
@@ -15,7 +15,7 @@ class InputError(Exception):
 
 
 def raise_all(faults: Sequence[str]) -> None:
-    """Report every fault at once, so that a list of samples is mended in one go.
+    """Report every fault at once, so that a user can correct a list of samples in one go.
 
     faults: list of str, one line each. Nothing happens when it is empty.
     Raises InputError with the first twenty.

@@ -47,11 +47,11 @@ def run_stages(
     earlier stages that make what it reads. One that was stopped goes on from what it
     left; one that differs from the record is stale: what it left is set aside first, as
     NAME.stale-1 or the next number that is free. Nothing is ever removed.
-    stages: list of Stage. work_dir: folder of the record. dry_run: only say what would be done.
+    work_dir: folder of the record. dry_run: only say what would be done.
     title: what the run is; one folder is for runs of one title. None: not checked.
     Returns the stages that were not done before.
-    Raises InputError when an input is not there (but for a dry run), an output is that is not in
-    the record, work_dir is of another title, or another process is at work in it; leaves the
+    Raises InputError when an input is missing (except in a dry run), an output exists that is not
+    in the record, work_dir is of another title, or another process is at work in it; leaves the
     program with the stage's exit code when one fails.
     """
     work_dir = Path(work_dir)
@@ -172,8 +172,8 @@ def _run(stage, lock):
     code = subprocess.run(command, cwd=ROOT, pass_fds=[lock]).returncode
     if code:
         print(
-            f'error: stage {stage.name} failed (exit code {code}); mend what it says and run the '
-            'same command again',
+            f'error: stage {stage.name} failed (exit code {code}); correct what it says and run '
+            'the same command again',
             file=sys.stderr,
         )
         sys.exit(code if code in (1, 2) else 1)

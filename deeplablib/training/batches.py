@@ -36,7 +36,7 @@ class BatchSettings:
     colour, blue, green, red.
     """
 
-    size: tuple
+    size: tuple[int, int]
     batch_size: int
     grad_update_every: int = 1
     random_seed: int = 1234
@@ -44,7 +44,7 @@ class BatchSettings:
     random_scale: bool = True
     random_mirror: bool = True
     ignore_label: int = IGNORE_LABEL
-    img_mean: tuple = IMG_MEAN
+    img_mean: tuple[float, float, float] = IMG_MEAN
 
     @property
     def samples_a_step(self) -> int:
@@ -104,7 +104,7 @@ def make_dataset(
 ) -> tf.data.Dataset:
     """Read the samples of some steps.
 
-    samples: list of Sample, with masks unless there are tag_labels. batches: how to. steps: range
+    samples: with masks unless there are tag_labels. batches: how to. steps: range
     of steps. replicas: how many share a batch. local_replicas: slice, those that this process
     feeds. tag_labels: uint8 [samples, tags], the labels in place of masks; the scale of an image is
     then drawn around that at which the crop holds the whole of it (augment.scale_to_crop).
@@ -168,7 +168,7 @@ def decode_mask(path: tf.Tensor, ignore_label: int = IGNORE_LABEL) -> tf.Tensor:
 def raise_unreadable(samples: Sequence[Sample]) -> None:
     """Find the file that the reading of a batch failed on.
 
-    samples: list of Sample, those of the batch. Returns when every file can be read.
+    samples: those of the batch. Returns when every file can be read.
     Raises InputError naming the first that cannot.
     """
     for sample in samples:

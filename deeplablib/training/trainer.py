@@ -40,7 +40,6 @@ class Trainer:
     ):
         """Take a Keras model, its NetworkSpec, one of its recipes, and the settings.
 
-        settings: TrainingSettings. batches: BatchSettings.
         tag_labels: uint8 [samples, tags] for a tag classifier, which has no masks to learn from.
         recompute: less memory for more time (deeplablib.network.recompute).
         """

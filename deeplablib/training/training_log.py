@@ -26,7 +26,7 @@ class RunLog:
         try:
             if first_step:
                 _cut(logfile, first_step)
-            # One line is what a run leaves that was stopped in its first save: not worth keeping.
+            # A run that stops in its first save leaves one line, which is not worth keeping.
             elif logfile.is_file() and logfile.read_bytes().count(b'\n') > 1:
                 earlier = _free_name(logfile)
                 os.replace(logfile, earlier)

@@ -39,7 +39,7 @@ def restore_pretrained(
 ) -> list[str]:
     """Load the initial weights of a run.
 
-    network: NetworkSpec. model: made by it. path: the checkpoint; what it holds beyond the network
+    model: made by it. path: the checkpoint; what it holds beyond the network
     is passed over. classifier: variables with this in their name are left as they are, unless
     restore_last. From a tag classifier only the encoder is taken: it has no more.
     Returns the names of the encoder's and the head's variables that the checkpoint cannot give.
@@ -110,7 +110,7 @@ def train(
 ) -> None:
     """Run the steps from first_step to num_steps, inclusive.
 
-    samples: list of Sample. modeldir: folder of the checkpoints, one every save_interval steps and
+    modeldir: folder of the checkpoints, one every save_interval steps and
     one at the end. log: RunLog, or None in a process that only helps another one (multiworker).
     after_save: function of the step, called after each save, or None.
     Raises InputError when a sample cannot be read or the loss is not finite.

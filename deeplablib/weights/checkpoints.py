@@ -33,7 +33,7 @@ PARTS = ('.index', '.data-00000-of-00001', '.meta')
 
 
 def find(path: str | Path) -> str:
-    """The prefix of a checkpoint, whatever of it a user names.
+    """The prefix of a checkpoint, from any part of it that a user names.
 
     path: the prefix, one of its files (PREFIX.index, PREFIX.data-*, PREFIX.meta), a folder (its
     newest checkpoint, or its only .ckpt file), or a single-file V1 checkpoint.

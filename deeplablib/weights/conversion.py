@@ -123,10 +123,10 @@ def fill(
     """Build a network and put weights into it.
 
     Variables of the classifier (in the widest sense that a recipe gives it) that are missing, and
-    those of its last layers when they are for another number of classes, are drawn anew: kernels
-    normal, biases zero, the same every time.
+    those of its last layers when they are for another number of classes, are drawn at random:
+    kernels normal, biases zero, the same every time.
 
-    network: a NetworkSpec. values: variable name -> array. path: what they come from, for messages.
+    values: variable name -> array. path: what they come from, for messages.
     Returns the Keras model and the names of the variables that were drawn.
     Raises InputError listing everything else that is missing or wrongly shaped.
     """

@@ -53,7 +53,7 @@ def write(
 ) -> None:
     """Write a model, whole or not at all.
 
-    path, format: as check left them. network: its NetworkSpec. model: with its weights.
+    path, format: as check left them. model: with its weights.
     save_model: prediction.saved_model.save_model; this room knows no prediction.
     Raises OSError when it cannot be written.
     """

@@ -22,8 +22,8 @@ class Preprocessing:
     mean, std: per channel, in the order blue, green, red. rgb: the order its kernels expect.
     """
 
-    mean: tuple = IMG_MEAN
-    std: tuple = (1.0, 1.0, 1.0)
+    mean: tuple[float, float, float] = IMG_MEAN
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     rgb: bool = False
 
 
@@ -50,9 +50,9 @@ class Converted:
 
     title: str
     encoder_name: str
-    layers: dict
-    used: set = field(default_factory=set)
-    values: dict = field(default_factory=dict)
+    layers: dict[str, dict[str, npt.NDArray]]
+    used: set[str] = field(default_factory=set)
+    values: dict[str, npt.NDArray] = field(default_factory=dict)
 
     def take(self, name: str) -> dict[str, npt.NDArray]:
         """A layer of the source; empty when it has none of that name."""

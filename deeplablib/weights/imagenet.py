@@ -33,7 +33,7 @@ def fetch(file: KerasFile) -> Path:
     home = Path(os.environ.get('KERAS_HOME', '~/.keras')).expanduser()
     place = home / 'models' / file.name
     if place.is_file():
-        # Keras would fetch such a file anew, and remove this one when it cannot.
+        # Keras would fetch such a file again, and remove this one if that fails.
         if _md5(place) != file.md5:
             raise InputError(
                 f'{place}: not the file that Keras Applications has at {file.address} (its MD5 is '

@@ -40,7 +40,7 @@ def make_settings(result: dict, classes: tuple, all_flags: dict) -> dict:
 def list_fingerprint(samples: Sequence[Sample], data_dir: str | Path) -> str:
     """How many samples a list has, and a hash of their paths from the data directory on, in order.
 
-    samples: list of Sample, with masks.
+    samples: with masks.
     """
     paths = [
         path.relative_to(data_dir).as_posix() for s in samples for path in (s.image, s.mask) if path

@@ -25,7 +25,7 @@ def own_names(
 ) -> dict[str, npt.NDArray]:
     """Bring the variables of a checkpoint under the names of a network.
 
-    network: a NetworkSpec. values: dict from name to array, from checkpoints.read. path: where they
+    values: dict from name to array, from checkpoints.read. path: where they
     come from. averaged: take the averages over the steps of a training.
     Returns such a dict, and prints what was done.
     Raises InputError when averages are asked for and there are none.

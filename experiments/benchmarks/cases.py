@@ -27,11 +27,11 @@ _IN_TENSORFLOW, _ON_FILES, _IN_TORCH = (
 class Case:
     """One row group of a table: the same work in several ways, the first of them the baseline.
 
-    needs: bytes that the hungriest of them takes; 0 where that is no concern.
+    needs: bytes of memory that the largest of them takes; 0 where memory is no concern.
     """
 
     name: str
-    variants: list
+    variants: list[Variant]
     needs: int = 0
 
 

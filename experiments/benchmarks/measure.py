@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +25,7 @@ class Work:
     keeps: what must live as long as the work, such as a temporary folder.
     """
 
-    run: Callable
+    run: Callable[[], object]
     items: int = 1
     flops: int | None = None
     keeps: object = None
@@ -41,7 +42,7 @@ class Variant:
     name: str
     module: str
     make: str
-    options: dict
+    options: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Timing:
     """
 
     name: str
-    seconds: tuple = ()
+    seconds: tuple[float, ...] = ()
     peak_bytes: int = 0
     flops: int | None = None
     failure: str = ''

@@ -28,7 +28,7 @@ class DataPaths:
 
     @property
     def init_file(self) -> Path:
-        """The file that a change of the initial checkpoint shows in: its index holds checksums."""
+        """The file that changes when the initial checkpoint does: its index holds checksums."""
         index = self.init.with_name(f'{self.init.name}.index')
         return index if index.exists() else self.init
 

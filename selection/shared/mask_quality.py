@@ -41,7 +41,7 @@ def class_mean(
     mask's own label, `mask_probability`.
 
     values: float [height, width]. labels: uint8 [height, width]. allowed: bool [classes].
-    Returns a float.
+
     """
     sums = np.bincount(labels.reshape(-1), values.reshape(-1), minlength=256)
     counts = np.bincount(labels.reshape(-1), minlength=256)

@@ -18,7 +18,7 @@ CLASS_MINIMUM = 0.4
 def add_selection_flags(parser: argparse.ArgumentParser, need_table: bool) -> None:
     """Add the flags to a command line.
 
-    parser: argparse.ArgumentParser. need_table: whether --table must be given; without a table
+    need_table: whether --table must be given; without a table
     every mask that is there goes on.
     """
     table_help = 'scores, CSV'
@@ -52,7 +52,7 @@ def mask_paths(args: argparse.Namespace, samples: Sequence[Sample]) -> list[Path
 def read_quality(args: argparse.Namespace, samples: Sequence[Sample]) -> npt.NDArray[np.floating]:
     """Read the quality of the masks that a command line names.
 
-    args: of a parser with add_selection_flags. samples: list of Sample.
+    args: of a parser with add_selection_flags.
     Returns float [images].
     Raises InputError as read_column does.
     """

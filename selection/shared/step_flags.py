@@ -52,7 +52,7 @@ def read_samples(
 
     num_classes: tags are ids from 1 to num_classes - 1.
     Returns the list of Sample and, by image name, the bool array of classes that may occur.
-    Raises InputError for whatever is wrong with them.
+    Raises InputError for everything that is wrong with them.
     """
     parallel.check_workers(getattr(args, 'jobs', None))  # not every step has this flag
     samples = read_list(args.data_list, args.data_dir)

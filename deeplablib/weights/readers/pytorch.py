@@ -57,8 +57,8 @@ class _Storage:
 class _Tensor:
     storage: _Storage
     offset: int
-    shape: tuple
-    strides: tuple
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
 
     def array(self):
         # np.ndarray checks that every element lies inside the buffer.
@@ -101,7 +101,7 @@ _ALLOWED = {
 
 
 def read(path: str) -> WeightFile:
-    """Read a state dict, or a training checkpoint that holds one, under whatever name.
+    """Read a state dict, or a training checkpoint that holds one, under any name.
 
     path: .pth or .pt, zip or older format. Returns a WeightFile, the 'module.' of DataParallel
     taken off the layer names.

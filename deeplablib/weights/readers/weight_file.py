@@ -27,7 +27,7 @@ class WeightFile:
         [height, width, in, out], those of a dense layer [in, out].
     epsilon: what the program's batch norm adds to the variance, unless a layout says otherwise.
     channels_first: whether a dense layer sees a feature map flattened as [channels, height, width].
-    others: names of what is no parameter of a layer (a step counter, an optimiser's slots).
+    others: names of values that belong to no layer (a step counter, an optimiser's slots).
     """
 
     path: str
@@ -35,7 +35,7 @@ class WeightFile:
     layers: dict[str, dict[str, np.ndarray]]
     epsilon: float
     channels_first: bool
-    others: tuple = ()
+    others: tuple[str, ...] = ()
 
 
 def from_variables(
@@ -44,7 +44,7 @@ def from_variables(
     """Group variables by layer.
 
     variables: dict from name to array. split: turns a name into (layer, parameter), or None for
-    what is no parameter of a layer, which is left out.
+    a value that belongs to no layer, which is left out.
     Returns layers as in WeightFile.
     """
     layers: dict[str, dict[str, npt.NDArray]] = {}
