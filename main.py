@@ -163,7 +163,7 @@ def train(network: NetworkSpec) -> None:
             recompute=FLAGS.recompute,
         )
 
-    record = run_record(train_list, strategy.num_replicas_in_sync)
+    record = run_record(wanted, train_list, strategy.num_replicas_in_sync)
     with locked(modeldir) if leads else contextlib.nullcontext():
         if training_run.saved_steps(modeldir):
             record = run_settings.check_resume(modeldir, record, FLAGS.resume_changed)
@@ -343,11 +343,13 @@ def count_classes() -> None:
             FLAGS['num_classes'].value = len(known['result']['classes'])
 
 
-def run_record(train_list: Sequence[Sample], devices: int) -> dict[str, Any]:
+def run_record(
+    wanted: TrainingSettings, train_list: Sequence[Sample], devices: int
+) -> dict[str, Any]:
     """What settings.json is to hold of this run."""
     names = RESULT_FLAGS
     names += VGG_FLAGS if FLAGS.encoder_name in deeplab_vgg.NETWORKS else RESNET_FLAGS
-    result = {name: FLAGS[name].value for name in names}
+    result = {name: getattr(wanted, name) for name in names}
     result |= {'devices': devices, 'IMG_MEAN': list(IMG_MEAN)}
     result['data_list'] = run_settings.list_fingerprint(train_list, FLAGS.data_dir)
     pretrained = FLAGS.pretrain_file
