@@ -128,19 +128,7 @@ def train(network: NetworkSpec) -> None:
     modeldir = make_output_folder(FLAGS.modeldir)
     if not FLAGS.resume and training_run.saved_steps(modeldir):
         raise InputError(f'{modeldir}: holds checkpoints already; empty it, or resume from them')
-    train_list = image_lists.read_list(FLAGS.data_list, FLAGS.data_dir)
-    without_mask = [sample for sample in train_list if sample.mask is None]
-    if without_mask:
-        raise InputError(f'{without_mask[0].origin}: no mask is named; training needs one')
-    if not FLAGS.skip_check:
-        check_samples(
-            train_list,
-            FLAGS.data_dir,
-            num_classes=FLAGS.num_classes,
-            need_masks=True,
-            ignore_label=FLAGS.ignore_label,
-        )
-
+    train_list = read_train_list(wanted)
     if not FLAGS.pretrain_file and network_options().get('train_batch_norm') is False:
         print('note: a ResNet from scratch hardly learns without --train_batch_norm')
     if FLAGS.recompute and FLAGS.train_batch_norm:
@@ -151,18 +139,7 @@ def train(network: NetworkSpec) -> None:
     keras.utils.set_random_seed(FLAGS.random_seed)
     if not devices:
         tf.config.experimental.enable_op_determinism()  # costs nothing on a CPU
-    recipe = network.recipes[FLAGS.recipe]
-    with strategy.scope():
-        model = training_model(network.build(**network_options()), FLAGS.precision)
-        trainer = Trainer(
-            model=model,
-            network=network,
-            recipe=recipe,
-            settings=wanted,
-            batches=batch_settings(wanted, IMG_MEAN),
-            recompute=FLAGS.recompute,
-        )
-
+    trainer = make_trainer(network, wanted, strategy)
     record = run_record(wanted, train_list, strategy.num_replicas_in_sync)
     with locked(modeldir) if leads else contextlib.nullcontext():
         if training_run.saved_steps(modeldir):
@@ -171,12 +148,7 @@ def train(network: NetworkSpec) -> None:
             checkpoints.remove_leftovers(modeldir, f'{training_run.CHECKPOINT}-*')
         first_step = training_run.resume(trainer, modeldir)
         if first_step == 0 and FLAGS.pretrain_file:
-            fresh = training_run.restore_pretrained(
-                network, model, FLAGS.pretrain_file, recipe.classifier, FLAGS.restore_last
-            )
-            print(f'Restored model parameters from {FLAGS.pretrain_file}')
-            if fresh:
-                print(f'note: a tag classifier; what it has not starts anew: {", ".join(fresh)}')
+            load_pretrained(network, trainer)
         several = FLAGS.strategy == 'multiworker'
         if several:
             check_same_start(strategy, trainer, first_step)
@@ -204,6 +176,53 @@ def train(network: NetworkSpec) -> None:
             ) from None
         if several:  # one that leaves while another still saves would be reported as failed
             gather(strategy, first_step)
+
+
+def read_train_list(wanted: TrainingSettings) -> list[Sample]:
+    """The samples to train on, each with a mask, checked unless skip_check says otherwise."""
+    train_list = image_lists.read_list(wanted.data_list, wanted.data_dir)
+    without_mask = [sample for sample in train_list if sample.mask is None]
+    if without_mask:
+        raise InputError(f'{without_mask[0].origin}: no mask is named; training needs one')
+    if not wanted.skip_check:
+        check_samples(
+            train_list,
+            wanted.data_dir,
+            num_classes=wanted.num_classes,
+            need_masks=True,
+            ignore_label=wanted.ignore_label,
+        )
+    return train_list
+
+
+def make_trainer(
+    network: NetworkSpec, wanted: TrainingSettings, strategy: tf.distribute.Strategy
+) -> Trainer:
+    """Build the network in its training form, and what trains it, on the devices of a strategy."""
+    with strategy.scope():
+        return Trainer(
+            model=training_model(network.build(**network_options()), wanted.precision),
+            network=network,
+            recipe=network.recipes[wanted.recipe],
+            settings=wanted,
+            batches=batch_settings(wanted, IMG_MEAN),
+            recompute=wanted.recompute,
+        )
+
+
+def load_pretrained(network: NetworkSpec, trainer: Trainer) -> None:
+    """Load pretrain_file, and say what it lacks."""
+    wanted = trainer.settings
+    fresh = training_run.restore_pretrained(
+        network,
+        trainer.model,
+        path=wanted.pretrain_file,
+        classifier=trainer.recipe.classifier,
+        restore_last=wanted.restore_last,
+    )
+    print(f'Restored model parameters from {wanted.pretrain_file}')
+    if fresh:
+        print(f'note: a tag classifier; what it has not starts anew: {", ".join(fresh)}')
 
 
 def test(network: NetworkSpec) -> None:

@@ -21,7 +21,7 @@ class TrainingSettings:
     """
 
     encoder_name: str = 'deeplab'
-    pretrain_file: str | None = './model/deeplab_resnet_init.ckpt'
+    pretrain_file: str = './model/deeplab_resnet_init.ckpt'
     restore_last: bool = False
     num_steps: int = 18000
     learning_rate: float = 4e-5
