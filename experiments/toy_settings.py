@@ -57,7 +57,38 @@ def data_stages(work: Path, seed: int) -> tuple[list[Stage], DataPaths]:
     work: absolute folder for everything. seed: of the data and of the initial weights.
     Returns the stages and the DataPaths that they make.
     """
-    data, initial, tags = work / 'data', work / 'initial', work / 'tags.txt'
+    data, tags = work / 'data', work / 'tags.txt'
+    initial = _initial_training(data, work / 'initial', seed)
+    annotations, train_list = data / 'Annotations', data / 'train.txt'
+    flags = as_flags(annotations=annotations, data_list=train_list, out=tags)
+    stages = [
+        Stage(
+            name='data',
+            command=('-m', 'experiments.toy_data', *as_flags(out=data, seed=seed)),
+            reads=(),
+            output=data,
+        ),
+        Stage(
+            name='tags',
+            command=('-m', 'selection.tags', *flags),
+            reads=(annotations, train_list),
+            output=tags,
+        ),
+        initial,
+    ]
+    return stages, DataPaths(
+        data_dir=data,
+        train_list=train_list,
+        val_list=data / 'val.txt',
+        val_masks=data / 'SegmentationClassAug',
+        tags=tags,
+        init=initial.output / f'model.ckpt-{INITIAL_STEPS}',
+        cues=data / 'cues',
+        saliency=data / 'saliency',
+    )
+
+
+def _initial_training(data, out, seed):
     # As deeplab_resnet_init.ckpt was trained on COCO: on other images, with their true masks.
     training = replace(
         _TRAINING,
@@ -65,9 +96,9 @@ def data_stages(work: Path, seed: int) -> tuple[list[Stage], DataPaths]:
         random_seed=seed,
         data_dir=str(data),
         data_list=str(data / 'initial.txt'),
-        modeldir=str(initial),
-        logdir=str(initial / 'log'),
-        logfile=str(initial / 'log.txt'),
+        modeldir=str(out),
+        logdir=str(out / 'log'),
+        logfile=str(out / 'log.txt'),
         pretrain_file='',
         train_batch_norm=True,
         learning_rate=0.03,
@@ -86,36 +117,10 @@ def data_stages(work: Path, seed: int) -> tuple[list[Stage], DataPaths]:
         'train_batch_norm',
         'learning_rate',
     )
-    annotations, train_list = data / 'Annotations', data / 'train.txt'
-    flags = as_flags(annotations=annotations, data_list=train_list, out=tags)
-    stages = [
-        Stage(
-            name='data',
-            command=('-m', 'experiments.toy_data', *as_flags(out=data, seed=seed)),
-            reads=(),
-            output=data,
-        ),
-        Stage(
-            name='tags',
-            command=('-m', 'selection.tags', *flags),
-            reads=(annotations, train_list),
-            output=tags,
-        ),
-        Stage(
-            name='initial checkpoint',
-            command=('main.py', '--option', 'train', *flag_words(training, named)),
-            reads=(data / 'initial.txt',),
-            output=initial,
-            work=Training(training),
-        ),
-    ]
-    return stages, DataPaths(
-        data_dir=data,
-        train_list=train_list,
-        val_list=data / 'val.txt',
-        val_masks=data / 'SegmentationClassAug',
-        tags=tags,
-        init=initial / f'model.ckpt-{INITIAL_STEPS}',
-        cues=data / 'cues',
-        saliency=data / 'saliency',
+    return Stage(
+        name='initial checkpoint',
+        command=('main.py', '--option', 'train', *flag_words(training, named)),
+        reads=(data / 'initial.txt',),
+        output=out,
+        work=Training(training),
     )

@@ -103,12 +103,7 @@ def predict_and_evaluate(
         tags = read_tags(args.tags, num_classes)
         allowed_by_image = allowed_classes(tags, samples, num_classes)
     save_dir = make_output_folder(args.save_dir)
-    score_map_dir = None
-    if args.save_scores:
-        score_map_dir = make_output_folder(args.save_scores)
-    elif args.crf:
-        score_map_dir = make_output_folder(save_dir / 'scores')
-
+    score_map_dir = _score_map_dir(args, save_dir)
     scales = SINGLE_SCALE if args.single_scale else SCALES
     predict = make_predictor(
         model,
@@ -144,6 +139,14 @@ def predict_and_evaluate(
             allowed_by_image=allowed_by_image,
         )
         _say_what_was_saved(samples, crf_dir, num_classes)
+
+
+def _score_map_dir(args, save_dir):
+    if args.save_scores:
+        return make_output_folder(args.save_scores)
+    if args.crf:
+        return make_output_folder(save_dir / 'scores')
+    return None
 
 
 def _say_what_was_saved(samples, folder, num_classes):
