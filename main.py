@@ -34,10 +34,15 @@ from deeplablib.run import errors
 from deeplablib.run.backend import keras, tf
 from deeplablib.run.errors import InputError
 from deeplablib.run.files import locked, make_output_folder
-from deeplablib.training import settings, training_log, training_run
+from deeplablib.training import training_log, training_run
 from deeplablib.training.batches import batch_settings
-from deeplablib.training.settings import TrainingSettings
 from deeplablib.training.trainer import Trainer
+from deeplablib.training.training_settings import (
+    TrainingSettings,
+    define_flags,
+    parse,
+    read_settings,
+)
 from deeplablib.weights import checkpoints, run_settings
 from deeplablib.weights.load_model import load_model
 
@@ -96,7 +101,7 @@ DEFAULTS = TrainingSettings(
     data_list=DATA_LIST_PATH,
     modeldir=MODEL_DIRECTORY,
 )
-settings.define_flags(DEFAULTS, FLAGS, encoder_names=NETWORKS)
+define_flags(DEFAULTS, FLAGS, encoder_names=NETWORKS)
 flags.register_validator(
     'width',
     lambda width: width > 0 and STEM_FILTERS * width % 1 == 0,
@@ -123,7 +128,7 @@ flags.DEFINE_boolean('visual', True, 'whether to save predictions for visualizat
 def train(network: NetworkSpec) -> None:
     """Train from pretrain_file, or go on where an earlier run with this modeldir stopped."""
     strategy = make_strategy()
-    wanted = settings.read_settings(FLAGS)
+    wanted = read_settings(FLAGS)
     require_precision(FLAGS.precision)
     modeldir = make_output_folder(FLAGS.modeldir)
     if not FLAGS.resume and training_run.saved_steps(modeldir):
@@ -394,7 +399,7 @@ def main() -> None:
     if '--help' in sys.argv[1:] or '-h' in sys.argv[1:]:
         print(f'{__doc__}\n{FLAGS.module_help(FLAGS.find_module_defining_flag("option"))}')
         return
-    settings.parse(FLAGS, sys.argv)
+    parse(FLAGS, sys.argv)
     count_classes()
     network = NETWORKS[FLAGS.encoder_name]
     {'train': train, 'test': test, 'predict': predict}[FLAGS.option](network)

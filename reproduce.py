@@ -26,13 +26,13 @@ from deeplablib.run.errors import InputError, raise_all
 from deeplablib.run.files import replacing
 from deeplablib.run.stage_runner import Stage, run_stages
 from deeplablib.run.text_tables import Row, as_markdown, as_text
-from deeplablib.training.settings import TrainingSettings, flag_words
+from deeplablib.training.training_settings import TrainingSettings, flag_words
 from experiments import toy_data, toy_settings
 from experiments.panel import save_panel
 from selection.quality import list_quality
 from selection.rounds import plan
-from selection.rounds.settings import DataPaths, RoundSettings
-from selection.rounds.stages import Training
+from selection.rounds.round_settings import DataPaths, RoundSettings
+from selection.rounds.round_stages import Training
 
 # Change these to your own paths; each is the default of a flag (--help).
 DATA_DIRECTORY = './VOC2012/'

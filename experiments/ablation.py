@@ -32,8 +32,8 @@ from experiments.evidence import rank_correlation, true_confusions
 from selection.quality import list_quality
 from selection.refine import TABLE
 from selection.rounds import plan
-from selection.rounds import stages as make
-from selection.rounds.settings import DataPaths, RoundSettings
+from selection.rounds import round_stages as make
+from selection.rounds.round_settings import DataPaths, RoundSettings
 from selection.shared.quality_table import read_column
 
 ARMS = ('argmax', 'crf', 'selection', 'random', 'oracle', 'pixels')

@@ -20,7 +20,7 @@ from deeplablib.network.flops import TRAINING, forward_flops, matmul_rate
 from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE
 from deeplablib.run.backend import keras, tf
 from deeplablib.run.stage_runner import Stage
-from selection.rounds.stages import Drawing, Prediction, Refinement, Training
+from selection.rounds.round_stages import Drawing, Prediction, Refinement, Training
 
 # Of the rate of a matrix product, measured on two cores with AVX-512: a training step of two crops
 # reached 0.51 (ResNet-101) and 0.64 (VGG16) of it, a prediction 0.80 and 0.70.

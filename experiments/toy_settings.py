@@ -4,9 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from deeplablib.run.stage_runner import Stage, as_flags
-from deeplablib.training.settings import TrainingSettings, flag_words
-from selection.rounds.settings import DataPaths, RoundSettings
-from selection.rounds.stages import Training
+from deeplablib.training.training_settings import TrainingSettings, flag_words
+from selection.rounds.round_settings import DataPaths, RoundSettings
+from selection.rounds.round_stages import Training
 
 STEPS, INITIAL_STEPS = 400, 1600
 

@@ -43,8 +43,8 @@ from deeplablib.run.progress import progress
 from deeplablib.training import training_log, training_run
 from deeplablib.training.augment import scale_to_crop
 from deeplablib.training.batches import BatchSettings
-from deeplablib.training.settings import TrainingSettings
 from deeplablib.training.trainer import Trainer
+from deeplablib.training.training_settings import TrainingSettings
 from deeplablib.weights import checkpoints
 from selection.shared.step_flags import step_parser
 

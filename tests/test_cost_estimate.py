@@ -6,9 +6,9 @@ import pytest
 from deeplab_vgg import NETWORKS
 from deeplablib.network.flops import forward_flops
 from deeplablib.run.stage_runner import Stage
-from deeplablib.training.settings import TrainingSettings
+from deeplablib.training.training_settings import TrainingSettings
 from experiments.cost_estimate import Cost, estimate, estimate_text
-from selection.rounds.stages import Prediction, Refinement, Training
+from selection.rounds.round_stages import Prediction, Refinement, Training
 
 SETTINGS = TrainingSettings(
     num_steps=10, batch_size=4, input_height=33, input_width=49, save_interval=4

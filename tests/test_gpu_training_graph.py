@@ -3,8 +3,8 @@ import pytest
 from deeplablib.network.training_form import training_model
 from deeplablib.run.backend import tf
 from deeplablib.training.batches import BatchSettings
-from deeplablib.training.settings import TrainingSettings
 from deeplablib.training.trainer import Trainer
+from deeplablib.training.training_settings import TrainingSettings
 from tests import golden
 from tests.gpu_kernels import without_gpu_kernel
 

@@ -12,7 +12,7 @@ from experiments import ablation, toy_settings
 from experiments.panel import save_panel
 from selection.quality import list_quality, mask_confusion
 from selection.rounds import plan
-from selection.rounds.settings import DataPaths
+from selection.rounds.round_settings import DataPaths
 from selection.shared.quality_table import write_table
 from tests.command import run_command
 from tests.tables import squeezed

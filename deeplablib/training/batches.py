@@ -19,7 +19,7 @@ from deeplablib.data.voc import IGNORE_LABEL
 from deeplablib.run.backend import tf
 from deeplablib.run.errors import InputError, tensorflow_reason
 from deeplablib.training.augment import augment, augment_image, draw
-from deeplablib.training.settings import TrainingSettings
+from deeplablib.training.training_settings import TrainingSettings
 
 # Of a PNG: 8 bits of grey, which TensorFlow gives as they are.
 _PLAIN = bytes([8, GREY])

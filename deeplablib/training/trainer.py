@@ -15,7 +15,7 @@ from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE, multi_scale_
 from deeplablib.run.backend import keras, tf
 from deeplablib.training import objective
 from deeplablib.training.batches import BatchSettings, make_dataset
-from deeplablib.training.settings import TrainingSettings
+from deeplablib.training.training_settings import TrainingSettings
 
 PANEL_IMAGES = 2
 

@@ -28,8 +28,8 @@ from deeplablib.prediction.predict_list import predict_samples
 from deeplablib.run.backend import keras, tf
 from deeplablib.run.stage_runner import as_flags
 from deeplablib.training.batches import BatchSettings
-from deeplablib.training.settings import TrainingSettings
 from deeplablib.training.trainer import Trainer
+from deeplablib.training.training_settings import TrainingSettings
 from deeplablib.weights import checkpoints
 from experiments.benchmarks.measure import Work
 from experiments.benchmarks.plain_form import plain_form

@@ -1,1 +1,1 @@
-"""The rounds of SPSM: their settings, their commands (stages), and in which order (plan)."""
+"""The rounds of SPSM: their settings, their stages, and in which order they run (plan)."""

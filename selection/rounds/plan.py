@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deeplablib.run.stage_runner import Stage
-from selection.rounds import stages as make
-from selection.rounds.settings import DataPaths, RoundSettings
+from selection.rounds import round_stages as make
+from selection.rounds.round_settings import DataPaths, RoundSettings
 
 
 def first_annotations(data: DataPaths, work: Path) -> tuple[list[Stage], Path]:

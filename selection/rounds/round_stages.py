@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deeplablib.run.stage_runner import Stage, as_flags
-from deeplablib.training.settings import TrainingSettings, changed_by, flag_words
-from selection.rounds.settings import DataPaths, RoundSettings
+from deeplablib.training.training_settings import TrainingSettings, changed_by, flag_words
+from selection.rounds.round_settings import DataPaths, RoundSettings
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deeplablib.training.settings import TrainingSettings
+from deeplablib.training.training_settings import TrainingSettings
 from selection.shared.selection_flags import CLASS_MINIMUM, FRACTION, MEASURE
 
 
