@@ -92,6 +92,15 @@ def test_a_script_runs_as_a_process_of_its_own(narrow, data):
     assert steps == ['checking', 'predicting', 'evaluating'], 'TensorFlow has written here too'
 
 
+def test_only_the_crf_needs_its_package(narrow, data, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'pydensecrf.densecrf', None)  # importing it fails
+    (data / 'list.txt').write_text('gold_000001\n')
+    result = run_vgg(narrow, data, '--crf')
+    assert result.code == 2 and 'pip install pydensecrf2' in result.error
+    assert not (data / 'result').exists()
+    assert run_vgg(narrow, data).code == 0
+
+
 def test_scores_are_saved_at_network_resolution(narrow, data):
     result = run_vgg(narrow, data, '--save-scores', data / 'scores')
     assert result.code == 0

@@ -70,6 +70,7 @@ def locked(folder: str | Path) -> Iterator[int]:
     that inherits it holds the lock as long as it lives.
     Raises InputError at once when another process holds it.
     """
+    # Not by the package filelock: it hides the descriptor, and a child must inherit that.
     path = Path(folder) / '.lock'
     with path.open('w') as file:
         try:
