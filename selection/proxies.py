@@ -148,7 +148,7 @@ def make_proxies(
     for sample in samples:
         tags = np.flatnonzero(allowed_by_image[sample.name][1:]) + 1
         paths = {int(i): Path(cues) / f'{sample.name}_{i - 1}.png' for i in tags}
-        salient = saliency and Path(saliency) / f'{sample.name}.png'
+        salient = None if saliency is None else Path(saliency) / f'{sample.name}.png'
         for index, path in paths.items():
             if not path.is_file():
                 faults.append(f'{sample.origin}: no cue for tag {index} at {path}')
@@ -165,7 +165,8 @@ def _make_one(out, rule, item):
     sample, paths, salient = item
     size = image_size(sample.image)
     cues = {index: read_grey(path, size) for index, path in paths.items()}
-    labels = rule(sample.image, cues, size, salient and read_grey(salient, size))
+    saliency = None if salient is None else read_grey(salient, size)
+    labels = rule(sample.image, cues, size, saliency)
     write_mask(Path(out) / f'{sample.name}.png', labels)
 
 

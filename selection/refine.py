@@ -71,9 +71,10 @@ def refine(
     Raises InputError for every missing score file or saliency map, and for one that does not fit
     its image.
     """
-    score_maps, out, saliency = Path(score_maps), Path(out), saliency and Path(saliency)
+    score_maps, out = Path(score_maps), Path(out)
     check_files_of(samples, score_maps, 'scores', '.npz')
     if saliency:
+        saliency = Path(saliency)
         check_files_of(samples, saliency, 'saliency map')
     work = partial(_refine_one, score_maps, out, parameters, prune, saliency, resume)
     items = [(sample, allowed_by_image[sample.name]) for sample in samples]

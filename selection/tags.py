@@ -71,7 +71,9 @@ def main() -> None:
     """Make the tags and write them."""
     args = get_arguments()
     parallel.check_workers(args.jobs)
-    names = args.data_list and [sample.name for sample in read_list(args.data_list, '.')]
+    names = None
+    if args.data_list:
+        names = [sample.name for sample in read_list(args.data_list, '.')]
     if args.annotations:
         tags = make_tags(args.annotations, '.xml', names, args.jobs)
     else:

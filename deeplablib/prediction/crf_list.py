@@ -34,7 +34,10 @@ def crf_samples(
     save_dir; what was done before is saved.
     """
     check_files_of(samples, score_map_dir, 'scores', '.npz')
-    items = [(sample, allowed_by_image and allowed_by_image[sample.name]) for sample in samples]
+    items = [
+        (sample, None if allowed_by_image is None else allowed_by_image[sample.name])
+        for sample in samples
+    ]
     work = partial(_crf_one, score_map_dir, save_dir, parameters, prune)
     with locked(save_dir):
         for _ in for_each(work, items, 'CRF', jobs):
