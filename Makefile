@@ -1,4 +1,4 @@
-# make test: create .venv, install into it, check the style and run the tests.
+# make test: create .venv, install into it, check style and types, and run the tests.
 # make demo: the whole method on generated data; go on with a stopped run by the same command.
 
 PYTHON ?= python3
@@ -24,4 +24,4 @@ demo: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache
+	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache
