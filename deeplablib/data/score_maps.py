@@ -23,19 +23,19 @@ KINDS = ('logits', 'probabilities')
 
 
 def write_score_map(
-    path: Path, scores: npt.NDArray[np.floating], size: tuple[int, int], kind: str
+    path: Path, score_map: npt.NDArray[np.floating], size: tuple[int, int], kind: str
 ) -> None:
     """Write one score file, whole or not at all.
 
-    path: NAME.npz. scores: float array [height / 8, width / 8, classes]. size: (height, width) of
+    path: NAME.npz. score_map: [height / 8, width / 8, classes]. size: (height, width) of
     the image. kind: one of KINDS.
     """
     limits = np.finfo(np.float16)
-    scores = np.clip(scores, limits.min, limits.max).astype(np.float16)
+    score_map = np.clip(score_map, limits.min, limits.max).astype(np.float16)
     with replacing(path) as temporary, temporary.open('wb') as file:
         np.savez_compressed(
             file,
-            scores=scores,
+            scores=score_map,
             size=np.array(size, np.int32),
             kind=np.array(kind),
             name=np.array(path.stem),
@@ -45,24 +45,24 @@ def write_score_map(
 def read_score_map(path: Path) -> tuple[npt.NDArray[np.float32], tuple[int, int], str]:
     """Read one score file.
 
-    Returns (scores as float32 [height / 8, width / 8, classes], (height, width), kind).
+    Returns (the score map, float32 [height / 8, width / 8, classes], (height, width), kind).
     Raises InputError when it cannot be read, is no score file, or is that of another image.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            scores, size = file['scores'], file['size']
+            score_map, size = file['scores'], file['size']
             kind, name = str(file['kind']), str(file['name'])
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f'{path}: cannot read the scores ({reason})') from None
     except (KeyError, ValueError, EOFError, NotImplementedError, *_DAMAGE) as error:
         raise InputError(f'{path}: not a score file ({error})') from None
-    if scores.ndim != 3 or size.shape != (2,) or kind not in KINDS:
-        raise InputError(f'{path}: not a score file (shape {scores.shape}, kind {kind})')
+    if score_map.ndim != 3 or size.shape != (2,) or kind not in KINDS:
+        raise InputError(f'{path}: not a score file (shape {score_map.shape}, kind {kind})')
     if name != path.stem:
         raise InputError(f'{path}: holds the scores of another image, {name}')
     height, width = (int(n) for n in size)
-    return scores.astype(np.float32), (height, width), kind
+    return score_map.astype(np.float32), (height, width), kind
 
 
 def read_probabilities(
@@ -75,44 +75,46 @@ def read_probabilities(
     Returns float32 [height, width, classes]. Raises InputError when the scores are of another image
     or of another number of classes.
     """
-    scores, scores_size, kind = read_score_map(path)
-    if scores_size != tuple(size):
+    score_map, map_size, kind = read_score_map(path)
+    if map_size != tuple(size):
         raise InputError(
-            f'{path}: scores of an image of {size_text(scores_size)}, this one is {size_text(size)}'
+            f'{path}: scores of an image of {size_text(map_size)}, this one is {size_text(size)}'
         )
     expected = tuple(-(-n // OUTPUT_STRIDE) for n in size)
-    if scores.shape[:2] != expected:
+    if score_map.shape[:2] != expected:
         raise InputError(
-            f'{path}: a score map of {size_text(scores.shape)}, expected {size_text(expected)}'
+            f'{path}: a score map of {size_text(score_map.shape)}, expected {size_text(expected)}'
         )
-    if allowed is not None and len(allowed) != scores.shape[-1]:
-        raise InputError(f'{path}: scores of {scores.shape[-1]} classes, expected {len(allowed)}')
-    if not np.isfinite(scores).all():
+    if allowed is not None and len(allowed) != score_map.shape[-1]:
+        raise InputError(
+            f'{path}: scores of {score_map.shape[-1]} classes, expected {len(allowed)}'
+        )
+    if not np.isfinite(score_map).all():
         raise InputError(f'{path}: holds scores that are no numbers')
-    return image_probabilities(scores, size, kind, allowed)
+    return image_probabilities(score_map, size, kind, allowed)
 
 
 def resize_bilinear(
-    scores: npt.NDArray[np.float32], size: tuple[int, int]
+    score_map: npt.NDArray[np.float32], size: tuple[int, int]
 ) -> npt.NDArray[np.float32]:
-    """Resize scores in NumPy as network.resize does in TensorFlow, operation by operation.
+    """Resize a score map in NumPy as network.resize does in TensorFlow, operation by operation.
 
     For worker processes: TensorFlow takes 5 s to import.
 
     Target pixel i stands at source position i * (old / new), in float32; columns are interpolated
     first, then rows; beyond the last pixel, the last pixel goes on.
 
-    scores: float32 [height, width, channels]. size: the new (height, width).
+    score_map: float32 [height, width, channels]. size: the new (height, width).
     Returns float32 [*size, channels], of which each channel lies by itself in memory: made one
     after the other, they stay in the processor's cache.
     """
     (top, bottom, down), (left, right, across) = (
-        _positions(old, new) for old, new in zip(scores.shape[:2], size, strict=True)
+        _positions(old, new) for old, new in zip(score_map.shape[:2], size, strict=True)
     )
-    planes = np.empty((scores.shape[2], *size), np.float32)
+    planes = np.empty((score_map.shape[2], *size), np.float32)
     for channel, plane in enumerate(planes):
-        columns = scores[:, left, channel]
-        columns = columns + (scores[:, right, channel] - columns) * across
+        columns = score_map[:, left, channel]
+        columns = columns + (score_map[:, right, channel] - columns) * across
         rows = columns[top]
         np.add(rows, (columns[bottom] - rows) * down[:, None], out=plane)
     return np.moveaxis(planes, 0, -1)
@@ -126,20 +128,20 @@ def _positions(old, new):
 
 
 def image_probabilities(
-    scores: npt.NDArray[np.float32],
+    score_map: npt.NDArray[np.float32],
     size: tuple[int, int],
     kind: str,
     allowed: npt.NDArray[np.bool_] | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Bring scores back to the image: resized, then as probabilities that sum to 1.
+    """Bring a score map to the size of its image, as probabilities that sum to 1.
 
-    scores: float32 [height / 8, width / 8, classes]. size: (height, width) of the image.
+    score_map: float32 [height / 8, width / 8, classes]. size: (height, width) of the image.
     kind: 'logits', of which the softmax is taken, or 'probabilities', which are renormalised.
     allowed: bool [classes], the classes that may occur; the others get 0. None: all.
     Returns float32 [height, width, classes]; each class lies by itself in memory.
     """
-    chosen = np.arange(scores.shape[-1]) if allowed is None else np.flatnonzero(allowed)
-    planes = np.moveaxis(resize_bilinear(scores[..., chosen], size), -1, 0)
+    chosen = np.arange(score_map.shape[-1]) if allowed is None else np.flatnonzero(allowed)
+    planes = np.moveaxis(resize_bilinear(score_map[..., chosen], size), -1, 0)
     if kind == 'logits':
         planes -= planes.max(0)
         np.exp(planes, out=planes)
@@ -147,7 +149,7 @@ def image_probabilities(
         np.maximum(planes, np.finfo(np.float32).tiny, out=planes)
     planes /= planes.sum(0)
     if allowed is not None:
-        every = np.zeros((scores.shape[-1], *size), np.float32)
+        every = np.zeros((score_map.shape[-1], *size), np.float32)
         every[chosen] = planes
         planes = every
     return np.moveaxis(planes, 0, -1)

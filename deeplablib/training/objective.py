@@ -87,15 +87,15 @@ def data_loss(
     outputs: Recipe.outputs.
     Returns a float32 scalar: this device's share; the shares of all devices sum to the loss.
     """
-    scores = []
+    score_maps = []
     for scale in SCALES[: len(target_maps)]:
         size = [int(n * scale) for n in images.shape[1:3]]
         scaled = images if scale == 1 else resize_bilinear(images, size)
-        scores.append(outputs(tf.cast(model(scaled, training=True), tf.float32)))
-    terms = list(zip(scores, target_maps, counts, strict=True))
-    if len(scores) > 1:
-        full_size = scores[0].shape[1:3]
-        fused = [scores[0], *(resize_bilinear(part, full_size) for part in scores[1:])]
+        score_maps.append(outputs(tf.cast(model(scaled, training=True), tf.float32)))
+    terms = list(zip(score_maps, target_maps, counts, strict=True))
+    if len(score_maps) > 1:
+        full_size = score_maps[0].shape[1:3]
+        fused = [score_maps[0], *(resize_bilinear(part, full_size) for part in score_maps[1:])]
         terms.append((tf.reduce_max(tf.stack(fused), axis=0), target_maps[0], counts[0]))
     return tf.add_n([_cross_entropy(*term) for term in terms])
 
@@ -117,10 +117,10 @@ def tag_loss(
     return tf.reduce_sum(losses) / counts[0]
 
 
-def _cross_entropy(scores, target, count):
+def _cross_entropy(score_map, target, count):
     labelled = target >= 0
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
-        labels=tf.where(labelled, target, 0), logits=scores
+        labels=tf.where(labelled, target, 0), logits=score_map
     )
     total = tf.reduce_sum(tf.where(labelled, losses, 0.0))
     return total / tf.cast(tf.maximum(count, 1), tf.float32)  # no pixel labelled: a loss of 0
