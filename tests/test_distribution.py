@@ -110,7 +110,7 @@ def test_two_processes_train_as_one(data):
 
 
 def test_machines_that_do_not_see_one_modeldir_are_told_so(data):
-    options = FLAGS | {'num_steps': 5, 'strategy': 'multiworker'}
+    options = FLAGS | {'num_steps': 5, 'strategy': 'multiworker', 'resume_changed': True}
     workers = start_workers(flags_of(data, 'one', **options), flags_of(data, 'apart', **options))
     for code, output in map(finish, workers):
         assert code == 2, output
