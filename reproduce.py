@@ -1,14 +1,17 @@
 """Run the whole method and set the numbers reached beside the paper's.
 
     python reproduce.py toy                                 on generated data, in minutes
-    python reproduce.py resnet --cues DIR [--saliency DIR]  on PASCAL VOC, from localization cues
+    python reproduce.py resnet                              on PASCAL VOC, from its tags
+    python reproduce.py resnet --cues DIR [--saliency DIR]  from localization cues
     python reproduce.py resnet --annotations DIR DIR DIR    from the annotations of each round
     python reproduce.py vgg --annotations DIR               VGG16, from the final annotations
     python reproduce.py vgg --annotations result/resnet/train_3.txt    the same, from a list
+    python reproduce.py photos --images DIR --tags FILE     on your own photographs, from their tags
 
 Each stage is a command that can be run by hand (--dry-run prints them, and an estimate of time and
 disk), is recorded in WORK_DIR/stages.json when it is done, and is not done again: after a stop, run
-the same command. Ends with WORK_DIR/table.txt, table.md and table.json.
+the same command. Ends with WORK_DIR/table.txt, table.md and table.json; of photographs, whose true
+masks nobody has, with the trained network and the masks of the photographs, WORK_DIR/masks.
 """
 
 import argparse
@@ -18,12 +21,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from deeplablib.data.image_lists import read_list
+from deeplablib.data.image_lists import read_list, write_list
 from deeplablib.data.prepare_voc import COUNTS
 from deeplablib.data.sample_check import check_samples
 from deeplablib.run import errors
 from deeplablib.run.errors import InputError, raise_all
-from deeplablib.run.files import replacing
+from deeplablib.run.files import make_output_folder, replacing
 from deeplablib.run.stage_runner import Stage, run_stages
 from deeplablib.run.text_tables import Row, as_markdown, as_text
 from deeplablib.training.training_settings import TrainingSettings, flag_words
@@ -33,11 +36,14 @@ from selection.quality import list_quality
 from selection.rounds import plan
 from selection.rounds.round_settings import DataPaths, RoundSettings
 from selection.rounds.round_stages import Training
+from selection.shared.photographs import read_photographs
 
 # Change these to your own paths; each is the default of a flag (--help).
 DATA_DIRECTORY = './VOC2012/'
 DATASET = './dataset/'  # train.txt, val.txt and tags.txt (python -m deeplablib.data.prepare_voc)
 RESTORE_FROM = {'resnet': './model/deeplab_resnet_init.ckpt', 'vgg': './model/vgg/init'}
+# ImageNet weights, which know no masks: what learns from tags alone starts from them.
+IMAGENET = {'resnet': './model/resnet/imagenet', 'vgg': './model/vgg/init'}
 ROUNDS = 3
 
 PAPER = {  # mean IoU on PASCAL VOC 2012 val, percent
@@ -50,6 +56,7 @@ PAPER = {  # mean IoU on PASCAL VOC 2012 val, percent
     },
     'vgg': {'last round': 56.9, 'test script': 58.4, 'with CRF': 59.9},
     'toy': {},
+    'photos': {},
 }
 TRAINING = TrainingSettings(
     num_steps=18000,
@@ -75,19 +82,29 @@ NAMED = (
     'random_seed',
     'max_to_keep',
 )
+CLASSIFIER = ('--batch-size', '16', '--crop-size', '512', '--random-seed', '1234')
 SETTINGS = {
     'resnet': RoundSettings(
         training=replace(TRAINING, encoder_name='deeplab'),
         named_flags=('learning_rate', *NAMED),
         prediction_script='test_vocspsm_resnet.py',
+        classifier_flags=('--learning-rate', '0.1', '--num-steps', '3300', *CLASSIFIER),
     ),
     'vgg': RoundSettings(
         training=replace(TRAINING, encoder_name='vgg', learning_rate=1e-4),
         named_flags=('learning_rate', 'recipe', *NAMED),
         prediction_script='test_vocspsm_vgg.py',
+        classifier_flags=('--learning-rate', '0.001', '--num-steps', '3300', *CLASSIFIER),
     ),
     'toy': toy_settings.SETTINGS,
 }
+# For hundreds of photographs, where VOC has ten thousand.
+SETTINGS['photos'] = replace(
+    SETTINGS['vgg'],
+    training=replace(SETTINGS['vgg'].training, num_steps=4000),
+    classifier_flags=('--learning-rate', '0.001', '--num-steps', '1000', *CLASSIFIER),
+)
+PHOTOS_LIST = 'photos.txt'
 PANEL_IMAGES = 8
 
 
@@ -112,6 +129,10 @@ def get_arguments() -> argparse.Namespace:
     voc.add_argument('--data-dir', default=DATA_DIRECTORY, help='default: %(default)s')
     voc.add_argument('--dataset', default=DATASET, help='folder of lists (default: %(default)s)')
     voc.add_argument('--init', help='initial checkpoint (default: under ./model)')
+    voc.add_argument(
+        '--imagenet',
+        help='checkpoint that the classifier of tags starts from (default: under ./model)',
+    )
     source = voc.add_mutually_exclusive_group()
     source.add_argument('--cues', help='folder of localization cues, NAME_<class id - 1>.png')
     source.add_argument(
@@ -129,23 +150,76 @@ def get_arguments() -> argparse.Namespace:
         metavar="'FLAG ...'",
         help="further flags of main.py, for each training: '--batch_size 5 --precision bfloat16'",
     )
+    voc.add_argument(
+        '--classifier-flags',
+        default='',
+        metavar="'FLAG ...'",
+        help="further flags of selection.classifier: '--crop-size 321'",
+    )
+    photos = parser.add_argument_group('your own photographs')
+    photos.add_argument('--images', help='folder of photographs, JPEG or PNG')
+    photos.add_argument('--tags', help='what is in each of them: file or folder of tags')
     return parser.parse_args()
+
+
+def existing(path: str | Path, remedy: str, missing: list[str]) -> Path:
+    """A path made absolute; a line about it goes to missing when nothing is there."""
+    path = Path(path).resolve()
+    if not path.exists() and not path.with_name(f'{path.name}.index').exists():
+        missing.append(f'{path}: not there; {remedy}')
+    return path
+
+
+def imagenet_checkpoint(args: argparse.Namespace, missing: list[str]) -> Path:
+    """The checkpoint that what learns from tags starts from."""
+    what = 'vgg' if args.what == 'photos' else args.what
+    path = args.imagenet or IMAGENET[what]
+    remedy = f'make it with: python -m deeplab_{what}.convert imagenet {path}'
+    return existing(path, remedy, missing)
+
+
+def photos_data(args: argparse.Namespace, work: Path) -> tuple[DataPaths, list[str]]:
+    """Where somebody's photographs are: a DataPaths, and a list of lines about what is missing.
+
+    There are no true masks. The list of the photographs is written when a run begins.
+    """
+    if not args.images or not args.tags:
+        raise InputError('photos needs --images, a folder, and --tags, a file or folder')
+    if args.cues or args.annotations or args.saliency:
+        raise InputError('photos begins with tags: not with --cues, --saliency or --annotations')
+    missing: list[str] = []
+    folder = existing(args.images, 'a folder of photographs', missing)
+    tags = existing(args.tags, 'a file or folder of tags', missing)
+    raise_all(missing)
+    imagenet = imagenet_checkpoint(args, missing)
+    data = DataPaths(
+        data_dir=folder,
+        train_list=work / PHOTOS_LIST,
+        val_list=None,
+        val_masks=folder,  # of no use without a val_list
+        tags=tags,
+        init=existing(args.init, 'a checkpoint', missing) if args.init else imagenet,
+        imagenet=imagenet,
+    )
+    return data, missing
+
+
+def from_tags(args: argparse.Namespace) -> bool:
+    """Whether a run has to make its cues from the tags."""
+    return args.what != 'toy' and not args.cues and not args.annotations
 
 
 def voc_data(args: argparse.Namespace) -> tuple[DataPaths, list[str]]:
     """Where PASCAL VOC is: a DataPaths, and a list of lines about what is missing of it."""
-    missing = []
+    missing: list[str] = []
 
-    def existing(path, remedy):
-        path = Path(path).resolve()
-        if not path.exists() and not path.with_name(f'{path.name}.index').exists():
-            missing.append(f'{path}: not there; {remedy}')
-        return path
+    def given(path, remedy):
+        return existing(path, remedy, missing)
 
     lists = 'make it with: python -m deeplablib.data.prepare_voc VOCROOT'
-    data_dir = existing(args.data_dir, 'set DATA_DIRECTORY or --data-dir')
+    data_dir = given(args.data_dir, 'set DATA_DIRECTORY or --data-dir')
     train_list, val_list, tags = (
-        existing(Path(args.dataset) / name, lists) for name in ('train.txt', 'val.txt', 'tags.txt')
+        given(Path(args.dataset) / name, lists) for name in ('train.txt', 'val.txt', 'tags.txt')
     )
     val_masks = data_dir / 'SegmentationClassAug'
     if val_list.exists():
@@ -161,27 +235,39 @@ def voc_data(args: argparse.Namespace) -> tuple[DataPaths, list[str]]:
         val_list=val_list,
         val_masks=val_masks,
         tags=tags,
-        init=existing(init, 'docs/reproduce.md says where to get one, or what to take instead'),
-        cues=args.cues and existing(args.cues, cue_help),
-        saliency=args.saliency and existing(args.saliency, 'a folder of NAME.png'),
+        init=given(init, 'docs/reproduce.md says where to get one, or what to take instead'),
+        imagenet=imagenet_checkpoint(args, missing) if from_tags(args) else None,
+        cues=args.cues and given(args.cues, cue_help),
+        saliency=args.saliency and given(args.saliency, 'a folder of NAME.png'),
     )
     for path in args.annotations or ():
-        existing(path, 'a folder of annotations, NAME.png, or a list')
+        given(path, 'a folder of annotations, NAME.png, or a list')
     return data, missing
 
 
 def voc_settings(args: argparse.Namespace) -> RoundSettings:
-    """The RoundSettings of a run on PASCAL VOC."""
+    """The RoundSettings of a run on PASCAL VOC, or on photographs."""
     settings = SETTINGS[args.what]
-    try:
-        words = shlex.split(args.train_flags)
-    except ValueError as error:
-        raise InputError(f'--train-flags {args.train_flags}: {error}') from None
+    train_flags = flags_of('--train-flags', args.train_flags)
+    classifier_flags = flags_of('--classifier-flags', args.classifier_flags)
     if args.width is not None:
         training = replace(settings.training, width=args.width)
         named = (*settings.named_flags, 'width')
         settings = replace(settings, training=training, named_flags=named)
-    return replace(settings, train_flags=tuple(words))
+        classifier_flags = ('--width', str(args.width), *classifier_flags)
+    return replace(
+        settings,
+        train_flags=train_flags,
+        classifier_flags=(*settings.classifier_flags, *classifier_flags),
+    )
+
+
+def flags_of(name: str, text: str) -> tuple[str, ...]:
+    """The flags that are given as one word; name: of the flag that gives them."""
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise InputError(f'{name} {text}: {error}') from None
 
 
 def make_plan(
@@ -194,26 +280,33 @@ def make_plan(
     if args.annotations and (args.rounds or args.saliency):
         raise InputError('--annotations names the rounds: not with --rounds or --saliency')
     if args.what == 'toy':
-        of_voc = (args.cues, args.annotations, args.saliency, args.init, args.train_flags)
-        if any(of_voc) or args.width is not None:
+        of_voc = (args.cues, args.annotations, args.saliency, args.init, args.imagenet)
+        flags = (args.train_flags, args.classifier_flags)
+        if any(of_voc) or any(flags) or args.width is not None:
             raise InputError('toy has settings and data of its own: --rounds, --steps and --seed')
         stages, data = toy_settings.data_stages(work, args.seed)
         settings = SETTINGS['toy']
+    elif args.what == 'photos':
+        data, missing = photos_data(args, work)
+        settings = voc_settings(args)
     else:
         data, missing = voc_data(args)
         settings = voc_settings(args)
     if args.steps:
         training = replace(settings.training, num_steps=args.steps)
         settings = replace(settings, training=training)
+    if args.what != 'photos' and (args.images or args.tags):
+        raise InputError('--images and --tags are for: reproduce.py photos')
+    if from_tags(args):
+        stages, data = plan.cues_from_tags(data, settings, work)
     if args.annotations:
         annotations = [Path(path).resolve() for path in args.annotations]
         more, model = plan.given_annotations(data, settings, work, annotations)
         number = len(annotations)
-    elif data.cues:
-        more, model = plan.all_rounds(data, settings, work, number)
     else:
-        raise_all([*missing, 'give --cues (every round selects) or --annotations (it is done)'])
-    stages = [*stages, *more, *plan.final_predictions(data, settings, model, work)]
+        more, model = plan.all_rounds(data, settings, work, number)
+    last = plan.final_masks if data.val_list is None else plan.final_predictions
+    stages = [*stages, *more, *last(data, settings, model, work)]
     return stages, data, settings, number, missing
 
 
@@ -233,16 +326,23 @@ def print_estimate(
     expected, size = COUNTS, PHOTOGRAPH
     if args.what == 'toy':
         expected, size = toy_data.IMAGES, (toy_data.SIZE, toy_data.SIZE)
+    elif args.what == 'photos':
+        expected = {data.train_list.stem: len(read_photographs(data.data_dir, data.tags))}
     counts = {
         path: len(read_list(path, data.data_dir)) if path.exists() else expected[path.stem]
         for path in (data.train_list, data.val_list)
+        if path is not None
     }
     settings = next(stage.work.settings for stage in stages if isinstance(stage.work, Training))
     networks = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS
     if settings.encoder_name not in networks:
         raise InputError(f'--encoder_name {settings.encoder_name}: expected {", ".join(networks)}')
-    model = networks[settings.encoder_name].build(width=settings.width)
-    print(f'\n{estimate_text(estimate(left, model, counts, size), settings.precision, work)}')
+    network = networks[settings.encoder_name]
+    model, tag_classifier = network.build(width=settings.width), None
+    if from_tags(args):
+        tag_classifier = network.build_classifier(width=settings.width)
+    cost = estimate(left, model, counts, size, tag_classifier)
+    print(f'\n{estimate_text(cost, settings.precision, work)}')
 
 
 def read_numbers(work: Path, number: int) -> dict[str, float]:
@@ -283,6 +383,12 @@ def mask_table(data: DataPaths, work: Path, number: int) -> tuple[Row, Sequence[
     return ('round', 'images', 'true mean IoU of their masks', 'labelled'), rows
 
 
+def image_table(data: DataPaths, work: Path, number: int) -> tuple[Row, Sequence[Row]]:
+    """How many images each round was trained on, as number_table."""
+    lists = [read_list(work / f'train_{k}.txt', data.data_dir) for k in range(1, number + 1)]
+    return ('round', 'images'), [(str(k), str(len(found))) for k, found in enumerate(lists, 1)]
+
+
 def main() -> None:
     """Run the stages and print the tables."""
     args = get_arguments()
@@ -295,13 +401,25 @@ def main() -> None:
         title += ' from annotations'
     elif args.cues:
         title += ' from cues'
+    elif from_tags(args):
+        title += ' from tags'
     if args.dry_run:
         left = run_stages(stages, work, dry_run=True, title=title)
         print_estimate(args, stages, left, data, work)
         raise_all(missing)
         return
     raise_all(missing)
-    if args.what != 'toy':  # all that a training does not check itself before it begins
+    if args.what == 'photos':
+        photographs = read_photographs(data.data_dir, data.tags)
+        make_output_folder(work)
+        write_list(data.train_list, [(sample.image,) for sample in photographs], data.data_dir)
+        run_stages(stages, work, title=title)
+        print(as_text(*image_table(data, work, number)))
+        print(f'The network: {work / f"round_{number}/model"}\nThe masks: {work / "masks"}')
+        return
+    if (
+        args.what != 'toy' and data.val_list
+    ):  # all that a training does not check itself before it begins
         check_samples(read_list(data.val_list, data.data_dir), data.data_dir, need_masks=True)
     run_stages(stages, work, title=title)
 

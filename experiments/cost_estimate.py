@@ -20,7 +20,15 @@ from deeplablib.network.flops import TRAINING, forward_flops, matmul_rate
 from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE
 from deeplablib.run.backend import keras, tf
 from deeplablib.run.stage_runner import Stage
-from selection.rounds.round_stages import Drawing, Prediction, Refinement, Training
+from selection import cams, classifier
+from selection.rounds.round_stages import (
+    CamMaking,
+    Drawing,
+    Prediction,
+    Refinement,
+    TagTraining,
+    Training,
+)
 
 # Of the rate of a matrix product, measured on two cores with AVX-512: a training step of two crops
 # reached 0.51 (ResNet-101) and 0.64 (VGG16) of it, a prediction 0.80 and 0.70.
@@ -31,6 +39,7 @@ CRF_SECONDS, TAGGED_CRF_SECONDS = 0.7, 0.3
 PHOTOGRAPH = (375, 500)  # height, width of most images of VOC
 FLOAT16_BYTES = 2
 MASK_BYTES = 8192  # VOC's own masks take 5 KB in the mean, and file systems whole blocks
+CUES_BYTES = 2 * 28672  # an image of VOC has one or two tags, and a cue takes 28 KB
 
 
 @dataclass(frozen=True)
@@ -53,18 +62,28 @@ def estimate(
     model: keras.Model,
     counts: Mapping[Path, int],
     size: tuple[int, int] = PHOTOGRAPH,
+    tag_classifier: keras.Model | None = None,
 ) -> Cost:
     """What stages take together.
 
     model: the network that they train. counts: images of each list; a list that is not in it counts
-    nothing. size: height and width of the images.
+    nothing. size: height and width of the images. tag_classifier: the network that cues come from,
+    where stages make them.
     """
     flops = cache(lambda height, width: forward_flops(model, height, width))
+    tag_flops = cache(lambda height, width: forward_flops(tag_classifier, height, width))
     total = Cost()
     for stage in stages:
         work = stage.work
         if isinstance(work, Training):
             total += _training(work.settings, model, flops)
+        elif isinstance(work, TagTraining):
+            total += _tag_training(classifier.get_arguments(work.flags), tag_classifier, tag_flops)
+        elif isinstance(work, CamMaking):
+            images = counts.get(work.image_list, 0)
+            scales = cams.get_arguments(work.flags).scales
+            mirrored_too = 2 * _flops_of_scales(size, scales, tag_flops)
+            total += Cost(prediction=images * mirrored_too, starts=1, bytes=images * CUES_BYTES)
         elif isinstance(work, Prediction):
             total += _prediction(work, counts.get(work.image_list, 0), size, flops)
         elif isinstance(work, Refinement):
@@ -73,7 +92,10 @@ def estimate(
             seconds *= math.prod(size) / math.prod(PHOTOGRAPH)
             total += Cost(crf=images * seconds, bytes=images * MASK_BYTES)
         elif isinstance(work, Drawing):
-            total += Cost(bytes=counts.get(work.image_list, 0) * MASK_BYTES)
+            images = counts.get(work.image_list, 0)
+            seconds = 2 * TAGGED_CRF_SECONDS * work.by_crf
+            seconds *= math.prod(size) / math.prod(PHOTOGRAPH)
+            total += Cost(crf=images * seconds, bytes=images * MASK_BYTES)
     return total
 
 
@@ -91,6 +113,17 @@ def _training(settings, model, flops):
         training=TRAINING * images * _flops_of_scales(crop, scales, flops),
         starts=1,
         bytes=kept * sum(4 * math.prod(w.shape) for w in weights),
+    )
+
+
+def _tag_training(args, model, flops):
+    """The cost of a classifier of tags; counted as if all of its layers learnt."""
+    images = (args.num_steps + 1) * args.batch_size
+    weights = [*model.weights, *model.trainable_weights]
+    return Cost(
+        training=TRAINING * images * flops(args.crop_size, args.crop_size),
+        starts=1,
+        bytes=classifier.CHECKPOINTS_KEPT * sum(4 * math.prod(w.shape) for w in weights),
     )
 
 

@@ -122,8 +122,8 @@ def save_cams(
         run_network(work, samples, 'making CAMs')
 
 
-def get_arguments() -> argparse.Namespace:
-    """Parse the command line."""
+def get_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse a command line; None: that of this process."""
     parser = step_parser(__doc__, './cues', 'where cues go, NAME_<class id - 1>.png')
     parser.add_argument(
         '--restore-from',
@@ -145,7 +145,7 @@ def get_arguments() -> argparse.Namespace:
         help='bfloat16: faster, on a GPU or a CPU with AVX512-BF16 or AMX only',
     )
     add_resume(parser)
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ The field's: the authors' cues came from elsewhere. The settings are those of ir
 """
 
 import argparse
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -25,6 +26,7 @@ import numpy.typing as npt
 
 import deeplab_resnet
 import deeplab_vgg
+from deeplablib.data.classes import default_classes
 from deeplablib.data.image_lists import Sample, read_list
 from deeplablib.data.network_input import decode_image, preprocess
 from deeplablib.data.sample_check import check_samples
@@ -45,7 +47,7 @@ from deeplablib.training.augment import scale_to_crop
 from deeplablib.training.batches import BatchSettings
 from deeplablib.training.trainer import Trainer
 from deeplablib.training.training_settings import TrainingSettings
-from deeplablib.weights import checkpoints
+from deeplablib.weights import checkpoints, run_settings
 from selection.shared.step_flags import step_parser
 
 # Change these to your own; each is the default of a flag (--help).
@@ -58,6 +60,7 @@ RESNET_RATE = 0.1  # irn's
 VGG_RATE = 0.001  # at 0.01 a VGG16 diverges: no batch norm keeps its features small
 POWER, MOMENTUM, WEIGHT_DECAY = 0.9, 0.9, 1e-4
 FROZEN = 3
+CHECKPOINTS_KEPT = 2
 
 NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS
 RECIPE = Recipe(classifier=TAG_LAYER, bias_rate=1.0, outputs=tf.identity)
@@ -142,6 +145,7 @@ def train(
         random_seed=args.random_seed,
     )
     trainer = Trainer(model, network, RECIPE, settings, batches, tag_labels=labels)
+    record = run_record(args, samples, labels)
 
     def validate(log, step):
         if step == 0 or not valid_samples:
@@ -152,6 +156,9 @@ def train(
         log.add_value(step, 'mean_average_precision', precision)
 
     with locked(out):
+        if training_run.saved_steps(out):
+            flags = '--out', '--resume-changed'
+            record = run_settings.check_resume(out, record, args.resume_changed, flags)
         checkpoints.remove_leftovers(out, f'{training_run.CHECKPOINT}-*')
         first_step = training_run.resume(trainer, out)
         if first_step == 0 and args.pretrain_file:
@@ -160,17 +167,43 @@ def train(
         if first_step > args.num_steps:
             print(f'{out}: step {first_step - 1} is there already, nothing is left to do')
             return
+        flags = ''.join(f'--{name.replace("_", "-")}={v}\n' for name, v in record['flags'].items())
+        run_settings.write_settings(out, record, flags)
         log = training_log.RunLog(out / 'log.txt', out / 'log', first_step)
-        training_run.train(
-            trainer,
-            samples,
-            first_step,
-            out,
-            log,
-            args.save_interval,
-            max_to_keep=2,
-            after_save=partial(validate, log),
-        )
+        try:
+            training_run.train(
+                trainer,
+                samples,
+                first_step,
+                out,
+                log,
+                args.save_interval,
+                max_to_keep=CHECKPOINTS_KEPT,
+                after_save=partial(validate, log),
+            )
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f'interrupted; the same command goes on from the newest checkpoint in {out}'
+            ) from None
+
+
+def run_record(
+    args: argparse.Namespace, samples: Sequence[Sample], labels: npt.NDArray[np.uint8]
+) -> dict:
+    """What settings.json is to hold of this run."""
+    names = ('encoder_name', 'num_steps', 'batch_size', 'crop_size', 'frozen', 'precision')
+    result = {name: getattr(args, name) for name in (*names, 'random_seed', 'width')}
+    pretrained = args.pretrain_file
+    result |= {
+        'learning_rate': learning_rate(args),
+        'pretrain_file': run_settings.checkpoint_fingerprint(pretrained) if pretrained else '',
+        'data_list': run_settings.list_fingerprint(samples, args.data_dir),
+        'tags': hashlib.sha256(labels.tobytes()).hexdigest(),
+    }
+    flags = {name: value for name, value in vars(args).items() if value is not None}
+    del flags['resume_changed']
+    classes = default_classes(labels.shape[1] + 1)
+    return run_settings.make_settings(result, classes, flags)
 
 
 def learning_rate(args: argparse.Namespace) -> float:
@@ -180,8 +213,8 @@ def learning_rate(args: argparse.Namespace) -> float:
     return VGG_RATE if args.encoder_name in deeplab_vgg.NETWORKS else RESNET_RATE
 
 
-def get_arguments() -> argparse.Namespace:
-    """Parse the command line."""
+def get_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse a command line; None: that of this process."""
     parser = step_parser(__doc__, './model/classifier', 'folder of the checkpoints and the log')
 
     def add(flag, default, help, type=int, **options):
@@ -204,9 +237,12 @@ def get_arguments() -> argparse.Namespace:
         help='of the encoder, ten times that for the layer of the tags (default: '
         f'{VGG_RATE} for VGG16, {RESNET_RATE} for ResNets)',
     )
+    parser.add_argument(
+        '--resume-changed', action='store_true', help='go on with other settings than before'
+    )
     parser.add_argument('--valid-list', help='list of images to measure the classifier with')
     parser.add_argument('--valid-tags', help='their tags: file or folder (default: --tags)')
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def check_arguments(args: argparse.Namespace) -> None:

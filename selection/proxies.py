@@ -39,8 +39,10 @@ LEAST_FOREGROUND = 0.01  # an image with less is left out as a whole
 LATE_FILL_IN = 0.8  # a cue above it labels what was ignored until then
 
 RULES = ('thresholds', 'crf')
-FOREGROUND_THRESHOLD = 0.3  # score of background when the CRF is asked what is surely an object ...
-BACKGROUND_THRESHOLD = 0.1  # ... and when it is asked what is surely background
+FOREGROUND_THRESHOLD = (
+    0.35  # score of background when the CRF is asked what surely is an object ...
+)
+BACKGROUND_THRESHOLD = 0.12  # ... and when it is asked what surely is background
 
 
 def normalised(cue: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

@@ -1,5 +1,7 @@
 """The tag classifier and the cues that are made from it, on small networks and generated images."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -33,7 +35,7 @@ def data(tmp_path_factory):
     return folder
 
 
-def train(data, run='run', **changes):
+def train(data, run='run', *options, **changes):
     flags = {
         'data-dir': data,
         'data-list': data / 'images.txt',
@@ -47,7 +49,7 @@ def train(data, run='run', **changes):
         'crop-size': 33,
     }
     words = [f'--{name}={value}' for name, value in (flags | changes).items()]
-    return run_command('selection.classifier', *words)
+    return run_command('selection.classifier', *words, *options)
 
 
 def make_cams(data, model, out, *options, **changes):
@@ -137,6 +139,18 @@ def test_interrupted_run_goes_on_as_if_it_had_not_been(data, trained, monkeypatc
         np.testing.assert_array_equal(values[name], expected[name], err_msg=name)
     assert read_log(data / 'stopped/log.txt') == read_log(trained / 'log.txt')
     assert 'nothing is left to do' in train(data, 'stopped', frozen=0).out
+
+
+def test_a_run_with_other_settings_is_not_gone_on_with_unless_it_is_meant(data, trained):
+    shutil.copytree(trained, data / 'changed')
+    (data / 'swapped.txt').write_text((data / 'tags.txt').read_text().replace('s1 2', 's1 3'))
+    given = {'frozen': 0, 'num-steps': 6}
+    bad(train(data, 'changed', **given), 'num_steps 4 there, 6 here; give this one a --out of its')
+    bad(train(data, 'changed', frozen=0, tags=data / 'swapped.txt'), 'settings: tags ')
+    result = train(data, 'changed', '--resume-changed', **given)
+    assert result.code == 0 and checkpoints.find(data / 'changed').endswith('model.ckpt-6')
+    flags = (data / 'changed/flags.txt').read_text().splitlines()
+    assert '--num-steps=6' in flags and '--resume-changed' not in str(flags)
 
 
 def test_loss_is_the_sigmoid_cross_entropy_of_the_pooled_map():

@@ -40,7 +40,7 @@ def make_settings(result: dict, classes: tuple, all_flags: dict) -> dict:
 def list_fingerprint(samples: Sequence[Sample], data_dir: str | Path) -> str:
     """How many samples a list has, and a hash of their paths from the data directory on, in order.
 
-    samples: with masks.
+    samples: a mask that there is not is left out.
     """
     paths = [
         path.relative_to(data_dir).as_posix() for s in samples for path in (s.image, s.mask) if path
@@ -64,10 +64,16 @@ def checkpoint_fingerprint(path: str) -> str | None:
     return f'{file.name}, sha256 {hashlib.sha256(content).hexdigest()}'
 
 
-def check_resume(folder: str | Path, wanted: dict, changed_is_meant: bool) -> dict:
+def check_resume(
+    folder: str | Path,
+    wanted: dict,
+    changed_is_meant: bool,
+    flags: tuple[str, str] = ('--modeldir', '--resume_changed'),
+) -> dict:
     """Compare the settings that a run goes on with to those that it had.
 
     folder: of the checkpoints. wanted: from make_settings. changed_is_meant: let them differ.
+    flags: of the command that name the folder, and say that.
     Returns what is to be written now: wanted, with the changes so far. Prints a note where there is
     nothing to compare with, and where another version of a package goes on.
     Raises InputError when they differ, with both values of each, and when the file is damaged.
@@ -89,8 +95,8 @@ def check_resume(folder: str | Path, wanted: dict, changed_is_meant: bool) -> di
             f'{name} {_text(old)} there, {_text(new)} here' for name, (old, new) in changes.items()
         )
         raise InputError(
-            f'{folder}: holds a run with other settings: {values}; give this one a --modeldir of '
-            'its own, or --resume_changed to go on from there with these'
+            f'{folder}: holds a run with other settings: {values}; give this one a {flags[0]} of '
+            f'its own, or {flags[1]} to go on from there with these'
         )
     other = [
         f'{name} {known["versions"].get(name)}, now {version}'

@@ -1,18 +1,29 @@
 """The rounds of SPSM as a row of commands.
 
-Round 1 is trained on the proxy annotations. After each round the network labels the training
-images, the CRF refines its score maps, and the masks of the best quality go on to the next; every
-round starts from the same initial checkpoint.
+Where there are no localization cues, they are made from the tags first. Round 1 is trained on the
+proxy annotations. After each round the network labels the training images, the CRF refines its
+score maps, and the masks of the best quality go on to the next; every round starts from the same
+initial checkpoint.
 
 Known: three rounds, the restart, and that high-quality masks are selected. Reconstructed: the rest.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from deeplablib.run.stage_runner import Stage
 from selection.rounds import round_stages as make
 from selection.rounds.round_settings import DataPaths, RoundSettings
+
+
+def cues_from_tags(
+    data: DataPaths, settings: RoundSettings, work: Path
+) -> tuple[list[Stage], DataPaths]:
+    """The stages that make cues from the tags, and the data with these cues."""
+    classifier = make.classifier(data, settings, work / 'classifier')
+    cams = make.cams(data, classifier.output, work / 'cues')
+    return [classifier, cams], replace(data, cues=cams.output)
 
 
 def first_annotations(data: DataPaths, work: Path) -> tuple[list[Stage], Path]:
@@ -25,14 +36,16 @@ def first_annotations(data: DataPaths, work: Path) -> tuple[list[Stage], Path]:
 def one_round(
     number: int, data: DataPaths, settings: RoundSettings, train_list: Path, work: Path
 ) -> list[Stage]:
-    """One round: train, label the validation images, and evaluate."""
+    """One round: train, label the validation images, if any, and evaluate."""
     name, work = f'round {number}', work / f'round_{number}'
     model, val = work / 'model', work / 'val'
-    return [
-        make.train(name, data, settings, train_list, model),
-        make.predict(name, data, settings, model, data.val_list, val, single_scale=True),
-        make.evaluate(name, data, val, work / 'val.json'),
-    ]
+    stages = [make.train(name, data, settings, train_list, model)]
+    if data.val_list is not None:
+        stages += [
+            make.predict(name, data, settings, model, data.val_list, val, single_scale=True),
+            make.evaluate(name, data, val, work / 'val.json'),
+        ]
+    return stages
 
 
 def new_masks(number: int, data: DataPaths, settings: RoundSettings, work: Path) -> list[Stage]:
@@ -92,6 +105,8 @@ def final_predictions(
     data: DataPaths, settings: RoundSettings, model: Path, work: Path
 ) -> list[Stage]:
     """The stages of the last numbers, before and after the CRF, on the validation images."""
+    if data.val_list is None:
+        raise ValueError('there are no validation images')
     last, score_maps, after = work / 'last', work / 'last/scores', work / 'crf'
     return [
         make.predict(
@@ -107,4 +122,26 @@ def final_predictions(
         make.evaluate('last', data, last, work / 'last.json'),
         make.crf(data, settings, score_maps, after),
         make.evaluate('CRF', data, after, work / 'crf.json'),
+    ]
+
+
+def final_masks(data: DataPaths, settings: RoundSettings, model: Path, work: Path) -> list[Stage]:
+    """The stages of the masks of the training images, where there are no others to label.
+
+    The last network at several scales, restricted to the tags, and the CRF.
+    """
+    last, score_maps = work / 'last', work / 'last/scores'
+    return [
+        make.predict(
+            'last',
+            data,
+            settings,
+            model=model,
+            image_list=data.train_list,
+            out=last,
+            single_scale=settings.single_scale,
+            score_maps=score_maps,
+            tags=data.tags,
+        ),
+        make.refine('last', data, settings, score_maps, work / 'masks'),
     ]

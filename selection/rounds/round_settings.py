@@ -10,33 +10,29 @@ from selection.shared.selection_flags import CLASS_MINIMUM, FRACTION, MEASURE
 
 @dataclass(frozen=True)
 class DataPaths:
-    """Where everything is; absolute paths, cues and saliency None when there are none.
+    """Where everything is; absolute paths, None for what there is not.
 
     data_dir: the folder that lists start from. train_list, val_list: lists of images.
-    val_masks: folder of the true masks of val_list. tags, cues, saliency: of the training images.
-    init: the initial checkpoint.
+    val_masks: folder of the true masks of val_list, if there is one. tags, cues, saliency: of the training images.
+    init: the initial checkpoint. imagenet: the one that the classifier of tags starts from.
     """
 
     data_dir: Path
     train_list: Path
-    val_list: Path
+    val_list: Path | None
     val_masks: Path
     tags: Path
     init: Path
+    imagenet: Path | None = None
     cues: Path | None = None
     saliency: Path | None = None
-
-    @property
-    def init_file(self) -> Path:
-        """The file that changes when the initial checkpoint does: its index holds checksums."""
-        index = self.init.with_name(f'{self.init.name}.index')
-        return index if index.exists() else self.init
 
 
 @dataclass(frozen=True)
 class RoundSettings:
     """How the rounds are run.
 
+    classifier_flags: of selection.classifier, where cues are made from the tags.
     training: of each round; the stages fill in data, initial checkpoint and folder.
     named_flags: the settings of training that its command line names; the others have the defaults
     of main.py. train_flags: further flags of main.py, as they were typed; they come last.
@@ -54,3 +50,4 @@ class RoundSettings:
     measure: str = MEASURE
     fraction: float = FRACTION
     class_minimum: float = CLASS_MINIMUM
+    classifier_flags: tuple[str, ...] = ()

@@ -16,6 +16,21 @@ class Training:
 
 
 @dataclass(frozen=True)
+class TagTraining:
+    """A stage that trains a classifier of tags; flags: its command line."""
+
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CamMaking:
+    """A stage that makes the CAMs of a list; flags: its command line."""
+
+    image_list: Path
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Prediction:
     """A stage that predicts the images of a list, and may save their score maps."""
 
@@ -34,9 +49,37 @@ class Refinement:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A stage that makes a proxy annotation of each image of a list."""
+    """A stage that makes a proxy annotation of each image of a list; by_crf: with two CRFs."""
 
     image_list: Path
+    by_crf: bool
+
+
+def classifier(data: DataPaths, settings: RoundSettings, out: Path) -> Stage:
+    """The stage that trains the classifier of tags."""
+    if data.imagenet is None:
+        raise ValueError('a classifier starts from ImageNet weights')
+    start = as_flags(encoder_name=settings.training.encoder_name, pretrain_file=data.imagenet)
+    flags = (*image_flags(data), *start, *as_flags(out=out), *settings.classifier_flags)
+    return Stage(
+        name='classifier',
+        command=('-m', 'selection.classifier', *flags),
+        reads=(data.train_list, data.tags, file_of(data.imagenet)),
+        output=out,
+        work=TagTraining(flags),
+    )
+
+
+def cams(data: DataPaths, model: Path, out: Path) -> Stage:
+    """The stage that makes localization cues of the classifier in a folder."""
+    flags = (*image_flags(data), *as_flags(restore_from=model, out=out), '--resume')
+    return Stage(
+        name='CAMs',
+        command=('-m', 'selection.cams', *flags),
+        reads=(data.train_list, data.tags, model),
+        output=out,
+        work=CamMaking(data.train_list, flags),
+    )
 
 
 def proxies(data: DataPaths, out: Path) -> Stage:
@@ -52,7 +95,7 @@ def proxies(data: DataPaths, out: Path) -> Stage:
         command=('-m', 'selection.proxies', *image_flags(data), *flags, *as_flags(out=out)),
         reads=tuple(reads),
         output=out,
-        work=Drawing(data.train_list),
+        work=Drawing(data.train_list, by_crf=data.saliency is None),
     )
 
 
@@ -72,7 +115,7 @@ def train(
     return Stage(
         name=f'{name} train',
         command=('main.py', '--option', 'train', *words, *settings.train_flags),
-        reads=(data.init_file, train_list),
+        reads=(file_of(data.init), train_list),
         output=out,
         work=Training(changed_by(settings.train_flags, training)),
     )
@@ -115,6 +158,8 @@ def predict(
 
 def evaluate(name: str, data: DataPaths, predictions: Path, out: Path) -> Stage:
     """The stage that writes the IoU of predictions of the validation images, JSON."""
+    if data.val_list is None:
+        raise ValueError('there are no validation images')
     flags = as_flags(pred=predictions, gt=data.val_masks, list=data.val_list, json=out)
     return Stage(
         name=f'{name} evaluate',
@@ -140,6 +185,8 @@ def refine(
 
 def crf(data: DataPaths, settings: RoundSettings, score_maps: Path, out: Path) -> Stage:
     """The stage that runs the CRF over the score maps of the validation images."""
+    if data.val_list is None:
+        raise ValueError('there are no validation images')
     flags = as_flags(
         scores=score_maps, data_dir=data.data_dir, data_list=data.val_list, save_dir=out
     )
@@ -187,6 +234,15 @@ def keep_all(name: str, data: DataPaths, masks: Path, out: Path) -> Stage:
         reads=(data.train_list, data.tags, masks),
         output=out,
     )
+
+
+def file_of(checkpoint: Path) -> Path:
+    """The file that a change of a checkpoint shows in: its index holds checksums.
+
+    checkpoint: its prefix, or a V1 file.
+    """
+    index = checkpoint.with_name(f'{checkpoint.name}.index')
+    return index if index.exists() else checkpoint
 
 
 def image_flags(data: DataPaths) -> list[str]:

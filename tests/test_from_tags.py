@@ -1,0 +1,131 @@
+"""reproduce.py from tags alone: photographs of somebody's own, and PASCAL VOC without cues."""
+
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deeplab_vgg import NETWORKS
+from deeplablib.data.image_lists import read_list
+from deeplablib.weights import checkpoints
+from tests.command import run_command
+from tests.test_reproduce import start
+from tests.training_run import make_samples
+
+WIDTH = 1 / 64
+CLASSIFIER = '--num-steps 2 --batch-size 2 --crop-size 33'
+TRAINING = '--batch_size 2 --input_height 33 --input_width 33'
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """Six photographs, their tags, and a narrow VGG16."""
+    folder = tmp_path_factory.mktemp('photos')
+    make_samples(folder, count=6)
+    (folder / 'JPEGImages').rename(folder / 'photos')
+    (folder / 'tags.txt').write_text(''.join(f's{i} {1 + i % 3}\n' for i in range(6)))
+    network = NETWORKS['vgg']
+    (folder / 'model').mkdir()
+    checkpoints.write(folder / 'model/init', network.variables(network.build(width=WIDTH)))
+    return folder
+
+
+def photos(folder, **changes):
+    flags = {
+        'images': folder / 'photos',
+        'tags': folder / 'tags.txt',
+        'imagenet': folder / 'model/init',
+        'work-dir': folder / 'work',
+        'width': WIDTH,
+        'rounds': 1,
+        'steps': 1,
+        'classifier-flags': CLASSIFIER,
+        'train-flags': TRAINING,
+    }
+    return ['photos', *(f'--{name}={value}' for name, value in (flags | changes).items())]
+
+
+def bad(result, *messages):
+    assert result.code == 2 and 'Traceback' not in result.error
+    for message in messages:
+        assert message in result.error
+
+
+def test_photographs_and_tags_give_a_network_and_masks(folder):
+    process = start('reproduce.py', *photos(folder))
+    output = process.communicate()[0]
+    assert process.returncode == 0, output
+    work = folder / 'work'
+    assert output.endswith(
+        'round  images\n1           6\n'
+        f'The network: {work / "round_1/model"}\nThe masks: {work / "masks"}\n'
+    )
+    assert checkpoints.find(work / 'round_1/model').endswith('model.ckpt-1')
+    for i in range(6):
+        mask = np.array(Image.open(work / f'masks/s{i}.png'))
+        assert set(np.unique(mask)) <= {0, 1 + i % 3}
+    assert [s.name for s in read_list(work / 'photos.txt', folder / 'photos')] == [
+        f's{i}' for i in range(6)
+    ]
+    result = run_command('reproduce', *photos(folder))
+    assert result.code == 0 and result.out.count(': done\n') == 7
+
+
+def test_dry_run_of_photographs_writes_nothing_and_counts_all_stages(folder):
+    result = run_command('reproduce', *photos(folder, **{'work-dir': folder / 'dry'}), '--dry-run')
+    assert result.code == 0, result.error
+    names = [line for line in result.out.splitlines() if line.startswith('# ')]
+    assert names == [
+        f'# {name}: to do'
+        for name in (
+            *('classifier', 'CAMs', 'proxies', 'list 1 keep all', 'round 1 train'),
+            *('last predict last', 'last refine'),
+        )
+    ]
+    assert 'together' in result.out
+    assert not (folder / 'dry').exists()
+
+
+def test_voc_without_cues_begins_with_the_classifier(folder):
+    dataset = folder / 'dataset'
+    dataset.mkdir(exist_ok=True)
+    (dataset / 'train.txt').write_text('s0\ns1\n')
+    (dataset / 'val.txt').write_text('/photos/s2.jpg /SegmentationClassAug/s2.png\n')
+    shutil.copy(folder / 'tags.txt', dataset)
+    where = ('--data-dir', folder, '--dataset', dataset, '--work-dir', folder / 'voc')
+    given = (*where, '--width', WIDTH, '--dry-run')
+    init = folder / 'model/init'
+    result = run_command('reproduce', 'vgg', *given, '--init', init, '--imagenet', init)
+    assert result.code == 0, result.error
+    commands = [line for line in result.out.splitlines() if line.startswith('python ')]
+    assert commands[0].startswith('python -m selection.classifier --data-dir')
+    assert f'--pretrain-file {init} --out {folder}/voc/classifier' in commands[0]
+    assert f'--restore-from {folder}/voc/classifier --out {folder}/voc/cues' in commands[1]
+    assert f'--cues {folder}/voc/cues' in commands[2]
+    # From masks of COCO no cue can come that is called one of tags alone.
+    result = run_command('reproduce', 'resnet', *given, '--init', init)
+    bad(result, 'model/resnet/imagenet: not there; make it with: python -m deeplab_resnet.convert')
+
+
+def test_bad_photographs_are_named(folder):
+    (folder / 'empty').mkdir()
+    dry = {'work-dir': folder / 'bad'}
+    bad(run_command('reproduce', *photos(folder, images=folder / 'nowhere', **dry)), 'not there')
+    bad(
+        run_command('reproduce', *photos(folder, images=folder / 'empty', **dry)),
+        f'{folder}/empty: no images (.jpg, .jpeg, .png) in this folder',
+    )
+    tags = folder / 'other_tags.txt'
+    tags.write_text('s0 1\ns1 2\ns2 3\ns3 1\ns4 2\nsunset 3\n')
+    bad(
+        run_command('reproduce', *photos(folder, tags=tags, **dry)),
+        f'{folder}/photos/s5.jpg: has no tags in {tags}',
+        f'{tags}: has tags of sunset, and no image of that name is in {folder}/photos',
+    )
+    bad(
+        run_command('reproduce', *photos(folder, cues=folder / 'photos', **dry)), 'begins with tags'
+    )
+    bad(run_command('reproduce', 'photos'), 'photos needs --images, a folder, and --tags')
+    bad(run_command('reproduce', 'toy', '--imagenet', 'x'), 'toy has settings and data of its own')
+    assert not (folder / 'bad').exists()
