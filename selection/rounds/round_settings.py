@@ -13,7 +13,8 @@ class DataPaths:
     """Where everything is; absolute paths, None for what there is not.
 
     data_dir: the folder that lists start from. train_list, val_list: lists of images.
-    val_masks: folder of the true masks of val_list, if there is one. tags, cues, saliency: of the training images.
+    val_masks: folder of the true masks of val_list, if there is one.
+    tags, cues, saliency: of the training images.
     init: the initial checkpoint. imagenet: the one that the classifier of tags starts from.
     """
 
