@@ -9,6 +9,7 @@ from deeplablib.data.score_maps import image_probabilities, write_score_map
 from deeplablib.prediction.crf import crf_labels
 from deeplablib.run.files import locked
 from selection.refine import with_saliency
+from selection.report.cue_page import cue_panel
 from selection.report.page import panel
 from selection.shared.mask_quality import agreement
 from selection.shared.quality_table import read_column, read_table, write_table
@@ -267,6 +268,36 @@ def test_report_is_one_page_with_every_picture_in_it(data):
     assert 'http' not in page
     (data / f'refined/{NAMES[0]}.png').unlink()
     bad(run('report.__main__', data, *arguments, '--out', data / 'r.html'), 'no mask at')
+
+
+def test_report_of_cues_shows_photographs_cues_and_annotations(data):
+    run_refine(data)
+    (data / 'cues').mkdir()
+    for name, tags in TAGS.items():
+        for tag in tags:
+            Image.new('L', size_of(name)[::-1], 9).save(data / f'cues/{name}_{tag - 1}.png')
+    given = ('--cues', data / 'cues', '--masks', data / 'refined', '--out', data / 'c.html')
+    result = run('report.__main__', data, *given)
+    assert result.code == 0, result.error
+    page = (data / 'c.html').read_text()
+    assert '<h2><b style="background:#808000"></b>bird: 1 images</h2>' in page
+    assert f'{NAMES[0]}: bird; 100 % labelled' in page
+    assert f'{NAMES[2]}: aeroplane, bicycle; 100 % labelled' in page
+    assert page.count('<img') == page.count('src="data:image/jpeg') == 3
+    (data / f'cues/{NAMES[0]}_2.png').unlink()
+    bad(run('report.__main__', data, *given), f'no cue at {data}/cues/{NAMES[0]}_2.png')
+    result = run('report.__main__', data, *given[2:])
+    assert result.code == 2 and 'give --table, or --cues' in result.error
+
+
+def test_cues_lie_over_the_photograph():
+    image = np.full((2, 2, 3), 100, np.uint8)
+    drawn = np.array(cue_panel(image, [mask([0, 255], [0, 0])], mask([0, 255], [1, 0])))
+    assert drawn.shape == (2, 3 * 6 - 4, 3)
+    assert (drawn[:, :2] == 100).all()
+    cold, hot = drawn[0, 6].astype(int), drawn[0, 7].astype(int)
+    assert (hot > cold).all() and abs(cold - 50).max() <= 2
+    assert drawn[1, 12].tolist() == [50 + 64, 50, 50], 'half of class 1, half of the photograph'
 
 
 def test_panel_dims_what_does_not_go_on():

@@ -5,17 +5,24 @@ python -m selection.report --table ./result/refined/scores.csv --masks ./result/
 
 It shows the distribution of the mask quality, what is kept of each class, and the best, the
 borderline and the worst masks. The flags of the choice are those of selection.masks.
+
+python -m selection.report --cues ./cues --masks ./result/proxies --out ./result/cues.html
+
+shows some photographs of each class, their cues, and the annotations that were made of them.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from deeplablib.data.image_lists import check_files_of
+from deeplablib.data.image_lists import Sample, check_files_of
 from deeplablib.run import errors
 from deeplablib.run.files import make_output_folder, replacing
 from selection.masks import cut, select_masks
+from selection.report.cue_page import cue_page
 from selection.report.page import report_page
 from selection.shared.selection_flags import add_selection_flags, mask_paths, read_quality
 from selection.shared.step_flags import read_samples, step_parser
@@ -25,9 +32,18 @@ def get_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = step_parser(__doc__, './result/report.html', 'where the page goes')
     parser.prog = 'python -m selection.report'
-    add_selection_flags(parser, need_table=True)
+    add_selection_flags(parser, need_table=False)
     parser.add_argument('--annotations', help='folder of what the network was trained on, NAME.png')
-    return parser.parse_args()
+    parser.add_argument(
+        '--cues',
+        type=Path,
+        help='folder of cues, NAME_<class id - 1>.png: show them and --masks, the annotations that '
+        'were made of them',
+    )
+    args = parser.parse_args()
+    if not args.cues and not args.table:
+        parser.error('give --table, or --cues')
+    return args
 
 
 def main() -> None:
@@ -35,6 +51,33 @@ def main() -> None:
     args = get_arguments()
     samples, allowed_by_image = read_samples(args)
     shown = np.array([allowed_by_image[sample.name] for sample in samples])
+    make_page = page_of_cues if args.cues else page_of_selection
+    page = make_page(args, samples, shown)
+    make_output_folder(Path(args.out).parent)
+    with replacing(args.out) as temporary:
+        temporary.write_text(page, encoding='utf-8')
+    print(f'The report has been saved to {args.out}')
+
+
+def page_of_cues(
+    args: argparse.Namespace, samples: Sequence[Sample], shown: npt.NDArray[np.bool_]
+) -> str:
+    """The page of cues and the annotations that were made of them."""
+    masks = mask_paths(args, samples)
+    cues = [
+        {int(i): args.cues / f'{sample.name}_{i - 1}.png' for i in np.flatnonzero(tags[1:]) + 1}
+        for sample, tags in zip(samples, shown, strict=True)
+    ]
+    paths = [path for of_image in cues for path in of_image.values()]
+    errors.raise_all([f'no cue at {path}' for path in paths if not path.is_file()])
+    check_files_of(samples, Path(args.masks), 'annotation')
+    return cue_page(samples, shown, cues, masks, title='Cues and annotations')
+
+
+def page_of_selection(
+    args: argparse.Namespace, samples: Sequence[Sample], shown: npt.NDArray[np.bool_]
+) -> str:
+    """The page of a selection."""
     quality, masks = read_quality(args, samples), mask_paths(args, samples)
     kept = select_masks(quality, shown, args.fraction, args.threshold, args.class_minimum)
     check_files_of(samples, Path(args.masks), 'mask')
@@ -42,7 +85,7 @@ def main() -> None:
     if args.annotations:
         check_files_of(samples, Path(args.annotations), 'annotation')
         annotations = [Path(args.annotations) / path.name for path in masks]
-    page = report_page(
+    return report_page(
         samples,
         shown=shown,
         quality=quality,
@@ -52,10 +95,6 @@ def main() -> None:
         title=f'Selection by {args.measure}',
         annotations=annotations,
     )
-    make_output_folder(Path(args.out).parent)
-    with replacing(args.out) as temporary:
-        temporary.write_text(page, encoding='utf-8')
-    print(f'The report has been saved to {args.out}')
 
 
 if __name__ == '__main__':

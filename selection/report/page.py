@@ -69,8 +69,17 @@ def panel(
     ]
     if annotation is not None:
         parts.insert(1, _COLOURS[annotation])
-    width = min(PANEL_WIDTH, image.shape[1])
-    size = width, max(1, round(image.shape[0] * width / image.shape[1]))
+    return side_by_side(parts)
+
+
+def side_by_side(parts: Sequence[npt.NDArray[np.uint8]]) -> Image.Image:
+    """Set pictures of one size beside each other, made smaller where they are large.
+
+    parts: uint8 [height, width, 3] each. No colour comes into being that is in none of them.
+    """
+    height, full_width = parts[0].shape[:2]
+    width = min(PANEL_WIDTH, full_width)
+    size = width, max(1, round(height * width / full_width))
     drawn = Image.new('RGB', (len(parts) * (width + 4) - 4, size[1]), 'white')
     for i, part in enumerate(parts):
         small = Image.fromarray(part).resize(size, Image.Resampling.NEAREST)
@@ -99,24 +108,20 @@ def report_page(
     def example(i: int) -> dict:
         annotation = None if annotations is None else read_mask(annotations[i])
         drawn = panel(read_image(samples[i].image), annotation, read_mask(masks[i]), kept[i])
-        buffer = io.BytesIO()
-        drawn.save(buffer, 'JPEG', quality=85)
         tags = [CLASSES[c] for c in np.flatnonzero(shown[i][1:]) + 1]
         return {
             'name': samples[i].name,
             'quality': quality[i],
             'kept': kept[i],
             'tags': ', '.join(tags) if tags else 'no tags',
-            'picture': _embedded(buffer.getvalue(), 'image/jpeg'),
+            'picture': as_address(drawn),
         }
 
     columns = ['image', 'annotation', 'prediction', 'kept pixels']
     if annotations is None:
         columns.remove('annotation')
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, keep_trailing_newline=True
-    )
-    return environment.get_template(TEMPLATE).render(
+    return render(
+        TEMPLATE,
         title=title,
         kept=kept.sum(),
         total=len(kept),
@@ -136,14 +141,34 @@ def _classes_shown(shown):
 
 def _class_row(index, shown, quality, kept):
     of_class = shown[:, index]
-    red, green, blue = _COLOURS[index]
     return {
         'name': CLASSES[index],
-        'colour': f'#{red:02x}{green:02x}{blue:02x}',
+        'colour': colour_of(index),
         'images': of_class.sum(),
         'kept': (kept & of_class).sum(),
         'median': np.median(quality[of_class]),
     }
+
+
+def render(template: str, **values) -> str:
+    """Fill in a template of this folder."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, keep_trailing_newline=True
+    )
+    return environment.get_template(template).render(**values)
+
+
+def colour_of(index: int) -> str:
+    """The colour of a class as HTML has it: '#808000'."""
+    red, green, blue = _COLOURS[index]
+    return f'#{red:02x}{green:02x}{blue:02x}'
+
+
+def as_address(picture: Image.Image) -> str:
+    """An address that holds a picture itself."""
+    buffer = io.BytesIO()
+    picture.save(buffer, 'JPEG', quality=85)
+    return _embedded(buffer.getvalue(), 'image/jpeg')
 
 
 def _embedded(data, kind):
