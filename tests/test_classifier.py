@@ -8,6 +8,7 @@ from PIL import Image
 
 from deeplablib.data.images import IMG_MEAN
 from deeplablib.data.score_maps import resize_bilinear
+from deeplablib.network.convolution import has_dilated_gradients
 from deeplablib.prediction.metrics import average_precision, mean_average_precision
 from deeplablib.run.backend import tf
 from deeplablib.run.files import locked, make_output_folder
@@ -151,6 +152,26 @@ def test_a_run_with_other_settings_is_not_gone_on_with_unless_it_is_meant(data, 
     assert result.code == 0 and checkpoints.find(data / 'changed').endswith('model.ckpt-6')
     flags = (data / 'changed/flags.txt').read_text().splitlines()
     assert '--num-steps=6' in flags and '--resume-changed' not in str(flags)
+
+
+def test_bfloat16_trains_float32_variables_or_is_refused(data, drawn):
+    given = {'precision': 'bfloat16', 'num-steps': 1, 'width': 1 / 8, 'pretrain-file': drawn}
+    result = train(data, 'bfloat16', **given)
+    cues = make_cams(data, drawn, 'bfloat16_cues', precision='bfloat16')
+    if not has_dilated_gradients('bfloat16'):
+        for refused in (result, cues):
+            bad(refused, 'bfloat16: this CPU does not compute in it; take float32, a GPU, or')
+        return
+    assert result.code == cues.code == 0
+    for name, value in checkpoints.read(data / 'bfloat16').items():
+        assert value.dtype == np.float32 and np.isfinite(value).all(), name
+    make_cams(data, drawn, 'float32_cues')
+    for i in range(6):
+        maps = [
+            np.array(Image.open(data / f'{folder}_cues/s{i}_{i % 3}.png')).astype(int)
+            for folder in ('bfloat16', 'float32')
+        ]
+        assert abs(maps[0] - maps[1]).mean() < 8, 'of 255'
 
 
 def test_loss_is_the_sigmoid_cross_entropy_of_the_pooled_map():

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from deeplablib.network.training_form import training_model
@@ -5,6 +6,8 @@ from deeplablib.run.backend import tf
 from deeplablib.training.batches import BatchSettings
 from deeplablib.training.trainer import Trainer
 from deeplablib.training.training_settings import TrainingSettings
+from selection.cams import make_cam_function
+from selection.classifier import RECIPE
 from tests import golden
 from tests.gpu_kernels import without_gpu_kernel
 
@@ -30,3 +33,24 @@ def test_every_operation_of_a_step_has_a_gpu_kernel(encoder_name, precision, mul
         step = trainer.step.get_concrete_function(images, labels, tf.TensorSpec([], tf.int64))
         assert without_gpu_kernel(step) == []
         assert without_gpu_kernel(trainer.panel.get_concrete_function(images, labels)) == []
+
+
+@pytest.mark.parametrize('precision', ['float32', 'bfloat16'])
+def test_every_operation_of_a_classifier_and_of_its_cams_has_a_gpu_kernel(precision):
+    network = golden.NETWORKS['vgg']
+    classifier = network.build_classifier(width=1 / 64)
+    settings = TrainingSettings(num_steps=10, learning_rate=1e-3, random_seed=1)
+    trainer = Trainer(
+        training_model(classifier, precision),
+        network,
+        RECIPE,
+        settings,
+        BatchSettings(size=(33, 33), batch_size=2),
+        tag_labels=np.eye(20, dtype=np.uint8),
+    )
+    images = tf.TensorSpec([1, 2, 33, 33, 3], tf.float32)
+    tags = tf.TensorSpec([1, 2, 20], tf.uint8)
+    step = trainer.step.get_concrete_function(images, tags, tf.TensorSpec([], tf.int64))
+    assert without_gpu_kernel(step) == []
+    cams = make_cam_function(classifier, precision=precision)
+    assert without_gpu_kernel(cams.get_concrete_function()) == []
