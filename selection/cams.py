@@ -66,7 +66,8 @@ def make_cam_function(
     )
     def cams(image, tags):
         size = tf.shape(image)[:2]
-        batch = preprocess(tf.stack([image, tf.reverse(image, [1])]))
+        single = preprocess(image)
+        batch = tf.stack([single, tf.reverse(single, [1])])
         total = 0.0
         for scale in scales:
             scaled = tf.cast(tf.cast(size, tf.float32) * scale, tf.int32)
