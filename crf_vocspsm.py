@@ -7,8 +7,10 @@ python crf_vocspsm.py --scores ./scores --save-dir ./result_crf
 import argparse
 from pathlib import Path
 
-from deeplablib.data.image_lists import read_list
+from deeplablib.data.classes import add_classes, default_classes
+from deeplablib.data.image_lists import check_files_of, read_list
 from deeplablib.data.sample_check import check_outputs, check_samples
+from deeplablib.data.score_maps import read_scores
 from deeplablib.data.tags import allowed_classes, read_tags
 from deeplablib.prediction import crf
 from deeplablib.prediction.crf_list import crf_samples
@@ -40,6 +42,7 @@ def get_arguments() -> argparse.Namespace:
     parser.add_argument(
         '--tags', help="keep only each image's own classes and background: file or folder of tags"
     )
+    add_classes(parser, None, "VOC's where the scores are of 21 classes")
     parallel.add_jobs(parser)
     parallel.add_resume(parser)
     crf.add_arguments(parser)
@@ -52,15 +55,21 @@ def main() -> None:
     parameters = crf.parameters_from(args)
     parallel.check_workers(args.jobs)
     samples = read_list(args.data_list, args.data_dir)
-    check_samples(samples, args.data_dir)
+    if not Path(args.scores).is_dir():
+        raise InputError(f'{args.scores}: no such folder of scores')
+    check_files_of(samples, Path(args.scores), 'scores', '.npz')
+    num_classes = read_scores(Path(args.scores) / f'{samples[0].name}.npz')[0].shape[-1]
+    classes = args.classes or default_classes(num_classes)
+    if len(classes) != num_classes:
+        raise InputError(f'--classes: {len(classes)} names, but scores of {num_classes} classes')
+    check_samples(samples, args.data_dir, num_classes)
     check_outputs(samples, args.save_dir)
     allowed_by_image = None
     if args.tags:
-        allowed_by_image = allowed_classes(read_tags(args.tags), samples)
+        tags = read_tags(args.tags, classes)
+        allowed_by_image = allowed_classes(tags, samples, num_classes, args.tags)
     save_dir = make_output_folder(args.save_dir)
     paths = [save_dir / f'{sample.name}.png' for sample in samples]
-    if not Path(args.scores).is_dir():
-        raise InputError(f'{args.scores}: no such folder of scores')
 
     waiting = samples
     if args.resume:
@@ -79,7 +88,7 @@ def main() -> None:
 
     if all(sample.mask for sample in samples):
         pairs = [(s.mask, path) for s, path in zip(samples, paths, strict=True) if s.mask]
-        print(iou_table(evaluate(pairs)))
+        print(iou_table(evaluate(pairs, num_classes), classes))
 
 
 if __name__ == '__main__':

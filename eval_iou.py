@@ -7,7 +7,9 @@ import argparse
 import json
 from pathlib import Path
 
+from deeplablib.data.classes import add_classes, default_classes
 from deeplablib.data.image_lists import read_list
+from deeplablib.data.voc import IGNORE_LABEL
 from deeplablib.prediction.metrics import evaluate, iou_summary, iou_table
 from deeplablib.run import errors
 from deeplablib.run.errors import InputError
@@ -24,6 +26,11 @@ def get_arguments() -> argparse.Namespace:
     parser.add_argument(
         '--list', help='list of images to evaluate; without it, every prediction in the folder'
     )
+    group = parser.add_mutually_exclusive_group()
+    add_classes(group)
+    group.add_argument(
+        '--num-classes', type=int, metavar='N', help='of classes without names of their own'
+    )
     parser.add_argument('--json', type=Path, help='also write the numbers to this file')
     return parser.parse_args()
 
@@ -31,6 +38,9 @@ def get_arguments() -> argparse.Namespace:
 def main() -> None:
     """Evaluate and print the table."""
     args = get_arguments()
+    if args.num_classes is not None and not 2 <= args.num_classes <= IGNORE_LABEL:
+        raise InputError(f'--num-classes {args.num_classes}: expected 2 to {IGNORE_LABEL}')
+    classes = default_classes(args.num_classes) if args.num_classes else args.classes
     for folder in (args.pred, args.gt):
         if not folder.is_dir():
             raise InputError(f'{folder}: no such folder')
@@ -46,10 +56,10 @@ def main() -> None:
         make_output_folder(args.json.parent)
     pairs = [(args.gt / f'{name}.png', args.pred / f'{name}.png') for name in names]
     errors.raise_all([f'no file {path}' for pair in pairs for path in pair if not path.is_file()])
-    confusion = evaluate(pairs)
-    print(iou_table(confusion))
+    confusion = evaluate(pairs, len(classes))
+    print(iou_table(confusion, classes))
     if args.json:
-        summary = iou_summary(confusion) | {'images': len(pairs)}
+        summary = iou_summary(confusion, classes) | {'images': len(pairs)}
         with replacing(args.json) as temporary:
             temporary.write_text(json.dumps(summary, indent=2) + '\n')
 

@@ -6,6 +6,7 @@ python main.py --option predict --test_step 18000
 """
 
 import contextlib
+import functools
 import os
 import sys
 import zlib
@@ -43,6 +44,7 @@ from deeplablib.training.training_settings import (
     parse,
     read_settings,
 )
+from deeplablib.training.validation import Validation, crf_agreement_on, mean_iou_on
 from deeplablib.weights import checkpoints, run_settings
 from deeplablib.weights.load_model import load_model
 
@@ -57,6 +59,7 @@ NUM_STEPS = 18000
 BATCH_SIZE = 10
 INPUT_SIZE = (321, 321)  # height, width
 MODEL_DIRECTORY = './model/train'
+CRF_IMAGES = 50  # of the training list, for --valid_by crf_agreement
 IMG_MEAN = images.IMG_MEAN  # blue, green, red
 
 # The flags that change the weights in the end, beside data_list and pretrain_file.
@@ -111,7 +114,20 @@ flags.register_validator(
 # validation
 flags.DEFINE_integer('valid_step', NUM_STEPS, 'checkpoint number for validation')
 flags.DEFINE_integer(
-    'valid_num_steps', None, 'number of validation samples; default: all', lower_bound=1
+    'valid_num_steps',
+    None,
+    'number of validation samples; default: all (of crf_agreement: 50)',
+    lower_bound=1,
+)
+flags.DEFINE_integer(
+    'valid_every', 0, 'steps between two validations while training, 0: none', lower_bound=0
+)
+flags.DEFINE_enum(
+    'valid_by',
+    'mean_iou',
+    ['mean_iou', 'crf_agreement'],
+    'how to validate: by the masks of valid_data_list, or, without true masks, by the agreement '
+    'with the CRF on images of data_list',
 )
 flags.DEFINE_string('valid_data_list', VALID_LIST_PATH, 'validation data list filename')
 
@@ -134,21 +150,22 @@ def train(network: NetworkSpec) -> None:
     if not FLAGS.resume and training_run.saved_steps(modeldir):
         raise InputError(f'{modeldir}: holds checkpoints already; empty it, or resume from them')
     train_list = read_train_list(wanted)
+    valid_list = validation_list(train_list) if FLAGS.valid_every else []
     if not FLAGS.pretrain_file and network_options().get('train_batch_norm') is False:
         print('note: a ResNet from scratch hardly learns without --train_batch_norm')
     if FLAGS.recompute and FLAGS.train_batch_norm:
         raise InputError('--recompute needs a frozen batch norm: not with --train_batch_norm')
     leads = training_run.is_leader(strategy.cluster_resolver)
+    record = run_record(wanted, train_list, strategy.num_replicas_in_sync)
+    if training_run.saved_steps(modeldir):
+        record = run_settings.check_resume(modeldir, record, FLAGS.resume_changed)
     devices = len(tf.config.list_physical_devices('GPU'))
     print(f'Training on {devices} GPU' if devices else 'No GPU was found: training on the CPU')
     keras.utils.set_random_seed(FLAGS.random_seed)
     if not devices:
         tf.config.experimental.enable_op_determinism()  # costs nothing on a CPU
     trainer = make_trainer(network, wanted, strategy)
-    record = run_record(wanted, train_list, strategy.num_replicas_in_sync)
     with locked(modeldir) if leads else contextlib.nullcontext():
-        if training_run.saved_steps(modeldir):
-            record = run_settings.check_resume(modeldir, record, FLAGS.resume_changed)
         if leads:
             checkpoints.remove_leftovers(modeldir, f'{training_run.CHECKPOINT}-*')
         first_step = training_run.resume(trainer, modeldir)
@@ -164,6 +181,19 @@ def train(network: NetworkSpec) -> None:
             run_settings.write_settings(modeldir, record, flagfile())
         logfile, logdir = FLAGS.logfile or modeldir / 'log.txt', FLAGS.logdir or modeldir / 'log'
         log = training_log.RunLog(logfile, logdir, first_step) if leads else None
+        validate = None
+        if log is not None:
+            log.add_classes(record['result']['classes'])
+        if log is not None and FLAGS.valid_every:
+            validate = Validation(
+                trainer,
+                network,
+                validation_measure(network, valid_list),
+                every=FLAGS.valid_every,
+                modeldir=modeldir,
+                log=log,
+                first_step=first_step,
+            )
         try:
             training_run.train(
                 trainer,
@@ -173,6 +203,7 @@ def train(network: NetworkSpec) -> None:
                 log=log,
                 save_interval=FLAGS.save_interval,
                 max_to_keep=FLAGS.max_to_keep,
+                validate=validate,
             )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
@@ -228,6 +259,21 @@ def load_pretrained(network: NetworkSpec, trainer: Trainer) -> None:
     print(f'Restored model parameters from {wanted.pretrain_file}')
     if fresh:
         print(f'note: a tag classifier; what it has not starts anew: {", ".join(fresh)}')
+
+
+def validation_list(train_list: list[Sample]) -> list[Sample]:
+    """The samples of the validations while training, checked."""
+    if FLAGS.valid_by == 'crf_agreement':
+        return train_list[: FLAGS.valid_num_steps or CRF_IMAGES]
+    return read_list(FLAGS.valid_data_list, FLAGS.valid_num_steps, need_masks=True)
+
+
+def validation_measure(network: NetworkSpec, valid_list: list[Sample]) -> functools.partial:
+    """How these are measured: a function of what labels an image."""
+    shared = (valid_list, FLAGS.num_classes, FLAGS.ignore_label)
+    if FLAGS.valid_by == 'crf_agreement':
+        return functools.partial(crf_agreement_on, *shared, network.score_map_kind)
+    return functools.partial(mean_iou_on, *shared)
 
 
 def test(network: NetworkSpec) -> None:

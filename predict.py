@@ -20,7 +20,7 @@ from deeplablib.data.image_headers import exif_turn
 from deeplablib.data.image_lists import IMAGE_ENDINGS, Sample
 from deeplablib.data.images import read_image, to_rgb, write_image, write_mask
 from deeplablib.data.sample_check import check_outputs, check_samples
-from deeplablib.data.voc import NUM_CLASSES, class_name, colour_map
+from deeplablib.data.voc import CLASSES, colour_map
 from deeplablib.network.convolution import require_precision
 from deeplablib.prediction.multi_scale import make_predictor
 from deeplablib.prediction.predict_list import predict_samples
@@ -29,6 +29,7 @@ from deeplablib.run.errors import InputError
 from deeplablib.run.files import list_files, make_output_folder
 from deeplablib.weights import checkpoints
 from deeplablib.weights.load_model import load_model
+from deeplablib.weights.run_settings import classes_of
 
 RESTORE_FROM = './model/resnet/model.resnet'
 SAVE_DIR = './result/photos/'
@@ -89,12 +90,12 @@ def upright(sample: Sample, folder: Path) -> Sample:
 
 
 def overlay(
-    image: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8], num_classes: int = NUM_CLASSES
+    image: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8], classes: Sequence[str] = CLASSES
 ) -> npt.NDArray[np.uint8]:
     """Lay the colours of a label map over its photograph, with a legend below.
 
     image: uint8 RGB [height, width, 3]. labels: uint8 [height, width].
-    num_classes: the classes have names when they are those of VOC.
+    classes: their names.
     Returns uint8 RGB, higher by the legend, and as wide as the legend needs.
     """
     colours = colour_map()
@@ -110,7 +111,7 @@ def overlay(
         top = height + LINE * row
         draw.rectangle((4, top + 4, 16, top + 16), fill=tuple(colours[label]), outline='black')
         percent = 100 * count / labels.size
-        text = f'{class_name(label, num_classes)}, '
+        text = f'{classes[label]}, '
         text += f'{percent:.1f} %' if percent >= 0.05 else 'less than 0.1 %'
         draw.text((24, top + 2), text, 'black', font)
     return np.array(picture)
@@ -130,12 +131,12 @@ def main() -> None:
     predict = make_predictor(
         model, NETWORKS[name].to_score_map, img_mean=IMG_MEAN, precision=args.precision
     )
-    num_classes = model.output.shape[-1]
+    classes = classes_of(prefix, model.output.shape[-1])
 
     def write(name, labels):
         write_mask(save_dir / f'{name}.png', labels)
         write_image(save_dir / f'{name}_colour.png', colour_map()[labels])
-        picture = overlay(read_image(paths[name]), labels, num_classes)
+        picture = overlay(read_image(paths[name]), labels, classes)
         write_image(save_dir / f'{name}_overlay.png', picture)
 
     with tempfile.TemporaryDirectory() as folder:

@@ -21,9 +21,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from deeplablib.data.classes import read_classes
 from deeplablib.data.image_lists import read_list, write_list
 from deeplablib.data.prepare_voc import COUNTS
 from deeplablib.data.sample_check import check_samples
+from deeplablib.data.voc import CLASSES
 from deeplablib.run import errors
 from deeplablib.run.errors import InputError, raise_all
 from deeplablib.run.files import make_output_folder, replacing
@@ -125,6 +127,14 @@ def get_arguments() -> argparse.Namespace:
         action='store_true',
         help='only print the commands, what is missing, and an estimate of time and disk',
     )
+    parser.add_argument(
+        '--tags',
+        help='tags of the training images: file or folder (default: DATASET/tags.txt; of photos '
+        'there is none)',
+    )
+    parser.add_argument(
+        '--classes', metavar='FILE', help="names of a data set's own classes, background first"
+    )
     voc = parser.add_argument_group('PASCAL VOC')
     voc.add_argument('--data-dir', default=DATA_DIRECTORY, help='default: %(default)s')
     voc.add_argument('--dataset', default=DATASET, help='folder of lists (default: %(default)s)')
@@ -158,7 +168,6 @@ def get_arguments() -> argparse.Namespace:
     )
     photos = parser.add_argument_group('your own photographs')
     photos.add_argument('--images', help='folder of photographs, JPEG or PNG')
-    photos.add_argument('--tags', help='what is in each of them: file or folder of tags')
     return parser.parse_args()
 
 
@@ -200,6 +209,7 @@ def photos_data(args: argparse.Namespace, work: Path) -> tuple[DataPaths, list[s
         tags=tags,
         init=existing(args.init, 'a checkpoint', missing) if args.init else imagenet,
         imagenet=imagenet,
+        classes=args.classes and existing(args.classes, 'a text file, a name a line', missing),
     )
     return data, missing
 
@@ -218,9 +228,10 @@ def voc_data(args: argparse.Namespace) -> tuple[DataPaths, list[str]]:
 
     lists = 'make it with: python -m deeplablib.data.prepare_voc VOCROOT'
     data_dir = given(args.data_dir, 'set DATA_DIRECTORY or --data-dir')
-    train_list, val_list, tags = (
-        given(Path(args.dataset) / name, lists) for name in ('train.txt', 'val.txt', 'tags.txt')
+    train_list, val_list = (
+        given(Path(args.dataset) / name, lists) for name in ('train.txt', 'val.txt')
     )
+    tags = existing(args.tags or Path(args.dataset) / 'tags.txt', lists)
     val_masks = data_dir / 'SegmentationClassAug'
     if val_list.exists():
         mask = read_list(val_list, data_dir)[0].mask
@@ -239,6 +250,7 @@ def voc_data(args: argparse.Namespace) -> tuple[DataPaths, list[str]]:
         imagenet=imagenet_checkpoint(args, missing) if from_tags(args) else None,
         cues=args.cues and given(args.cues, cue_help),
         saliency=args.saliency and given(args.saliency, 'a folder of NAME.png'),
+        classes=args.classes and given(args.classes, 'a text file, a name a line'),
     )
     for path in args.annotations or ():
         given(path, 'a folder of annotations, NAME.png, or a list')
@@ -281,7 +293,7 @@ def make_plan(
         raise InputError('--annotations names the rounds: not with --rounds or --saliency')
     if args.what == 'toy':
         of_voc = (args.cues, args.annotations, args.saliency, args.init, args.imagenet)
-        flags = (args.train_flags, args.classifier_flags)
+        flags = (args.train_flags, args.classifier_flags, args.tags, args.classes)
         if any(of_voc) or any(flags) or args.width is not None:
             raise InputError('toy has settings and data of its own: --rounds, --steps and --seed')
         stages, data = toy_settings.data_stages(work, args.seed)
@@ -307,6 +319,13 @@ def make_plan(
         more, model = plan.all_rounds(data, settings, work, number)
     last = plan.final_masks if data.val_list is None else plan.final_predictions
     stages = [*stages, *more, *last(data, settings, model, work)]
+    if data.classes:
+        stages = [
+            replace(stage, reads=(*stage.reads, data.classes))
+            if str(data.classes) in stage.command
+            else stage
+            for stage in stages
+        ]
     return stages, data, settings, number, missing
 
 
@@ -327,7 +346,9 @@ def print_estimate(
     if args.what == 'toy':
         expected, size = toy_data.IMAGES, (toy_data.SIZE, toy_data.SIZE)
     elif args.what == 'photos':
-        expected = {data.train_list.stem: len(read_photographs(data.data_dir, data.tags))}
+        expected = {
+            data.train_list.stem: len(read_photographs(data.data_dir, data.tags, class_names(data)))
+        }
     counts = {
         path: len(read_list(path, data.data_dir)) if path.exists() else expected[path.stem]
         for path in (data.train_list, data.val_list)
@@ -338,11 +359,18 @@ def print_estimate(
     if settings.encoder_name not in networks:
         raise InputError(f'--encoder_name {settings.encoder_name}: expected {", ".join(networks)}')
     network = networks[settings.encoder_name]
-    model, tag_classifier = network.build(width=settings.width), None
+    num_classes = len(class_names(data))
+    model = network.build(num_classes=num_classes, width=settings.width)
+    tag_classifier = None
     if from_tags(args):
-        tag_classifier = network.build_classifier(width=settings.width)
+        tag_classifier = network.build_classifier(num_tags=num_classes - 1, width=settings.width)
     cost = estimate(left, model, counts, size, tag_classifier)
     print(f'\n{estimate_text(cost, settings.precision, work)}')
+
+
+def class_names(data: DataPaths) -> tuple[str, ...]:
+    """What the classes of the data are called, background first."""
+    return read_classes(data.classes) if data.classes else CLASSES
 
 
 def read_numbers(work: Path, number: int) -> dict[str, float]:
@@ -369,6 +397,8 @@ def number_table(pairs: Mapping[str, tuple[float, float | None]]) -> tuple[Row, 
         (name, f'{number:.1f}', '' if paper is None else str(paper))
         for name, (number, paper) in pairs.items()
     ]
+    if all(paper is None for _, paper in pairs.values()):
+        return ('', 'mean IoU'), [row[:2] for row in rows]
     return ('', 'mean IoU', 'paper'), rows
 
 
@@ -410,20 +440,20 @@ def main() -> None:
         return
     raise_all(missing)
     if args.what == 'photos':
-        photographs = read_photographs(data.data_dir, data.tags)
+        photographs = read_photographs(data.data_dir, data.tags, class_names(data))
         make_output_folder(work)
         write_list(data.train_list, [(sample.image,) for sample in photographs], data.data_dir)
         run_stages(stages, work, title=title)
         print(as_text(*image_table(data, work, number)))
         print(f'The network: {work / f"round_{number}/model"}\nThe masks: {work / "masks"}')
         return
-    if (
-        args.what != 'toy' and data.val_list
-    ):  # all that a training does not check itself before it begins
-        check_samples(read_list(data.val_list, data.data_dir), data.data_dir, need_masks=True)
+    if args.what != 'toy':  # all that a training does not check itself before it begins
+        val = read_list(data.val_list, data.data_dir)
+        check_samples(val, data.data_dir, len(class_names(data)), need_masks=True)
     run_stages(stages, work, title=title)
 
-    pairs = beside_paper(read_numbers(work, number), PAPER[args.what], number)
+    paper = {} if data.classes else PAPER[args.what]
+    pairs = beside_paper(read_numbers(work, number), paper, number)
     tables = [number_table(pairs)]
     if args.what == 'toy':
         tables.insert(0, mask_table(data, work, number))

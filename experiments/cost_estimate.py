@@ -15,7 +15,6 @@ from pathlib import Path
 import joblib
 
 from deeplablib.data.score_maps import OUTPUT_STRIDE
-from deeplablib.data.voc import NUM_CLASSES
 from deeplablib.network.flops import TRAINING, forward_flops, matmul_rate
 from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE
 from deeplablib.run.backend import keras, tf
@@ -85,7 +84,8 @@ def estimate(
             mirrored_too = 2 * _flops_of_scales(size, scales, tag_flops)
             total += Cost(prediction=images * mirrored_too, starts=1, bytes=images * CUES_BYTES)
         elif isinstance(work, Prediction):
-            total += _prediction(work, counts.get(work.image_list, 0), size, flops)
+            images, classes = counts.get(work.image_list, 0), model.output.shape[-1]
+            total += _prediction(work, images, size, classes, flops)
         elif isinstance(work, Refinement):
             images = counts.get(work.image_list, 0)
             seconds = TAGGED_CRF_SECONDS if work.has_tags else CRF_SECONDS
@@ -127,11 +127,11 @@ def _tag_training(args, model, flops):
     )
 
 
-def _prediction(work, images, size, flops):
+def _prediction(work, images, size, classes, flops):
     scales = SINGLE_SCALE if work.single_scale else SCALES
     image_bytes = MASK_BYTES
     if work.saves_score_maps:
-        image_bytes += math.prod(-(-n // OUTPUT_STRIDE) for n in size) * NUM_CLASSES * FLOAT16_BYTES
+        image_bytes += math.prod(-(-n // OUTPUT_STRIDE) for n in size) * classes * FLOAT16_BYTES
     return Cost(
         prediction=images * _flops_of_scales(size, scales, flops),
         starts=1,

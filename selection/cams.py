@@ -158,7 +158,12 @@ def main() -> None:
     prefix = checkpoints.find(args.restore_from)
     model = load_tag_classifier(NETWORKS, prefix)
     print(f'Restored model parameters from {prefix}')
-    samples, allowed_by_image = read_samples(args, num_classes=model.output.shape[-1] + 1)
+    if len(args.classes) != model.output.shape[-1] + 1:
+        raise InputError(
+            f'{prefix}: a classifier of {model.output.shape[-1]} tags; --classes must name these '
+            'and background'
+        )
+    samples, allowed_by_image = read_samples(args)
     out = make_output_folder(args.out)
     waiting = [sample for sample in samples if allowed_by_image[sample.name][1:].any()]
     if len(waiting) < len(samples):

@@ -80,7 +80,7 @@ def choose(
 
 def _choose_one(folders, score_maps, out, resume, item):
     name, allowed = item
-    masks = [read_mask(folder / f'{name}.png') for folder in folders]
+    masks = [read_mask(folder / f'{name}.png', len(allowed)) for folder in folders]
     errors.raise_all(
         [
             f'{folder}/{name}.png: another size than in {folders[0]}'
@@ -91,7 +91,7 @@ def _choose_one(folders, score_maps, out, resume, item):
     probabilities = read_probabilities(score_maps / f'{name}.npz', masks[0].shape, allowed)
     path = out / f'{name}.png'
     if resume and path.is_file():
-        kept = read_mask(path)
+        kept = read_mask(path, len(allowed))
         for index, mask in enumerate(masks):
             if np.array_equal(mask, kept):
                 return index, measure(mask, probabilities, allowed)

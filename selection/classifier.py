@@ -31,7 +31,6 @@ from deeplablib.data.image_lists import Sample, read_list
 from deeplablib.data.network_input import decode_image, preprocess
 from deeplablib.data.sample_check import check_samples
 from deeplablib.data.tags import allowed_classes, read_tags
-from deeplablib.data.voc import NUM_CLASSES, class_name
 from deeplablib.network.convolution import require_precision
 from deeplablib.network.layers import TAG_LAYER
 from deeplablib.network.network_spec import Recipe
@@ -76,14 +75,13 @@ def labels_of_tags(
     return np.array([allowed_by_image[sample.name][1:] for sample in samples], np.uint8)
 
 
-def check_labels(labels: npt.NDArray[np.uint8]) -> None:
+def check_labels(labels: npt.NDArray[np.uint8], classes: Sequence[str]) -> None:
     """See that there is something to learn, and name the tags that no image has.
 
-    labels: from labels_of_tags. Raises InputError when no two images differ in their tags.
+    labels: from labels_of_tags. classes: their names, background first.
+    Raises InputError when no two images differ in their tags.
     """
-    missing = [
-        class_name(int(i) + 1, labels.shape[1] + 1) for i in np.flatnonzero(labels.sum(0) == 0)
-    ]
+    missing = [classes[i + 1] for i in np.flatnonzero(labels.sum(0) == 0)]
     if (labels == labels[0]).all():
         raise InputError(
             'all images have the same tags; a classifier needs images with a tag and without it'
@@ -258,16 +256,17 @@ def check_arguments(args: argparse.Namespace) -> None:
 
 
 def read_tagged(
-    data_list: str | Path, data_dir: str | Path, tags: str | Path
+    data_list: str | Path, data_dir: str | Path, tags: str | Path, classes: tuple[str, ...]
 ) -> tuple[list[Sample], npt.NDArray[np.uint8]]:
     """The samples of a list, without their masks, and their labels; all of them checked.
 
-    Returns a list of Sample and uint8 [samples, tags].
+    classes: their names. Returns a list of Sample and uint8 [samples, tags].
     """
     # A mask that the list names stays unread: what is trained here has seen no mask.
     samples = [replace(sample, mask=None) for sample in read_list(data_list, data_dir)]
-    labels = labels_of_tags(allowed_classes(read_tags(tags, NUM_CLASSES), samples), samples)
-    check_samples(samples, data_dir)
+    allowed_by_image = allowed_classes(read_tags(tags, classes), samples, len(classes), tags)
+    labels = labels_of_tags(allowed_by_image, samples)
+    check_samples(samples, data_dir, len(classes))
     return samples, labels
 
 
@@ -276,13 +275,15 @@ def main() -> None:
     args = get_arguments()
     check_arguments(args)
     require_precision(args.precision)
-    samples, labels = read_tagged(args.data_list, args.data_dir, args.tags)
-    check_labels(labels)
+    samples, labels = read_tagged(args.data_list, args.data_dir, args.tags, args.classes)
+    check_labels(labels, args.classes)
     valid_samples: list[Sample] = []
     valid_labels = None
     if args.valid_list:
         valid_tags = args.valid_tags or args.tags
-        valid_samples, valid_labels = read_tagged(args.valid_list, args.data_dir, valid_tags)
+        valid_samples, valid_labels = read_tagged(
+            args.valid_list, args.data_dir, valid_tags, args.classes
+        )
     train(args, samples, labels, valid_samples, valid_labels)
     print(f'The classifier has been saved to {args.out}')
 

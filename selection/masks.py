@@ -10,13 +10,13 @@ threshold, and the minimum per class: a threshold alone can leave a class withou
 
 import argparse
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from deeplablib.data.image_lists import check_files_of, write_list
-from deeplablib.data.voc import CLASSES
 from deeplablib.run import errors
 from deeplablib.run.errors import InputError
 from deeplablib.run.files import make_output_folder
@@ -80,11 +80,13 @@ def cut(
     return float(np.sort(quality)[-count]) if count else np.inf
 
 
-def kept_table(kept: npt.NDArray[np.bool_], shown: npt.NDArray[np.bool_]) -> str:
+def kept_table(
+    kept: npt.NDArray[np.bool_], shown: npt.NDArray[np.bool_], classes: Sequence[str]
+) -> str:
     """Lines of text: of each class, the images that show it and those that are kept."""
     rows = [('all', len(kept), kept.sum())]
     rows += [
-        (CLASSES[i], shown[:, i].sum(), (kept & shown[:, i]).sum())
+        (classes[i], shown[:, i].sum(), (kept & shown[:, i]).sum())
         for i in np.flatnonzero(shown[:, 1:].any(0)) + 1
     ]
     return '\n'.join(
@@ -131,7 +133,7 @@ def main() -> None:
     pairs = [(s.image, path) for s, path, keep in zip(samples, paths, kept, strict=True) if keep]
     make_output_folder(Path(args.out).parent)
     write_list(args.out, pairs, args.data_dir)
-    print(kept_table(kept, shown))
+    print(kept_table(kept, shown, args.classes))
     print(f'The list has been saved to {args.out}')
 
 

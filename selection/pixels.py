@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from deeplablib.data.classes import class_ids
 from deeplablib.data.image_lists import Sample, check_files_of
 from deeplablib.data.images import read_mask, write_mask
 from deeplablib.data.score_maps import read_probabilities
-from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
+from deeplablib.data.voc import IGNORE_LABEL
 from deeplablib.run import errors
 from deeplablib.run.errors import InputError
 from deeplablib.run.files import locked, make_output_folder
@@ -77,16 +78,22 @@ def select_pixels(
 
 def _select(masks, score_maps, out, thresholds, item):
     name, allowed = item
-    mask = read_mask(masks / f'{name}.png')
+    mask = read_mask(masks / f'{name}.png', len(allowed))
     probabilities = read_probabilities(score_maps / f'{name}.npz', mask.shape, allowed)
     write_mask(out / f'{name}.png', confident_pixels(mask, probabilities, thresholds))
 
 
-def _class_threshold(text):
-    index, equals, value = text.partition('=')
-    if not (equals and index.isdecimal() and int(index) < NUM_CLASSES):
-        raise argparse.ArgumentTypeError(f'{text!r} is not CLASS=VALUE with a class from 0 to 20')
-    return int(index), float(value)
+def _class_threshold(text, classes):
+    """Read CLASS=VALUE, where the class is its name or its id. Returns the id and the value."""
+    word, _, value = text.rpartition('=')
+    ids, _ = class_ids([word], classes)
+    try:
+        return 0 if word in ('0', classes[0]) else ids[0], float(value)
+    except (IndexError, ValueError):
+        raise InputError(
+            f'--class-threshold {text}: not CLASS=VALUE with a class from 0 to {len(classes) - 1} '
+            'or its name'
+        ) from None
 
 
 def get_arguments() -> argparse.Namespace:
@@ -97,7 +104,6 @@ def get_arguments() -> argparse.Namespace:
     parser.add_argument('--threshold', type=float, required=True, help='of every class, 0 to 1')
     parser.add_argument(
         '--class-threshold',
-        type=_class_threshold,
         action='append',
         default=[],
         metavar='CLASS=VALUE',
@@ -110,8 +116,8 @@ def get_arguments() -> argparse.Namespace:
 def main() -> None:
     """Select the pixels."""
     args = get_arguments()
-    thresholds = np.full(NUM_CLASSES, args.threshold)
-    for index, value in args.class_threshold:
+    thresholds = np.full(len(args.classes), args.threshold)
+    for index, value in (_class_threshold(text, args.classes) for text in args.class_threshold):
         thresholds[index] = value
     if not ((thresholds >= 0) & (thresholds <= 1)).all():
         raise InputError('a threshold must be from 0 to 1')

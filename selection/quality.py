@@ -14,16 +14,18 @@ For a report. No step of the method looks at the true mask of a training image.
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from deeplablib.data.classes import add_classes
 from deeplablib.data.image_lists import check_files_of, read_list
 from deeplablib.data.images import read_grey, read_mask
-from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
+from deeplablib.data.voc import CLASSES, IGNORE_LABEL, NUM_CLASSES
 from deeplablib.prediction.metrics import confusion_matrix, iou_summary, iou_table, mean_iou
 from deeplablib.run import errors
 from deeplablib.run.errors import InputError
@@ -44,19 +46,21 @@ def mask_confusion(
     return confusion_matrix(truth[known], mask[known], num_classes)
 
 
-def compare(paths: tuple[Path, Path]) -> tuple[npt.NDArray[np.int64], float]:
+def compare(
+    paths: tuple[Path, Path], num_classes: int = NUM_CLASSES
+) -> tuple[npt.NDArray[np.int64], float]:
     """Compare a mask on disk with its true mask.
 
-    paths: of the mask and of the true mask. Returns (the confusion matrix as from mask_confusion,
-    the fraction of pixels that have a label).
+    paths: of the mask and of the true mask. num_classes: that they have.
+    Returns (the confusion matrix as from mask_confusion, the fraction of pixels that have a label).
     """
-    mask = read_mask(paths[0])
-    truth = read_mask(paths[1], size=mask.shape)
-    return mask_confusion(mask, truth), np.mean(mask != IGNORE_LABEL)
+    mask = read_mask(paths[0], num_classes)
+    truth = read_mask(paths[1], num_classes, mask.shape)
+    return mask_confusion(mask, truth, num_classes), np.mean(mask != IGNORE_LABEL)
 
 
 def list_quality(
-    train_list: str | Path, data_dir: str | Path, truth: str | Path
+    train_list: str | Path, data_dir: str | Path, truth: str | Path, num_classes: int = NUM_CLASSES
 ) -> tuple[int, float, float]:
     """The true quality of the masks of a list.
 
@@ -70,7 +74,9 @@ def list_quality(
     if without:
         raise InputError(f'{without[0]}: no mask is named')
     pairs = [(sample.mask, Path(truth) / f'{sample.name}.png') for sample in samples]
-    confusions, labelled = zip(*for_each(compare, pairs, 'quality'), strict=True)
+    confusions, labelled = zip(
+        *for_each(partial(compare, num_classes=num_classes), pairs, 'quality'), strict=True
+    )
     return len(samples), mean_iou(sum(confusions)), float(np.mean(labelled))
 
 
@@ -86,7 +92,7 @@ def seed(cues: Mapping[int, npt.NDArray[np.uint8]], threshold: float) -> npt.NDA
     return np.where(largest > threshold, classes[np.argmax(scores, axis=0)], 0).astype(np.uint8)
 
 
-def cues_by_image(folder: str | Path) -> dict[str, dict[int, Path]]:
+def cues_by_image(folder: str | Path, num_classes: int = NUM_CLASSES) -> dict[str, dict[int, Path]]:
     """The cues of a folder: a dict from image name to a dict from class id to path.
 
     Raises InputError when there are none, or for the number of no class.
@@ -97,8 +103,8 @@ def cues_by_image(folder: str | Path) -> dict[str, dict[int, Path]]:
         name, _, number = path.stem.rpartition('_')
         if not number.isdecimal():
             continue
-        if int(number) >= NUM_CLASSES - 1:
-            faults.append(f'{path}: no class has the number {number} (0 to {NUM_CLASSES - 2})')
+        if int(number) >= num_classes - 1:
+            faults.append(f'{path}: no class has the number {number} (0 to {num_classes - 2})')
         cues.setdefault(name, {})[int(number) + 1] = path
     errors.raise_all(faults)
     if not cues:
@@ -106,18 +112,19 @@ def cues_by_image(folder: str | Path) -> dict[str, dict[int, Path]]:
     return cues
 
 
-def seed_confusions(item: tuple) -> npt.NDArray[np.int64]:
+def seed_confusions(item: tuple, num_classes: int = NUM_CLASSES) -> npt.NDArray[np.int64]:
     """The confusion matrices of the seeds of one image.
 
     item: path of the true mask, and dict from class id to the path of a cue; without cues all is
     background. Returns int64 [thresholds, classes, classes].
     """
     truth_path, paths = item
-    truth = read_mask(truth_path)
+    truth = read_mask(truth_path, num_classes)
     cues = {index: read_grey(path, truth.shape) for index, path in paths.items()}
     if not cues:
-        return np.stack([confusion_matrix(truth, np.zeros_like(truth))] * len(THRESHOLDS))
-    return np.stack([confusion_matrix(truth, seed(cues, t)) for t in THRESHOLDS])
+        nothing = confusion_matrix(truth, np.zeros_like(truth), num_classes)
+        return np.stack([nothing] * len(THRESHOLDS))
+    return np.stack([confusion_matrix(truth, seed(cues, t), num_classes) for t in THRESHOLDS])
 
 
 def true_masks(data_list: str | Path, truth: str | Path) -> dict[str, Path]:
@@ -131,41 +138,49 @@ def true_masks(data_list: str | Path, truth: str | Path) -> dict[str, Path]:
 
 
 def quality_of_cues(
-    folder: str | Path, masks: Mapping[str, Path], jobs: int | str = -1
+    folder: str | Path,
+    masks: Mapping[str, Path],
+    jobs: int | str = -1,
+    classes: Sequence[str] = CLASSES,
 ) -> dict[str, Any]:
     """Print the quality of seeds, and return it as a dict for JSON.
 
-    folder: of cues. masks: from true_masks. jobs: as for parallel.for_each.
+    folder: of cues. masks: from true_masks. jobs: as for parallel.for_each. classes: their names.
     """
-    cues = cues_by_image(folder)
+    cues = cues_by_image(folder, len(classes))
     without = [name for name in masks if name not in cues]
     if len(without) == len(masks):
         raise InputError(f'{folder}: no cue of any image of the list')
     if without:
         print(f'note: {len(without)} images have no cue, and count as background: {without[0]} ...')
     items = [(path, cues.get(name, {})) for name, path in masks.items()]
-    confusions = sum(for_each(seed_confusions, items, 'quality', jobs))
+    work = partial(seed_confusions, num_classes=len(classes))
+    confusions = sum(for_each(work, items, 'quality', jobs))
     means = [mean_iou(confusion) for confusion in confusions]
     best = int(np.argmax(means))
     print('threshold  mean IoU')
     for i, (threshold, mean) in enumerate(zip(THRESHOLDS, means, strict=True)):
         print(f'{threshold:<9.2f}  {100 * mean:8.2f}' + ('  best' if i == best else ''))
-    print(f'\nat {THRESHOLDS[best]}:\n{iou_table(confusions[best])}')
+    print(f'\nat {THRESHOLDS[best]}:\n{iou_table(confusions[best], classes)}')
     by_threshold = {str(t): mean for t, mean in zip(THRESHOLDS, means, strict=True)}
-    summary = iou_summary(confusions[best]) | {'images': len(masks)}
+    summary = iou_summary(confusions[best], classes) | {'images': len(masks)}
     return summary | {'threshold': THRESHOLDS[best], 'mean_iou_by_threshold': by_threshold}
 
 
 def quality_of_masks(
-    folder: str | Path, masks: Mapping[str, Path], jobs: int | str = -1
+    folder: str | Path,
+    masks: Mapping[str, Path],
+    jobs: int | str = -1,
+    classes: Sequence[str] = CLASSES,
 ) -> dict[str, Any]:
     """Print the quality of masks, and return it as a dict for JSON; arguments as above."""
     pairs = [(Path(folder) / path.name, path) for path in masks.values()]
     errors.raise_all([f'no mask at {path}' for path, _ in pairs if not path.is_file()])
-    confusions, labelled = zip(*for_each(compare, pairs, 'quality', jobs), strict=True)
+    work = partial(compare, num_classes=len(classes))
+    confusions, labelled = zip(*for_each(work, pairs, 'quality', jobs), strict=True)
     confusion, labelled = sum(confusions), float(np.mean(labelled))
-    print(f'{iou_table(confusion)}\n{"labelled":<16}{100 * labelled:>8.2f}')
-    return iou_summary(confusion) | {'labelled': labelled, 'images': len(masks)}
+    print(f'{iou_table(confusion, classes)}\n{"labelled":<16}{100 * labelled:>8.2f}')
+    return iou_summary(confusion, classes) | {'labelled': labelled, 'images': len(masks)}
 
 
 def get_arguments() -> argparse.Namespace:
@@ -179,6 +194,7 @@ def get_arguments() -> argparse.Namespace:
     parser.add_argument('--truth', required=True, type=Path, help='folder of true masks, NAME.png')
     parser.add_argument('--data-list', required=True, help='list of the images')
     parser.add_argument('--json', type=Path, help='also write the numbers to this file')
+    add_classes(parser)
     add_jobs(parser)
     return parser.parse_args()
 
@@ -196,7 +212,7 @@ def main() -> None:
         make_output_folder(args.json.parent)
     masks = true_masks(args.data_list, args.truth)
     measure = quality_of_cues if args.cues else quality_of_masks
-    summary = measure(folder, masks, args.jobs)
+    summary = measure(folder, masks, args.jobs, args.classes)
     if args.json:
         with replacing(args.json) as temporary:
             temporary.write_text(json.dumps(summary, indent=2) + '\n')

@@ -91,7 +91,7 @@ def _refine_one(score_maps, out, parameters, prune, saliency, resume, item):
     probabilities = read_probabilities(score_maps / f'{sample.name}.npz', size, allowed)
     path = out / f'{sample.name}.png'
     if resume and path.is_file():
-        labels = read_mask(path, size=size)
+        labels = read_mask(path, len(allowed), size)
     else:
         evidence = probabilities
         if saliency:

@@ -63,7 +63,7 @@ def measure_masks(
 
 def _measure_one(masks, score_maps, item):
     name, allowed = item
-    mask = read_mask(masks / f'{name}.png')
+    mask = read_mask(masks / f'{name}.png', len(allowed))
     probabilities = read_probabilities(score_maps / f'{name}.npz', mask.shape, allowed)
     return measure(mask, probabilities, allowed)
 

@@ -6,15 +6,17 @@ python -m selection.tags --masks ./VOC2012/SegmentationClassAug --out ./result/C
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from deeplablib.data.classes import add_classes
 from deeplablib.data.image_lists import read_list
 from deeplablib.data.images import read_mask
 from deeplablib.data.tags import tags_of_annotation, write_tags
-from deeplablib.data.voc import NUM_CLASSES
+from deeplablib.data.voc import CLASSES, IGNORE_LABEL
 from deeplablib.run import errors, parallel
 from deeplablib.run.errors import InputError
 from deeplablib.run.files import list_files
@@ -22,15 +24,20 @@ from deeplablib.run.files import list_files
 
 def tags_of_mask(mask: npt.NDArray[np.uint8]) -> tuple[int, ...]:
     """The classes in a mask: uint8 array, background and ignored pixels left out; a tuple."""
-    return tuple(int(i) for i in np.unique(mask) if 0 < i < NUM_CLASSES)
+    return tuple(int(i) for i in np.unique(mask) if 0 < i < IGNORE_LABEL)
 
 
 def make_tags(
-    folder: str | Path, ending: str, names: Sequence[str] | None = None, jobs: int | str = -1
+    folder: str | Path,
+    ending: str,
+    names: Sequence[str] | None = None,
+    jobs: int | str = -1,
+    classes: Sequence[str] = CLASSES,
 ) -> dict[str, tuple[int, ...]]:
     """Read the tags of a folder.
 
     folder: of annotations or masks. ending: '.xml' or '.png'. names: images, or None for all.
+    jobs: as for parallel.for_each. classes: their names.
     Returns a dict from image name to a tuple of class ids.
     Raises InputError for a missing folder or file.
     """
@@ -41,11 +48,14 @@ def make_tags(
         raise InputError(f'{folder}: no files *{ending} in this folder')
     paths = [folder / f'{name}{ending}' for name in names]
     errors.raise_all([f'no file {path}' for path in paths if not path.is_file()])
-    return dict(zip(names, parallel.for_each(_tags, paths, 'reading tags', jobs), strict=True))
+    found = parallel.for_each(partial(_tags, classes), paths, 'reading tags', jobs)
+    return dict(zip(names, found, strict=True))
 
 
-def _tags(path):
-    return tags_of_annotation(path) if path.suffix == '.xml' else tags_of_mask(read_mask(path))
+def _tags(classes, path):
+    if path.suffix == '.xml':
+        return tags_of_annotation(path, classes)
+    return tags_of_mask(read_mask(path, len(classes)))
 
 
 def get_arguments() -> argparse.Namespace:
@@ -63,6 +73,7 @@ def get_arguments() -> argparse.Namespace:
         default=Path('./result/tags.txt'),
         help='a .txt file, or a folder for one file an image (default: %(default)s)',
     )
+    add_classes(parser)
     parallel.add_jobs(parser)
     return parser.parse_args()
 
@@ -75,9 +86,9 @@ def main() -> None:
     if args.data_list:
         names = [sample.name for sample in read_list(args.data_list, '.')]
     if args.annotations:
-        tags = make_tags(args.annotations, '.xml', names, args.jobs)
+        tags = make_tags(args.annotations, '.xml', names, args.jobs, args.classes)
     else:
-        tags = make_tags(args.masks, '.png', names, args.jobs)
+        tags = make_tags(args.masks, '.png', names, args.jobs, args.classes)
     write_tags(args.out, tags)
     print(f'The tags of {len(tags)} images have been saved to {args.out}')
 

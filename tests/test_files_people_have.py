@@ -12,7 +12,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from deeplablib.data.image_headers import TURNS, image_size
-from deeplablib.data.image_lists import Sample
+from deeplablib.data.image_lists import Sample, read_list
 from deeplablib.data.images import read_image, read_mask, write_mask
 from deeplablib.data.network_input import decode_image
 from deeplablib.data.sample_check import check_samples
@@ -212,6 +212,45 @@ def test_labels_of_one_class_alone_are_noted(tmp_path, capsys):
     assert 'one class' not in capsys.readouterr().out
     table = iou_table(confusion_matrix(np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint8)))
     assert table.endswith('note: the labelled pixels of all masks have one class only, background')
+
+
+@pytest.mark.parametrize(
+    'file, line',
+    [
+        ('JPEGImages/a.jpeg', 'a'),
+        ('JPEGImages/a.JPG', 'a'),
+        ('a.png', 'a'),
+        ('JPEGImages/a.png', 'a.png'),
+        ('JPEGImages/a,b.jpg', 'a,b'),
+        ('images/a.jpg', 'images/a.jpg,masks/a.png'),
+        ('images/a.jpg', '/images/a.jpg , /masks/a.png'),
+    ],
+)
+def test_a_list_may_name_an_image_in_many_ways(tmp_path, file, line):
+    for path in (tmp_path / file, tmp_path / 'masks/a.png'):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    (tmp_path / 'list.txt').write_text(f'{line}\n')
+    (sample,) = read_list(tmp_path / 'list.txt', tmp_path)
+    assert sample.image == tmp_path / file
+    assert sample.mask == (tmp_path / 'masks/a.png' if 'mask' in line else None)
+
+
+@pytest.mark.parametrize(
+    'file, line, message',
+    [
+        ('JPEGImages/a.bmp', 'a.bmp', r'a\.bmp \(BMP, expected JPEG or PNG\)'),
+        ('JPEGImages/a.JPG', 'JPEGImages/a.jpg', r'no image at .*/a\.jpg \(there is a\.JPG\)'),
+        ('a.jpg', 'images/a.jpg', r'no image at .*/images/a\.jpg \(no folder .*/images\)'),
+        ('a.jpg', 'b', r'no image at .*/JPEGImages/b\.jpg'),
+    ],
+)
+def test_what_is_in_the_place_of_a_missing_image_is_said(tmp_path, file, line, message):
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    Image.new('RGB', (3, 2)).save(tmp_path / file)
+    (tmp_path / 'list.txt').write_text(f'{line}\n')
+    with pytest.raises(InputError, match=message):
+        check_samples(read_list(tmp_path / 'list.txt', tmp_path), tmp_path)
 
 
 def test_hidden_files_do_not_count(tmp_path):

@@ -386,8 +386,14 @@ def test_a_bad_checkpoint_is_named(narrow, released, data, damage):
 @pytest.mark.parametrize(
     'text, message',
     [
-        ('gold_000001 1\ngold_000002 21 0 cat\n', 'tags.txt, line 2: 21 is no class (1 to 20)'),
-        ('gold_000001 1\ngold_000002 2\n', 'line 3: no tags for gold_000003'),
+        (
+            'gold_000001 1\ngold_000002 21 0 cat\n',
+            'tags.txt, line 2: 21 is no class (1 to 20: aeroplane, ',
+        ),
+        (
+            'gold_000001 1\ngold_000002 2\n',
+            'tags.txt, which has gold_000001, gold_000002, ...',
+        ),
         ('', 'tags.txt: no tags here'),
         (None, 'tags.txt: cannot read the tags'),
     ],

@@ -184,7 +184,7 @@ def test_resume_makes_only_what_is_missing(data):
         ('cue missing', 'list.txt, line 1: no cue for tag 15 at'),
         ('cue kind', 'a_14.png: expected an 8-bit grey PNG, this is RGB'),
         ('saliency missing', 'list.txt, line 2: no saliency map at'),
-        ('tag', 'tags.txt, line 2: 21 is no class (1 to 20)'),
+        ('tag', 'tags.txt, line 2: 21 is no class (1 to 20: '),
         ('locked', 'another process is writing to this folder'),
     ],
 )

@@ -16,6 +16,7 @@ def test_killed_at_random_moments_a_run_ends_in_the_same_weights(tmp_path):
     make_samples(tmp_path)
     # Dropout, shuffling, scaling and mirroring are all on.
     flags = {'num_steps': 30, 'save_interval': 2, 'max_to_keep': 3}
+    flags |= {'valid_every': 3, 'valid_num_steps': 2, 'valid_data_list': tmp_path / 'list.txt'}
     assert run_main(tmp_path, 'whole', **flags).code == 0
     modeldir = tmp_path / 'killed/model'
     modeldir.mkdir(parents=True)
@@ -30,10 +31,13 @@ def test_killed_at_random_moments_a_run_ends_in_the_same_weights(tmp_path):
     kills, in_saves = map(int, result.stdout.splitlines()[-1].split())
     assert kills == KILLS and in_saves >= 3, result.stdout
 
-    values = checkpoints.read(modeldir / 'model.ckpt-30')
-    expected = checkpoints.read(tmp_path / 'whole/model/model.ckpt-30')
-    assert set(values) == set(expected)
-    for name in values:
-        np.testing.assert_array_equal(values[name], expected[name], err_msg=name)
+    whole = tmp_path / 'whole/model'
+    for checkpoint in ('model.ckpt-30', 'model.ckpt-best'):
+        values = checkpoints.read(modeldir / checkpoint)
+        expected = checkpoints.read(whole / checkpoint)
+        assert set(values) == set(expected)
+        for name in values:
+            np.testing.assert_array_equal(values[name], expected[name], err_msg=name)
+    assert read_log(modeldir / 'validation.txt') == read_log(whole / 'validation.txt')
     assert read_log(tmp_path / 'killed/log.txt') == read_log(tmp_path / 'whole/log.txt')
-    assert len(list(modeldir.glob('*.index'))) == 3 and not list(modeldir.glob('.model*'))
+    assert len(list(modeldir.glob('*-[0-9]*.index'))) == 3 and not list(modeldir.glob('.model*'))

@@ -1,14 +1,22 @@
 """A run remembers what it was set to, and what its classes are called."""
 
+import copy
 import json
 import shutil
 
+import numpy as np
 import pytest
 
+import main
 from deeplablib.data.classes import default_classes
 from deeplablib.run.errors import InputError
 from deeplablib.weights import checkpoints
-from deeplablib.weights.run_settings import classes_of, read_settings
+from deeplablib.weights.run_settings import (
+    check_resume,
+    checkpoint_fingerprint,
+    classes_of,
+    write_settings,
+)
 from tests.training_run import make_samples, run_main
 
 
@@ -47,18 +55,25 @@ def test_settings_hold_flags_versions_classes_and_the_hash_of_the_list(begun):
 
 
 def test_the_flagfile_repeats_a_run(begun):
-    flagfile = begun / 'run/model/flags.txt'
-    result = run_main(begun, 'again', flagfile=flagfile)
-    assert result.code == 0, result.error
-    again = json.loads((begun / 'again/model/settings.json').read_text())
-    assert again['result'] == settings_of(begun)['result']
+    flags = copy.deepcopy(main.FLAGS)
+    flags.unparse_flags()
+    main.parse(flags, ['main.py', f'--flagfile={begun}/run/model/flags.txt'])
+    assert {name: flags[name].value for name in settings_of(begun)['flags']} == (
+        settings_of(begun)['flags']
+    )
 
 
-def test_a_run_goes_on_with_the_same_settings_and_others_that_change_nothing(folder):
-    moved = shutil.copytree(folder, folder.with_name('moved'))
-    result = go_on(moved, save_interval=1, max_to_keep=2)
-    assert result.code == 0, result.error
-    assert settings_of(moved) == settings_of(folder) | {'flags': settings_of(moved)['flags']}
+def test_settings_that_change_nothing_may_differ(folder):
+    settings = settings_of(folder)
+    other = settings | {'flags': settings['flags'] | {'save_interval': 1}}
+    assert check_resume(folder / 'run/model', other, False) == other
+
+
+def test_another_version_of_a_package_is_noted(folder, capsys):
+    settings = settings_of(folder)
+    other = settings | {'versions': settings['versions'] | {'keras': '9.9'}}
+    assert check_resume(folder / 'run/model', other, False) == other
+    assert ', now 9.9: the last digits may differ' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -70,7 +85,7 @@ def test_a_run_goes_on_with_the_same_settings_and_others_that_change_nothing(fol
         ({'random_seed': 1}, 'random_seed 1234 there, 1 here'),
         ({'recipe': 'authors', 'input_width': 41}, 'recipe caffe there, authors here'),
         ({'random_mirror': 'false'}, 'random_mirror True there, False here'),
-        ({'precision': 'bfloat16'}, 'precision float32 there, bfloat16 here'),
+        ({'weight_decay': 0}, 'weight_decay 0.0005 there, 0.0 here'),
     ],
 )
 def test_a_run_does_not_go_on_with_other_settings(folder, changes, words):
@@ -101,19 +116,32 @@ def test_changes_that_are_meant_are_kept_in_the_record(folder):
     assert (folder / 'run/model/model.ckpt-6.index').exists()
 
 
-def test_a_damaged_record_is_named_and_a_missing_one_noted(folder):
+def test_a_damaged_record_is_named_and_a_missing_one_noted(folder, capsys):
     path = folder / 'run/model/settings.json'
-    path.write_text(path.read_text()[: path.stat().st_size // 2])
-    result = go_on(folder)
-    assert result.code == 2 and f'{path}: cannot be read (' in result.error
-    for text in ('[]', '{"result": {}, "versions": {}}'):
+    settings = settings_of(folder)
+    for text in (path.read_text()[:300], '[]', '{"result": {}, "versions": {}}', 'null'):
         path.write_text(text)
-        assert go_on(folder).code == 2
+        result = go_on(folder)
+        assert result.code == 2 and f'{path}: cannot be read (' in result.error
     path.unlink()
-    result = go_on(folder)
-    assert result.code == 0, result.error
-    assert 'holds checkpoints but no settings.json' in result.out
-    assert read_settings(path.parent)['result']['num_steps'] == 4
+    assert check_resume(path.parent, settings, False) == settings
+    assert 'holds checkpoints but no settings.json' in capsys.readouterr().out
+    path.write_bytes(b'\xff')
+    with pytest.raises(InputError, match='cannot be read'):
+        check_resume(path.parent, settings, False)
+
+
+def test_a_pretrained_file_that_is_gone_is_not_missed(folder):
+    checkpoints.write(folder / 'init', {'w': np.float32(1)})
+    first = checkpoint_fingerprint(folder / 'init')
+    checkpoints.write(folder / 'init', {'w': np.float32(2)})
+    assert first.startswith('init, sha256 ') and checkpoint_fingerprint(folder / 'init') != first
+    settings = settings_of(folder)
+    known = settings | {'result': settings['result'] | {'pretrain_file': first}}
+    write_settings(folder / 'run/model', known, '')
+    now = settings | {'result': settings['result'] | {'pretrain_file': None}}
+    assert check_resume(folder / 'run/model', now, False) == known
+    assert checkpoint_fingerprint(folder / 'gone') is None
 
 
 def test_a_checkpoint_has_the_names_of_its_run_or_those_by_default(begun, tmp_path):

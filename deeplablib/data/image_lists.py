@@ -31,9 +31,9 @@ class Sample:
 def read_list(data_list: str | Path, data_dir: str | Path) -> list[Sample]:
     """Read a list file.
 
-    A line is '/JPEGImages/NAME.jpg /SegmentationClassAug/NAME.png', or an image alone, or a bare
-    NAME, without a slash or one of IMAGE_ENDINGS, for '/JPEGImages/NAME.jpg'. Blank lines do not
-    count.
+    A line is '/JPEGImages/NAME.jpg /SegmentationClassAug/NAME.png', with white space or a comma
+    between, or an image alone, or a bare NAME, without a slash, for '/JPEGImages/NAME.jpg', or
+    whatever image of that name is in JPEGImages or in the data directory. Blank lines do not count.
 
     data_list: path of the list. data_dir: folder that its paths start from.
     Returns a list of Sample, in the order of the file.
@@ -52,14 +52,14 @@ def read_list(data_list: str | Path, data_dir: str | Path) -> list[Sample]:
     samples, faults = [], []
     for number, line in enumerate(lines, 1):
         fields = line.split()
+        if ',' in fields or ',' in line and not _find(data_dir, fields[0]).is_file():
+            fields = line.replace(',', ' ').split()
         origin = f'{data_list}, line {number}'
         if len(fields) > 2:
             faults.append(f'{origin}: {len(fields)} fields, expected "IMAGE MASK" or "IMAGE"')
         elif fields:
-            if '/' not in fields[0] and not fields[0].lower().endswith(IMAGE_ENDINGS):
-                fields[0] = f'JPEGImages/{fields[0]}.jpg'
-            image, mask = _join(data_dir, fields)
-            samples.append(Sample(image, mask, origin))
+            mask = data_dir / fields[1].lstrip('/') if fields[1:] else None
+            samples.append(Sample(_find(data_dir, fields[0]), mask, origin))
     raise_all(faults)
     if not samples:
         raise InputError(f'{data_list}: the list is empty')
@@ -101,6 +101,14 @@ def _from(data_dir, file):
     return f'/{Path(relative).as_posix()}'
 
 
-def _join(data_dir, fields):
-    paths = [data_dir / field.lstrip('/') for field in fields]
-    return paths if len(paths) == 2 else [*paths, None]
+def _find(data_dir, field):
+    """The image that a list names: where it says, or for a bare name where it is."""
+    if '/' in field:
+        return data_dir / field.lstrip('/')
+    folder = data_dir / 'JPEGImages'
+    if field.lower().endswith(IMAGE_ENDINGS):
+        places = [data_dir / field, folder / field]
+    else:
+        endings = [*IMAGE_ENDINGS, *(ending.upper() for ending in IMAGE_ENDINGS), '']
+        places = [place / f'{field}{ending}' for place in (folder, data_dir) for ending in endings]
+    return next((place for place in places if place.is_file()), places[0])

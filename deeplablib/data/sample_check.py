@@ -10,7 +10,8 @@ from deeplablib.data.image_headers import read_header
 from deeplablib.data.image_lists import Sample
 from deeplablib.data.images import read_mask
 from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
-from deeplablib.run.errors import InputError, raise_all
+from deeplablib.run.errors import MOST_SHOWN, InputError, raise_all
+from deeplablib.run.files import list_files
 from deeplablib.run.progress import progress
 
 
@@ -92,10 +93,20 @@ def _check_files(samples, need_masks):
     for sample in samples:
         for kind, path in (('image', sample.image), ('mask', sample.mask)):
             if path is not None and not path.is_file():
-                faults.append(f'{sample.origin}: no {kind} at {path}')
+                hint = _alike(path) if len(faults) < MOST_SHOWN else ''
+                faults.append(f'{sample.origin}: no {kind} at {path}{hint}')
         if need_masks and sample.mask is None:
             faults.append(f'{sample.origin}: no mask is named beside {sample.image}')
     raise_all(faults)
+
+
+def _alike(path):
+    """What to say of the place where a file is not."""
+    if not path.parent.is_dir():
+        return f' (no folder {path.parent})'
+    wanted = path.stem.lower()
+    alike = [file.name for file in list_files(path.parent) if file.stem.lower() == wanted]
+    return f' (there is {", ".join(alike[:3])})' if alike else ''
 
 
 def _check_contents(sample, num_classes, ignore_label):

@@ -1,5 +1,8 @@
 """Image-level tags: which classes are in an image."""
 
+import csv
+import itertools
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
@@ -7,47 +10,115 @@ from xml.etree import ElementTree
 import numpy as np
 import numpy.typing as npt
 
-from deeplablib.data.image_lists import Sample
+from deeplablib.data.classes import class_ids
+from deeplablib.data.image_lists import IMAGE_ENDINGS, Sample
 from deeplablib.data.voc import CLASSES, NUM_CLASSES
 from deeplablib.run.errors import InputError, raise_all
 from deeplablib.run.files import list_files, make_output_folder, replacing
 
+# What the first column of a CSV file of tags may be called.
+CSV_NAMES = ('name', 'image', 'image_name', 'image_id', 'filename', 'file', 'file_name', 'id')
 
-def read_tags(path: str | Path, num_classes: int = NUM_CLASSES) -> dict[str, tuple[int, ...]]:
-    """Read the tags of many images.
 
-    path: a folder of NAME.txt files, one class id a line; or a text file, 'NAME id id ...' a line.
-    num_classes: ids run from 1 to num_classes - 1.
-    Returns a dict from image name to a sorted tuple of ids.
-    Raises InputError when it cannot be read, or for an id that is no class (all of them at once).
+def read_tags(path: str | Path, classes: tuple[str, ...] = CLASSES) -> dict[str, tuple[int, ...]]:
+    """Read the tags of many images, by class id or by name.
+
+    path: one of
+    - a folder of NAME.txt files, an id or a name a line;
+    - a folder with a folder for each class, named after it, of the images that show it;
+    - a text file, 'NAME tag tag ...' a line, or with commas: 'NAME, tag, tag';
+    - a CSV file (.csv), whose first line names its columns: 'name' and one column of tags, or
+      'name' and one column for each class, with 1 where the image shows it.
+    NAME is the image's, with or without folder and extension.
+    classes: names of the classes, background first; it is no tag.
+    Returns a dict from image name to an ascending tuple of ids.
+    Raises InputError when it cannot be read, or for a tag that is no class (all of them at once).
     """
     path = Path(path)
-    faults = []
-
-    def ids(words, origin):
-        wrong = [word for word in words if not (word.isdecimal() and 0 < int(word) < num_classes)]
-        faults.extend(f'{origin}: {word} is no class (1 to {num_classes - 1})' for word in wrong)
-        return tuple(sorted({int(word) for word in words} if not wrong else ()))
-
     try:
         if path.is_dir():
-            files = list_files(path, '.txt')
-            tags = {file.stem: ids(file.read_text('utf-8-sig').split(), file) for file in files}
+            rows = list(_rows_of_folder(path, classes))
+        elif path.suffix.lower() == '.csv':
+            rows = list(_rows_of_csv(path, classes))
         else:
-            lines = [line.split() for line in path.read_text('utf-8-sig').splitlines()]
-            tags = {
-                words[0]: ids(words[1:], f'{path}, line {number}')
-                for number, words in enumerate(lines, 1)
-                if words
-            }
+            rows = list(_rows_of_text(path))
     except OSError as error:
         raise InputError(f'{path}: cannot read the tags ({error.strerror})') from None
     except UnicodeDecodeError:
         raise InputError(f'{path}: not a text file') from None
+    tags, faults = {}, []
+    for name, words, origin in rows:
+        ids, wrong = class_ids(_apart(words, classes), classes)
+        faults += [f'{origin}: {word} is no class ({_legal(classes)})' for word in wrong]
+        name = _image_name(name)
+        tags[name] = tuple(sorted({*tags.get(name, ()), *ids}))
     raise_all(faults)
     if not tags:
         raise InputError(f'{path}: no tags here')
     return tags
+
+
+def _rows_of_text(path):
+    """Name, tags and origin of each line of a text file."""
+    for number, line in enumerate(path.read_text('utf-8-sig').splitlines(), 1):
+        name, *words = line.split(',') if ',' in line else line.split() or ['']
+        if name.strip():
+            yield name, words, f'{path}, line {number}'
+
+
+def _rows_of_folder(path, classes):
+    """The same of a folder with a file for each image, or with a folder for each class."""
+    folders = sorted(inner for inner in path.glob('[!.]*') if inner.is_dir())
+    for folder in folders:
+        if class_ids([folder.name], classes)[1]:
+            raise InputError(f'{folder}: {folder.name} is no class ({_legal(classes)})')
+        yield from ((file.name, [folder.name], file) for file in list_files(folder))
+    if not folders:
+        for file in list_files(path, '.txt'):
+            yield file.stem, file.read_text('utf-8-sig').splitlines(), file
+
+
+def _rows_of_csv(path, classes):
+    """The same of a CSV file; tags that share a cell are apart by ; or |."""
+    with path.open(newline='', encoding='utf-8-sig') as file:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(file) if any(row)]
+    first, *titles = rows[0] if rows else ['']
+    if first.lower() not in CSV_NAMES or not titles:
+        raise InputError(
+            f'{path}: the first line must name the columns, "name,tags", or "name" and a class '
+            f'each; it is "{",".join([first, *titles])}"'
+        )
+    unknown = class_ids(titles, classes)[1]
+    by_class = len(titles) > 1 or not unknown
+    if by_class and unknown:
+        raise InputError(f'{path}: column {unknown[0]} is no class ({_legal(classes)})')
+    for number, (name, *cells) in enumerate(rows[1:], 2):
+        origin = f'{path}, row {number}'
+        if not by_class:
+            yield name, re.split('[;|,]', ';'.join(cells)), origin
+        elif len(cells) != len(titles) or not set(cells) <= {'0', '1', ''}:
+            raise InputError(f'{origin}: expected 0 or 1 in each of {len(titles)} columns')
+        else:
+            shown = [title for title, cell in zip(titles, cells, strict=True) if cell == '1']
+            yield name, shown, origin
+
+
+def _apart(words, classes):
+    """Words without space around them, and cut at it where as a whole they are no class."""
+    words = [word.strip() for word in words if word.strip()]
+    whole = [[word] if not class_ids([word], classes)[1] else word.split() for word in words]
+    return list(itertools.chain(*whole))
+
+
+def _image_name(text):
+    """The name of an image as its predictions have it: without folder and extension."""
+    path = Path(text.strip().replace('\\', '/'))
+    return path.stem if path.suffix.lower() in IMAGE_ENDINGS else path.name
+
+
+def _legal(classes):
+    some = ', '.join(classes[1:4])
+    return f'1 to {len(classes) - 1}: {some}' + (', ...' if classes[4:] else '')
 
 
 def write_tags(path: str | Path, tags: Mapping[str, Sequence[int]]) -> None:
@@ -68,10 +139,11 @@ def write_tags(path: str | Path, tags: Mapping[str, Sequence[int]]) -> None:
             temporary.write_text(''.join(f'{line}\n' for line in lines))
 
 
-def tags_of_annotation(path: str | Path) -> tuple[int, ...]:
-    """The classes of the objects in a VOC annotation, `difficult` ones too.
+def tags_of_annotation(path: str | Path, classes: tuple[str, ...] = CLASSES) -> tuple[int, ...]:
+    """The classes of the objects in an annotation in VOC's format, `difficult` ones too.
 
-    path: NAME.xml. Returns an ascending tuple of class ids.
+    path: NAME.xml. classes: names of the classes, background first.
+    Returns an ascending tuple of class ids.
     Raises InputError when it is no annotation or names an unknown class.
     """
     try:
@@ -81,21 +153,31 @@ def tags_of_annotation(path: str | Path) -> tuple[int, ...]:
         raise InputError(f'{path}: cannot read the annotation ({error.strerror})') from None
     except ElementTree.ParseError as error:
         raise InputError(f'{path}: not an XML file ({error})') from None
-    wrong = [name for name in names if name not in CLASSES[1:]]
+    wrong = [name for name in names if name not in classes[1:]]
     if wrong:
-        raise InputError(f'{path}: {wrong[0]!r} is no VOC class')
-    return tuple(sorted({CLASSES.index(name) for name in names}))
+        raise InputError(f'{path}: {wrong[0]!r} is no class ({_legal(classes)})')
+    return tuple(sorted({classes.index(name) for name in names}))
 
 
 def allowed_classes(
-    tags: Mapping[str, Sequence[int]], samples: Sequence[Sample], num_classes: int = NUM_CLASSES
+    tags: Mapping[str, Sequence[int]],
+    samples: Sequence[Sample],
+    num_classes: int = NUM_CLASSES,
+    source: str | Path = 'the tags',
 ) -> dict[str, npt.NDArray[np.bool_]]:
     """The classes that may occur in each image: its tags and background.
 
-    tags: from read_tags.
+    tags: from read_tags. source: where the tags come from, for messages.
     Returns a dict from image name to a bool array [num_classes].
     Raises InputError naming every sample without tags.
     """
-    raise_all([f'{s.origin}: no tags for {s.name}' for s in samples if s.name not in tags])
+    some = ', '.join(itertools.islice(tags, 3))
+    raise_all(
+        [
+            f'{s.origin}: no tags for {s.name} in {source}, which has {some}, ...'
+            for s in samples
+            if s.name not in tags
+        ]
+    )
     classes = np.arange(num_classes)
     return {s.name: np.isin(classes, (0, *tags[s.name])) for s in samples}

@@ -12,11 +12,6 @@ NUM_CLASSES = len(CLASSES)
 IGNORE_LABEL = 255
 
 
-def class_name(index: int, num_classes: int = NUM_CLASSES) -> str:
-    """The name of a class; 'class N' where the classes are not those of VOC."""
-    return CLASSES[index] if num_classes == NUM_CLASSES else f'class {index}'
-
-
 def colour_map() -> npt.NDArray[np.uint8]:
     """The VOC colour of every label value.
 

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
+from deeplablib.data.classes import add_classes
 from deeplablib.data.image_lists import read_list
 from deeplablib.data.sample_check import check_outputs, check_samples
 from deeplablib.data.tags import allowed_classes, read_tags
@@ -18,6 +19,7 @@ from deeplablib.run.errors import InputError
 from deeplablib.run.files import make_output_folder
 from deeplablib.weights import checkpoints
 from deeplablib.weights.load_model import load_model
+from deeplablib.weights.run_settings import classes_of
 
 
 def get_arguments(description: str | None, defaults: Mapping[str, Any]) -> argparse.Namespace:
@@ -45,9 +47,11 @@ def get_arguments(description: str | None, defaults: Mapping[str, Any]) -> argpa
     parser.add_argument(
         '--tags',
         metavar='FILE',
-        help="keep only each image's own classes and background; lines 'NAME id id ...', or a "
-        'folder of NAME.txt with an id a line',
+        help="keep only each image's own classes and background; lines 'NAME tag tag ...', a CSV "
+        'file, a folder of NAME.txt with a tag a line, or a folder for each class; tags are ids or '
+        'names',
     )
+    add_classes(parser, None, "those of the checkpoint's run, or VOC's")
     parser.add_argument(
         '--single-scale', action='store_true', help='the image at its own size only'
     )
@@ -95,13 +99,16 @@ def predict_and_evaluate(
     name, model = load_model(networks, prefix, f'; for others there is {sibling}', args.averaged)
     network = networks[name]
     num_classes = model.output.shape[-1]
+    classes = args.classes or classes_of(prefix, num_classes)
+    if len(classes) != num_classes:
+        raise InputError(f'--classes: {len(classes)} names, but {prefix} has {num_classes} classes')
     print(f'Restored model parameters of {name} from {prefix}')
     check_samples(samples, args.data_dir, num_classes)
     check_outputs(samples, args.save_dir)
     allowed_by_image = None
     if args.tags:
-        tags = read_tags(args.tags, num_classes)
-        allowed_by_image = allowed_classes(tags, samples, num_classes)
+        tags = read_tags(args.tags, classes)
+        allowed_by_image = allowed_classes(tags, samples, num_classes, args.tags)
     save_dir = make_output_folder(args.save_dir)
     score_map_dir = _score_map_dir(args, save_dir)
     scales = SINGLE_SCALE if args.single_scale else SCALES
@@ -126,7 +133,7 @@ def predict_and_evaluate(
             score_map_dir=score_map_dir,
             score_map_kind=network.score_map_kind,
         )
-    _say_what_was_saved(samples, save_dir, num_classes)
+    _say_what_was_saved(samples, save_dir, classes)
 
     if args.crf and score_map_dir:
         crf_dir = make_output_folder(save_dir / 'crf')
@@ -138,7 +145,7 @@ def predict_and_evaluate(
             PRESETS[DEFAULT_PRESET],
             allowed_by_image=allowed_by_image,
         )
-        _say_what_was_saved(samples, crf_dir, num_classes)
+        _say_what_was_saved(samples, crf_dir, classes)
 
 
 def _score_map_dir(args, save_dir):
@@ -149,11 +156,11 @@ def _score_map_dir(args, save_dir):
     return None
 
 
-def _say_what_was_saved(samples, folder, num_classes):
+def _say_what_was_saved(samples, folder, classes):
     print(f'The segmentation masks have been saved to {folder}')
     if all(sample.mask for sample in samples):
         pairs = [(s.mask, folder / f'{s.name}.png') for s in samples if s.mask]
-        print(iou_table(evaluate(pairs, num_classes)))
+        print(iou_table(evaluate(pairs, len(classes)), classes))
 
 
 def _is_done(sample, save_dir, score_map_dir=None):

@@ -3,8 +3,10 @@
 import itertools
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
+from deeplablib.data.voc import colour_map
 from deeplablib.run.backend import tf
 from deeplablib.run.errors import InputError
 from deeplablib.run.files import make_output_folder, replacing
@@ -25,7 +27,7 @@ class RunLog:
         logfile = Path(logfile)
         try:
             if first_step:
-                _cut(logfile, first_step)
+                cut_log(logfile, first_step)
             # A run that stops in its first save leaves one line, which is not worth keeping.
             elif logfile.is_file() and logfile.read_bytes().count(b'\n') > 1:
                 earlier = _free_name(logfile)
@@ -49,6 +51,18 @@ class RunLog:
         with self._writer.as_default(step):
             tf.summary.scalar(name, value)
         self._writer.flush()
+
+    def add_classes(self, classes: Sequence[str]) -> None:
+        """Show the names of the classes with the colours that the pictures have them in."""
+        colours = colour_map()
+        rows = (
+            f'| {index} | {name} | #{bytes(colours[index]).hex()} |'
+            for index, name in enumerate(classes)
+        )
+        with self._writer.as_default(0):
+            tf.summary.text(
+                'classes', '\n'.join(['| id | class | colour |', '|---|---|---|', *rows])
+            )
 
     def add_panel(self, step: int, images: tf.Tensor) -> None:
         """Show pictures, uint8 [images, height, width, 3], and flush what TensorBoard waits for."""
@@ -80,7 +94,7 @@ def read_log(logfile: str | Path) -> tuple:
     return steps, losses
 
 
-def _cut(logfile, first_step):
+def cut_log(logfile: Path, first_step: int) -> None:
     """Remove the lines from a step on, and those that a crash has spoilt."""
     if not logfile.is_file():
         return

@@ -107,12 +107,14 @@ def train(
     save_interval: int,
     max_to_keep: int,
     after_save: Callable[[int], None] | None = None,
+    validate: Callable[[int], None] | None = None,
 ) -> None:
     """Run the steps from first_step to num_steps, inclusive.
 
     modeldir: folder of the checkpoints, one every save_interval steps and
     one at the end. log: RunLog, or None in a process that only helps another one (multiworker).
     after_save: function of the step, called after each save, or None.
+    validate: function of the step, called after each and before it is saved, or None.
     Raises InputError when a sample cannot be read or the loss is not finite.
     """
     num_steps = trainer.settings.num_steps
@@ -135,6 +137,8 @@ def train(
         if log is not None:
             log.add(step, loss, rate, trainer.batches.samples_a_step / (now - last))
         last = now
+        if validate is not None:
+            validate(step)
         if log is not None and saves:
             save(trainer, modeldir, step, max_to_keep)
             if trainer.tag_labels is None:

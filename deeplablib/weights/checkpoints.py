@@ -79,11 +79,12 @@ def read(path: str | Path) -> dict[str, npt.NDArray]:
         raise InputError(f'{prefix}: not a readable checkpoint ({reason})') from None
 
 
-def write(prefix: str | Path, values: Mapping[str, Any]) -> None:
-    """Write a V2 checkpoint, whole or not at all, and make it its folder's newest.
+def write(prefix: str | Path, values: Mapping[str, Any], newest: bool = True) -> None:
+    """Write a V2 checkpoint, whole or not at all.
 
     prefix: path without extension; its folder must exist. values: dict from name to array, tensor
-    or variable. Raises OSError when it cannot be written.
+    or variable. newest: make it the one that its folder stands for.
+    Raises OSError when it cannot be written.
     """
     prefix = Path(prefix)
     names = sorted(values)
@@ -104,8 +105,9 @@ def write(prefix: str | Path, values: Mapping[str, Any]) -> None:
         Path(f'{prefix}.index').unlink(missing_ok=True)
         for part in ('.data-00000-of-00001', '.index'):
             os.replace(f'{temporary}{part}', f'{prefix}{part}')
-    with replacing(prefix.parent / 'checkpoint') as temporary:
-        temporary.write_text(f'model_checkpoint_path: "{prefix.name}"\n')
+    if newest:
+        with replacing(prefix.parent / 'checkpoint') as temporary:
+            temporary.write_text(f'model_checkpoint_path: "{prefix.name}"\n')
 
 
 def remove(prefix: str | Path) -> None:

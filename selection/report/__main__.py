@@ -71,7 +71,7 @@ def page_of_cues(
     paths = [path for of_image in cues for path in of_image.values()]
     errors.raise_all([f'no cue at {path}' for path in paths if not path.is_file()])
     check_files_of(samples, Path(args.masks), 'annotation')
-    return cue_page(samples, shown, cues, masks, title='Cues and annotations')
+    return cue_page(samples, shown, cues, masks, title='Cues and annotations', classes=args.classes)
 
 
 def page_of_selection(
@@ -93,6 +93,7 @@ def page_of_selection(
         masks=masks,
         level=cut(quality, args.fraction, args.threshold),
         title=f'Selection by {args.measure}',
+        classes=args.classes,
         annotations=annotations,
     )
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from deeplablib.data.image_lists import Sample
 from deeplablib.data.images import read_grey, read_image, read_mask
-from deeplablib.data.voc import CLASSES, IGNORE_LABEL, colour_map
+from deeplablib.data.voc import IGNORE_LABEL, colour_map
 from selection.report.page import as_address, colour_of, render, side_by_side
 
 EXAMPLES = 3  # of each class
@@ -40,19 +40,21 @@ def cue_page(
     cues: Sequence[Mapping[int, Path]],
     annotations: Sequence[Path],
     title: str,
+    classes: Sequence[str],
 ) -> str:
     """Build the page: of each class a few images, taken evenly from the list.
 
     shown: [images, classes], the classes that each image shows. cues: of each image, the path of
-    the cue of each class. annotations: their paths. title: of the page. Returns the HTML.
+    the cue of each class. annotations: their paths. title: of the page. classes: their names.
+    Returns the HTML.
     """
 
     def example(i: int) -> dict:
-        image, annotation = read_image(samples[i].image), read_mask(annotations[i])
+        image, annotation = read_image(samples[i].image), read_mask(annotations[i], len(classes))
         maps = [read_grey(path, image.shape[:2]) for path in cues[i].values()]
         return {
             'name': samples[i].name,
-            'tags': ', '.join(CLASSES[c] for c in cues[i]),
+            'tags': ', '.join(classes[c] for c in cues[i]),
             'labelled': 100 * np.mean(annotation != IGNORE_LABEL),
             'picture': as_address(cue_panel(image, maps, annotation)),
         }
@@ -63,7 +65,7 @@ def cue_page(
         chosen = np.unique(np.linspace(0, len(images) - 1, EXAMPLES).astype(int))
         parts.append(
             {
-                'name': CLASSES[index],
+                'name': classes[index],
                 'colour': colour_of(int(index)),
                 'images': len(images),
                 'examples': [example(i) for i in images[chosen]],

@@ -13,7 +13,7 @@ from PIL import Image
 
 from deeplablib.data.image_lists import Sample
 from deeplablib.data.images import read_image, read_mask
-from deeplablib.data.voc import CLASSES, IGNORE_LABEL, colour_map
+from deeplablib.data.voc import IGNORE_LABEL, colour_map
 
 PANELS = 8  # of the best, of the borderline and of the worst masks
 PANEL_WIDTH = 240  # pixels, at most
@@ -95,20 +95,22 @@ def report_page(
     masks: Sequence[Path],
     level: float,
     title: str,
+    classes: Sequence[str],
     annotations: Sequence[Path] | None = None,
 ) -> str:
     """Build the page.
 
     shown: [images, classes], the classes that each image shows. quality, kept: [images].
-    masks: their paths. level: from masks.cut. title: of the page.
+    masks: their paths. level: from masks.cut. title: of the page. classes: their names.
     annotations: paths of what the network was trained on, or None.
     Returns the HTML.
     """
 
     def example(i: int) -> dict:
-        annotation = None if annotations is None else read_mask(annotations[i])
-        drawn = panel(read_image(samples[i].image), annotation, read_mask(masks[i]), kept[i])
-        tags = [CLASSES[c] for c in np.flatnonzero(shown[i][1:]) + 1]
+        annotation = None if annotations is None else read_mask(annotations[i], len(classes))
+        mask = read_mask(masks[i], len(classes))
+        drawn = panel(read_image(samples[i].image), annotation, mask, kept[i])
+        tags = [classes[c] for c in np.flatnonzero(shown[i][1:]) + 1]
         return {
             'name': samples[i].name,
             'quality': quality[i],
@@ -126,7 +128,7 @@ def report_page(
         kept=kept.sum(),
         total=len(kept),
         histogram=_embedded(histogram(quality, kept, level), 'image/png'),
-        classes=[_class_row(i, shown, quality, kept) for i in _classes_shown(shown)],
+        classes=[_class_row(i, classes[i], shown, quality, kept) for i in _classes_shown(shown)],
         order=' | '.join(columns),
         examples={
             heading: [example(i) for i in indices]
@@ -139,10 +141,10 @@ def _classes_shown(shown):
     return np.flatnonzero(shown[:, 1:].any(0)) + 1
 
 
-def _class_row(index, shown, quality, kept):
+def _class_row(index, name, shown, quality, kept):
     of_class = shown[:, index]
     return {
-        'name': CLASSES[index],
+        'name': name,
         'colour': colour_of(index),
         'images': of_class.sum(),
         'kept': (kept & of_class).sum(),

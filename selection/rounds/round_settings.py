@@ -16,6 +16,7 @@ class DataPaths:
     val_masks: folder of the true masks of val_list, if there is one.
     tags, cues, saliency: of the training images.
     init: the initial checkpoint. imagenet: the one that the classifier of tags starts from.
+    classes: file of the classes' names; None: VOC's.
     """
 
     data_dir: Path
@@ -27,6 +28,12 @@ class DataPaths:
     imagenet: Path | None = None
     cues: Path | None = None
     saliency: Path | None = None
+    classes: Path | None = None
+
+    @property
+    def class_flags(self) -> list[str]:
+        """The flags that name the classes."""
+        return ['--classes', str(self.classes)] if self.classes else []
 
 
 @dataclass(frozen=True)

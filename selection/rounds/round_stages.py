@@ -109,12 +109,13 @@ def train(
         data_dir=str(data.data_dir),
         data_list=str(train_list),
         modeldir=str(out),
+        classes=str(data.classes) if data.classes else None,
     )
     first = ('encoder_name', 'pretrain_file', 'num_steps', 'data_dir', 'data_list', 'modeldir')
     words = flag_words(training, (*first, *settings.named_flags))
     return Stage(
         name=f'{name} train',
-        command=('main.py', '--option', 'train', *words, *settings.train_flags),
+        command=('main.py', '--option', 'train', *words, *data.class_flags, *settings.train_flags),
         reads=(file_of(data.init), train_list),
         output=out,
         work=Training(changed_by(settings.train_flags, training)),
@@ -163,7 +164,7 @@ def evaluate(name: str, data: DataPaths, predictions: Path, out: Path) -> Stage:
     flags = as_flags(pred=predictions, gt=data.val_masks, list=data.val_list, json=out)
     return Stage(
         name=f'{name} evaluate',
-        command=('eval_iou.py', *flags),
+        command=('eval_iou.py', *flags, *data.class_flags),
         reads=(predictions, data.val_list),
         output=out,
     )
@@ -192,7 +193,10 @@ def crf(data: DataPaths, settings: RoundSettings, score_maps: Path, out: Path) -
     )
     return Stage(
         name='CRF',
-        command=('crf_vocspsm.py', *flags, '--resume', *as_flags(**settings.crf)),
+        command=(
+            *('crf_vocspsm.py', *flags, '--resume'),
+            *(*as_flags(**settings.crf), *data.class_flags),
+        ),
         reads=(score_maps, data.val_list),
         output=out,
         work=Refinement(data.val_list, has_tags=False),
@@ -247,4 +251,5 @@ def file_of(checkpoint: Path) -> Path:
 
 def image_flags(data: DataPaths) -> list[str]:
     """The flags that name the training images and their tags."""
-    return as_flags(data_dir=data.data_dir, data_list=data.train_list, tags=data.tags)
+    flags = as_flags(data_dir=data.data_dir, data_list=data.train_list, tags=data.tags)
+    return flags + data.class_flags

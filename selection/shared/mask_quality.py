@@ -9,27 +9,11 @@ Background without a pixel is left out: an object may fill the image.
 import numpy as np
 import numpy.typing as npt
 
-from deeplablib.prediction.metrics import confusion_matrix
+from deeplablib.prediction.metrics import agreement, mean_over_classes
 
 # What `measure` gives: of a mask that the CRF made, and of one that the network was trained on.
 OF_REFINED = ('crf_agreement', 'max_probability', 'mask_probability', 'all_tags')
 OF_ANNOTATION = ('annotation_agreement', *OF_REFINED[1:])
-
-
-def agreement(
-    first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8], allowed: npt.NDArray[np.bool_]
-) -> float:
-    """The mean IoU of two label maps of one image; pixels that are 255 in either are left out.
-
-    Between the network's argmax and the CRF's labels it is `crf_agreement`; between an annotation
-    and the network's argmax it is `annotation_agreement`.
-
-    first, second: uint8 [height, width]. allowed: bool [classes], tags and background.
-    Returns a float; 0 when nothing is left to compare.
-    """
-    counts = confusion_matrix(first, second, len(allowed))
-    hits = np.diag(counts)
-    return _class_mean(hits, counts.sum(0) + counts.sum(1) - hits, allowed)
 
 
 def class_mean(
@@ -45,7 +29,7 @@ def class_mean(
     """
     sums = np.bincount(labels.reshape(-1), values.reshape(-1), minlength=256)
     counts = np.bincount(labels.reshape(-1), minlength=256)
-    return _class_mean(sums[: len(allowed)], counts[: len(allowed)], allowed)
+    return mean_over_classes(sums[: len(allowed)], counts[: len(allowed)], allowed)
 
 
 def all_tags(mask: npt.NDArray[np.uint8], allowed: npt.NDArray[np.bool_]) -> float:
@@ -74,10 +58,3 @@ def measure(
         class_mean(of_mask, mask, allowed),
         all_tags(mask, allowed),
     )
-
-
-def _class_mean(sums, counts, allowed):
-    counted = allowed.copy()
-    counted[0] &= counts[0] > 0
-    means = sums[counted] / np.maximum(counts[counted], 1)
-    return float(means.mean()) if means.size else 0.0

@@ -8,10 +8,10 @@ from deeplablib.run.errors import InputError, raise_all
 from deeplablib.run.files import list_files
 
 
-def read_photographs(folder: Path, tags: Path) -> list[Sample]:
+def read_photographs(folder: Path, tags: Path, classes: tuple[str, ...]) -> list[Sample]:
     """The photographs of a folder, which must be those that have tags.
 
-    folder: of images. tags: file or folder of tags, as for read_tags.
+    folder: of images. tags: file or folder of tags, as for read_tags. classes: their names.
     Returns a list of Sample, in the order of their names.
     Raises InputError for a photograph without tags, tags of one that is not there, and for two of
     one name: all of them at once.
@@ -19,7 +19,7 @@ def read_photographs(folder: Path, tags: Path) -> list[Sample]:
     paths = [path for path in list_files(folder) if path.name.lower().endswith(IMAGE_ENDINGS)]
     if not paths:
         raise InputError(f'{folder}: no images ({", ".join(IMAGE_ENDINGS)}) in this folder')
-    known = read_tags(tags)
+    known = read_tags(tags, classes)
     by_name: dict[str, Path] = {}
     faults = []
     for path in paths:

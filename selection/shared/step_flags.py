@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from deeplablib.data.classes import add_classes
 from deeplablib.data.image_lists import Sample, read_list
 from deeplablib.data.sample_check import check_outputs, check_samples
 from deeplablib.data.tags import allowed_classes, read_tags
-from deeplablib.data.voc import NUM_CLASSES
 from deeplablib.run import parallel
 from deeplablib.run.errors import InputError
 
@@ -34,7 +34,8 @@ def step_parser(description: str | None, out: str, out_help: str) -> argparse.Ar
 
     add('--data-dir', DATA_DIRECTORY, 'folder that the paths of the list start from')
     add('--data-list', DATA_LIST_PATH, 'list of images, "IMAGE", "IMAGE MASK" or "NAME" a line')
-    add('--tags', TAGS_PATH, 'tags of the images: file or folder')
+    add('--tags', TAGS_PATH, 'tags of the images, ids or names: file or folder')
+    add_classes(parser)
     add('--out', out, out_help)
     return parser
 
@@ -46,18 +47,19 @@ def add_work_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def read_samples(
-    args: argparse.Namespace, num_classes: int = NUM_CLASSES
+    args: argparse.Namespace,
 ) -> tuple[list[Sample], dict[str, npt.NDArray[np.bool_]]]:
     """Read and check what step_parser names.
 
-    num_classes: tags are ids from 1 to num_classes - 1.
     Returns the list of Sample and, by image name, the bool array of classes that may occur.
     Raises InputError for everything that is wrong with them.
     """
     parallel.check_workers(getattr(args, 'jobs', None))  # not every step has this flag
     samples = read_list(args.data_list, args.data_dir)
-    allowed_by_image = allowed_classes(read_tags(args.tags, num_classes), samples, num_classes)
-    check_samples(samples, args.data_dir)
+    num_classes = len(args.classes)
+    tags = read_tags(args.tags, args.classes)
+    allowed_by_image = allowed_classes(tags, samples, num_classes, args.tags)
+    check_samples(samples, args.data_dir, num_classes)
     out = Path(args.out)
     check_outputs(samples, out)
     if out.resolve() in (Path(args.data_list).resolve(), Path(args.tags).resolve()):

@@ -1,0 +1,131 @@
+"""Validation while a network trains: how good it is on some images, and its best checkpoint."""
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from deeplablib.data.image_lists import Sample
+from deeplablib.data.images import read_image, read_mask
+from deeplablib.data.network_input import decode_image, preprocess
+from deeplablib.data.score_maps import image_probabilities
+from deeplablib.network.network_spec import NetworkSpec
+from deeplablib.network.resize import resize_bilinear
+from deeplablib.prediction.crf import crf_labels
+from deeplablib.prediction.metrics import agreement, confusion_matrix, mean_iou
+from deeplablib.prediction.multi_scale import SINGLE_SCALE, multi_scale_score_map
+from deeplablib.run.backend import keras, tf
+from deeplablib.run.progress import progress
+from deeplablib.training.trainer import Trainer
+from deeplablib.training.training_log import RunLog, cut_log, read_log
+from deeplablib.training.training_run import CHECKPOINT
+from deeplablib.weights import checkpoints
+
+BEST = f'{CHECKPOINT}-best'
+FILE = 'validation.txt'
+
+
+class Validation:
+    """The validation of a run, which may have been stopped before and goes on.
+
+    It leaves modeldir/validation.txt, a line 'step, value' each time, and modeldir/model.ckpt-best,
+    the weights with the highest value.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        network: NetworkSpec,
+        measure: Callable,
+        every: int,
+        modeldir: str | Path,
+        log: RunLog,
+        first_step: int,
+    ) -> None:
+        """Take what was measured before first_step; what comes after it is measured again.
+
+        network: of the trainer. measure: function of a `predict`, as make_predict gives, to a
+        number, the higher the better: mean_iou_on or crf_agreement_on, with their first arguments
+        given. every: steps from one to the next. modeldir: folder of the checkpoints.
+        """
+        self._network, self._trainer, self._measure, self._log = network, trainer, measure, log
+        self._predict = make_predict(trainer.model, network.to_score_map, trainer.batches.img_mean)
+        self._every, self._last = every, trainer.settings.num_steps
+        self._modeldir, self._file = Path(modeldir), Path(modeldir) / FILE
+        cut_log(self._file, first_step)
+        earlier = read_log(self._file)[1] if self._file.is_file() else []
+        self._best = max((value for value in earlier if value == value), default=-math.inf)
+
+    def __call__(self, step: int) -> None:
+        """Measure the network after a step, where it is due, and keep it if it is the best."""
+        if step == 0 or step % self._every and step != self._last:
+            return
+        value = float(self._measure(self._predict))
+        is_best = value > self._best
+        if is_best:
+            self._best = value
+            variables = self._network.variables(self._trainer.model)
+            checkpoints.write(self._modeldir / BEST, variables, newest=False)
+        best = 'the best so far' if is_best else f'the best is {self._best:.4f}'
+        with self._file.open('a') as file:
+            file.write(f'{step}, {value!r}\n')
+        self._log.add_value(step, 'validation', value)
+        print(f'step {step}: validation {value:.4f}, {best}', flush=True)
+
+
+def make_predict(model: keras.Model, to_score_map: Callable, img_mean: Sequence[float]) -> Callable:
+    """Build the function that labels an image with a network in training.
+
+    model: images to logits. to_score_map: of its NetworkSpec. img_mean: blue, green, red.
+    Returns a function of an image, uint8 RGB [height, width, 3], to its labels, uint8
+    [height, width], and its score map, float32.
+    """
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
+    def predict(image):
+        batch = preprocess(image, img_mean)[None]
+        fused = multi_scale_score_map(model, to_score_map, batch, SINGLE_SCALE)
+        full_size = resize_bilinear(fused, tf.shape(image)[:2])
+        return tf.cast(tf.argmax(full_size, -1, tf.int32)[0], tf.uint8), fused[0]
+
+    return predict
+
+
+def mean_iou_on(
+    samples: Sequence[Sample], num_classes: int, ignore_label: int, predict: Callable
+) -> float:
+    """The mean IoU on samples with masks, 0 to 1.
+
+    num_classes, ignore_label: of the masks. predict: as from
+    make_predict.
+    """
+    confusion = np.zeros((num_classes, num_classes), np.int64)
+    for sample in progress(samples, len(samples), 'validating'):
+        labels, _ = predict(decode_image(os.fsencode(sample.image)))
+        truth = read_mask(sample.mask, num_classes, labels.shape, ignore_label)
+        confusion += confusion_matrix(truth, labels.numpy(), num_classes)
+    return mean_iou(confusion)
+
+
+def crf_agreement_on(
+    samples: Sequence[Sample], num_classes: int, ignore_label: int, kind: str, predict: Callable
+) -> float:
+    """How far the labels agree with what the CRF makes of them: a signal without true masks.
+
+    The mean over the images of metrics.agreement, with the classes of the mask that each is
+    trained on; masks are read for nothing else.
+    samples, num_classes, ignore_label, predict: as above. kind: NetworkSpec.score_map_kind.
+    Returns 0 to 1.
+    """
+    values = []
+    for sample in progress(samples, len(samples), 'validating'):
+        image = read_image(sample.image)
+        _, scores = predict(image)
+        mask = read_mask(sample.mask, num_classes, image.shape[:2], ignore_label)
+        allowed = np.isin(np.arange(num_classes), [0, *np.unique(mask)])
+        probabilities = image_probabilities(scores.numpy(), image.shape[:2], kind, allowed)
+        labels = probabilities.argmax(-1).astype(np.uint8)
+        values.append(agreement(labels, crf_labels(image, probabilities), allowed))
+    return float(np.mean(values))
