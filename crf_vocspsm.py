@@ -10,7 +10,7 @@ from pathlib import Path
 from deeplablib.data.classes import add_classes, default_classes
 from deeplablib.data.image_lists import check_files_of, read_list
 from deeplablib.data.sample_check import check_outputs, check_samples
-from deeplablib.data.score_maps import read_scores
+from deeplablib.data.score_maps import read_score_map
 from deeplablib.data.tags import allowed_classes, read_tags
 from deeplablib.prediction import crf
 from deeplablib.prediction.crf_list import crf_samples
@@ -58,7 +58,7 @@ def main() -> None:
     if not Path(args.scores).is_dir():
         raise InputError(f'{args.scores}: no such folder of scores')
     check_files_of(samples, Path(args.scores), 'scores', '.npz')
-    num_classes = read_scores(Path(args.scores) / f'{samples[0].name}.npz')[0].shape[-1]
+    num_classes = read_score_map(Path(args.scores) / f'{samples[0].name}.npz')[0].shape[-1]
     classes = args.classes or default_classes(num_classes)
     if len(classes) != num_classes:
         raise InputError(f'--classes: {len(classes)} names, but scores of {num_classes} classes')

@@ -231,7 +231,7 @@ def voc_data(args: argparse.Namespace) -> tuple[DataPaths, list[str]]:
     train_list, val_list = (
         given(Path(args.dataset) / name, lists) for name in ('train.txt', 'val.txt')
     )
-    tags = existing(args.tags or Path(args.dataset) / 'tags.txt', lists)
+    tags = given(args.tags or Path(args.dataset) / 'tags.txt', lists)
     val_masks = data_dir / 'SegmentationClassAug'
     if val_list.exists():
         mask = read_list(val_list, data_dir)[0].mask
@@ -447,7 +447,9 @@ def main() -> None:
         print(as_text(*image_table(data, work, number)))
         print(f'The network: {work / f"round_{number}/model"}\nThe masks: {work / "masks"}')
         return
-    if args.what != 'toy':  # all that a training does not check itself before it begins
+    if (
+        args.what != 'toy' and data.val_list
+    ):  # all that a training does not check itself before it begins
         val = read_list(data.val_list, data.data_dir)
         check_samples(val, data.data_dir, len(class_names(data)), need_masks=True)
     run_stages(stages, work, title=title)

@@ -81,7 +81,7 @@ def check_labels(labels: npt.NDArray[np.uint8], classes: Sequence[str]) -> None:
     labels: from labels_of_tags. classes: their names, background first.
     Raises InputError when no two images differ in their tags.
     """
-    missing = [classes[i + 1] for i in np.flatnonzero(labels.sum(0) == 0)]
+    missing = [classes[int(i) + 1] for i in np.flatnonzero(labels.sum(0) == 0)]
     if (labels == labels[0]).all():
         raise InputError(
             'all images have the same tags; a classifier needs images with a tag and without it'

@@ -86,7 +86,7 @@ def kept_table(
     """Lines of text: of each class, the images that show it and those that are kept."""
     rows = [('all', len(kept), kept.sum())]
     rows += [
-        (classes[i], shown[:, i].sum(), (kept & shown[:, i]).sum())
+        (classes[int(i)], shown[:, i].sum(), (kept & shown[:, i]).sum())
         for i in np.flatnonzero(shown[:, 1:].any(0)) + 1
     ]
     return '\n'.join(

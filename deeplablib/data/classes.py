@@ -50,7 +50,7 @@ def default_classes(num_classes: int) -> tuple[str, ...]:
 
 
 def add_classes(
-    parser: argparse.ArgumentParser,
+    parser: argparse._ActionsContainer,
     default: Sequence[str] | None = CLASSES,
     otherwise: str = "VOC's",
 ) -> None:

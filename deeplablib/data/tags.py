@@ -46,7 +46,8 @@ def read_tags(path: str | Path, classes: tuple[str, ...] = CLASSES) -> dict[str,
         raise InputError(f'{path}: cannot read the tags ({error.strerror})') from None
     except UnicodeDecodeError:
         raise InputError(f'{path}: not a text file') from None
-    tags, faults = {}, []
+    tags: dict[str, tuple[int, ...]] = {}
+    faults: list[str] = []
     for name, words, origin in rows:
         ids, wrong = class_ids(_apart(words, classes), classes)
         faults += [f'{origin}: {word} is no class ({_legal(classes)})' for word in wrong]

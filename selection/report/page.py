@@ -110,7 +110,7 @@ def report_page(
         annotation = None if annotations is None else read_mask(annotations[i], len(classes))
         mask = read_mask(masks[i], len(classes))
         drawn = panel(read_image(samples[i].image), annotation, mask, kept[i])
-        tags = [classes[c] for c in np.flatnonzero(shown[i][1:]) + 1]
+        tags = [classes[int(c)] for c in np.flatnonzero(shown[i][1:]) + 1]
         return {
             'name': samples[i].name,
             'quality': quality[i],
