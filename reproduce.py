@@ -447,9 +447,8 @@ def main() -> None:
         print(as_text(*image_table(data, work, number)))
         print(f'The network: {work / f"round_{number}/model"}\nThe masks: {work / "masks"}')
         return
-    if (
-        args.what != 'toy' and data.val_list
-    ):  # all that a training does not check itself before it begins
+    # All that a training does not check itself before it begins.
+    if args.what != 'toy' and data.val_list:
         val = read_list(data.val_list, data.data_dir)
         check_samples(val, data.data_dir, len(class_names(data)), need_masks=True)
     run_stages(stages, work, title=title)

@@ -65,7 +65,7 @@ def cue_page(
         chosen = np.unique(np.linspace(0, len(images) - 1, EXAMPLES).astype(int))
         parts.append(
             {
-                'name': classes[index],
+                'name': classes[int(index)],
                 'colour': colour_of(int(index)),
                 'images': len(images),
                 'examples': [example(i) for i in images[chosen]],
