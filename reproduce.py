@@ -307,8 +307,8 @@ def make_plan(
     if args.steps:
         training = replace(settings.training, num_steps=args.steps)
         settings = replace(settings, training=training)
-    if args.what != 'photos' and (args.images or args.tags):
-        raise InputError('--images and --tags are for: reproduce.py photos')
+    if args.what != 'photos' and args.images:
+        raise InputError('--images is for: reproduce.py photos')
     if from_tags(args):
         stages, data = plan.cues_from_tags(data, settings, work)
     if args.annotations:

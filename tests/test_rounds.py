@@ -139,7 +139,7 @@ def test_the_plan_of_toy_is_printed_as_commands(tmp_path):
         (['resnet', '--data-dir', 'nowhere'], 'nowhere: not there; set DATA_DIRECTORY'),
         (['resnet', '--data-dir', '.', '--dataset', 'no'], 'val.txt: not there; make it with'),
         (['vgg'], 'init: not there; make it with: python -m deeplab_vgg.convert imagenet'),
-        (['vgg', '--tags', 'a'], '--images and --tags are for: reproduce.py photos'),
+        (['vgg', '--images', 'a'], '--images is for: reproduce.py photos'),
         (['vgg', '--annotations', 'no-a', 'no-b'], 'no-b: not there; a folder of annotations'),
         (['vgg', '--train-flags', "--modeldir 'a"], "--modeldir 'a: No closing quotation"),
         (['toy', '--width', '0.5'], 'toy has settings and data of its own'),
