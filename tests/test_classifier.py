@@ -371,7 +371,7 @@ def test_a_map_that_is_nowhere_positive_is_empty(drawn):
     [
         ({'tags': 'one tag'}, ['all images have the same tags; a classifier needs images with']),
         ({'tags': 'an image left out'}, ['images.txt, line 6: no tags for s5']),
-        ({'tags': 'no such class'}, ['line 2: 21 is no class (1 to 20)']),
+        ({'tags': 'no such class'}, ['line 2: 21 is no class (1 to 20: ']),
         ({'data-list': 'image not there'}, ['bad.txt, line 2: no image at', 'gone.jpg']),
         ({'valid-list': 'image not there'}, ['bad.txt, line 2: no tags for gone']),
         ({'num-steps': 0}, ['value 0 of --num-steps: at least 1 is needed']),

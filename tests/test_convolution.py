@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from absl.testing import flagsaver
 
+import main  # noqa: F401 (its flags must be there before flagsaver keeps their values)
 from deeplablib.network import convolution
 from deeplablib.run.backend import tf
 from tests.command import run_command
@@ -65,7 +67,8 @@ def test_a_dilated_convolution_trains_in_a_graph(dtype):
 def test_bfloat16_is_refused_before_any_work_where_the_cpu_cannot(script, monkeypatch):
     monkeypatch.setattr(convolution, 'has_dilated_gradients', lambda dtype: dtype == 'float32')
     photograph = ['nowhere.jpg'] if script == 'predict' else []
-    result = run_command(script, *photograph, '--precision', 'bfloat16')
+    with flagsaver.flagsaver():
+        result = run_command(script, *photograph, '--precision', 'bfloat16')
     assert result.code == 2
     assert result.error == (
         'error: bfloat16: this CPU does not compute in it; take float32, a GPU, or a CPU with '

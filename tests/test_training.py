@@ -367,7 +367,7 @@ def test_a_batch_without_a_labelled_pixel_costs_nothing(data):
 
 def test_learning_rate_that_diverges_stops_the_run(data):
     result = run_main(data, 'diverged', learning_rate=1e9, num_steps=50, save_interval=50)
-    assert_input_error(result, 'step', 'learning rate', 'JPEGImages/s', '--learning_rate')
+    assert_input_error(result, 'step', 'lower the learning rate', 'JPEGImages/s')
     saved = checkpoint(data, 'diverged', 0)
     assert all(np.isfinite(value).all() for value in saved.values())
 
@@ -426,6 +426,8 @@ def test_bad_flags_are_one_line(data, flags, words):
 def test_a_modeldir_with_another_network_is_refused(data):
     run_main(data, 'taken', num_steps=1)
     result = run_main(data, 'taken', num_steps=1, width=1 / 32)
+    assert_input_error(result, 'taken/model', 'width', 'give this one a --modeldir of its own')
+    result = run_main(data, 'taken', num_steps=1, width=1 / 32, resume_changed=True)
     assert_input_error(result, 'taken/model', 'give this one a folder of its own')
 
 
