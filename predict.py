@@ -8,22 +8,26 @@ import argparse
 import glob
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 
 import deeplab_resnet
 import deeplab_vgg
-from deeplablib.data.image_headers import exif_turn
+from deeplablib.data.classes import add_classes, class_ids
 from deeplablib.data.image_lists import IMAGE_ENDINGS, Sample
-from deeplablib.data.images import read_image, to_rgb, write_image, write_mask
+from deeplablib.data.images import size_text, write_image, write_mask
 from deeplablib.data.sample_check import check_outputs, check_samples
+from deeplablib.data.score_maps import image_probabilities
 from deeplablib.data.voc import CLASSES, colour_map
 from deeplablib.network.convolution import require_precision
-from deeplablib.prediction.multi_scale import make_predictor
-from deeplablib.prediction.predict_list import predict_samples
+from deeplablib.prediction.crf import crf_labels
+from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE, make_predictor
+from deeplablib.prediction.photographs import enlarge, label_photograph, prepared, upright
+from deeplablib.prediction.predict_list import run_network
 from deeplablib.run import errors
 from deeplablib.run.errors import InputError
 from deeplablib.run.files import list_files, make_output_folder
@@ -33,6 +37,7 @@ from deeplablib.weights.run_settings import classes_of
 
 RESTORE_FROM = './model/resnet/model.resnet'
 SAVE_DIR = './result/photos/'
+MAX_SIZE = 1024  # pixels of the longer side that the network sees
 IMG_MEAN = (104.00698793, 116.66876762, 122.67891434)  # blue, green, red
 
 NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS
@@ -52,6 +57,35 @@ def get_arguments() -> argparse.Namespace:
         help='checkpoint of any of the networks, recognised by itself (default: %(default)s)',
     )
     parser.add_argument('--save-dir', default=SAVE_DIR, help='default: %(default)s')
+    parser.add_argument(
+        '--max-size',
+        type=int,
+        default=MAX_SIZE,
+        metavar='PIXELS',
+        help='a photograph whose longer side is larger is made smaller for the network; the '
+        'pictures have its own size all the same (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--tags', nargs='+', metavar='CLASS', help='the classes that may occur, names or ids'
+    )
+    parser.add_argument('--crf', action='store_true', help='label by the dense CRF')
+    parser.add_argument(
+        '--flip', action='store_true', help='also the mirror image, fused in as one more scale'
+    )
+    parser.add_argument(
+        '--single-scale', action='store_true', help='the image at its own size only'
+    )
+    parser.add_argument(
+        '--confidence',
+        action='store_true',
+        help='also NAME_confidence.png, the largest probability, grey: white is certain',
+    )
+    parser.add_argument(
+        '--averaged',
+        action='store_true',
+        help='the averages that a checkpoint holds beside its weights (ExponentialMovingAverage)',
+    )
+    add_classes(parser, None, "those of the checkpoint's run, or VOC's")
     parser.add_argument(
         '--precision', choices=('float32', 'bfloat16'), default='float32', help='default: float32'
     )
@@ -75,74 +109,105 @@ def find_images(patterns: Sequence[str]) -> list[Sample]:
     return samples
 
 
-def upright(sample: Sample, folder: Path) -> Sample:
-    """Turn a photograph as its camera says it was held (EXIF): the networks know upright things.
-
-    sample: Sample. folder: where a turned copy goes. Returns the Sample of the copy, or the one
-    given when nothing is to be turned.
-    """
-    with Image.open(sample.image) as image:
-        if exif_turn(image) is None:
-            return sample
-        turned = to_rgb(ImageOps.exif_transpose(image))
-    turned.save(folder / f'{sample.name}.png')
-    return Sample(folder / f'{sample.name}.png', None, sample.origin)
-
-
 def overlay(
-    image: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8], classes: Sequence[str] = CLASSES
+    image: Image.Image, labels: npt.NDArray[np.uint8], classes: Sequence[str] = CLASSES
 ) -> npt.NDArray[np.uint8]:
     """Lay the colours of a label map over its photograph, with a legend below.
 
-    image: uint8 RGB [height, width, 3]. labels: uint8 [height, width].
-    classes: their names.
+    image: RGB, of the size of the labels. labels: uint8 [height, width]. classes: their names.
     Returns uint8 RGB, higher by the legend, and as wide as the legend needs.
     """
     colours = colour_map()
-    mixed = np.where(
-        labels[..., None] > 0, (1 - OPACITY) * image + OPACITY * colours[labels], image
-    )
-    found, counts = np.unique(labels, return_counts=True)
+    counts = np.array(Image.fromarray(labels).histogram())
+    found = np.flatnonzero(counts)
     height, width = labels.shape
     picture = Image.new('RGB', (max(width, 180), height + LINE * len(found)), 'white')
-    picture.paste(Image.fromarray(np.uint8(mixed)))
+    picture.paste(image)
+    mixed = Image.blend(image, Image.fromarray(colours[labels]), OPACITY)
+    picture.paste(mixed, mask=Image.fromarray(np.where(labels > 0, np.uint8(255), np.uint8(0))))
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(13)
-    for row, (label, count) in enumerate(zip(found, counts, strict=True)):
+    for row, label in enumerate(found):
         top = height + LINE * row
         draw.rectangle((4, top + 4, 16, top + 16), fill=tuple(colours[label]), outline='black')
-        percent = 100 * count / labels.size
+        percent = 100 * counts[label] / labels.size
         text = f'{classes[label]}, '
         text += f'{percent:.1f} %' if percent >= 0.05 else 'less than 0.1 %'
         draw.text((24, top + 2), text, 'black', font)
     return np.array(picture)
 
 
+def allowed_classes(tags: Sequence[str] | None, classes: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """The classes that may occur: bool [classes]. Raises InputError for a tag that is no class."""
+    ids, wrong = class_ids(tags or (), classes)
+    if wrong:
+        raise InputError(f'--tags {wrong[0]}: no class; there are {", ".join(classes[1:])}')
+    return np.isin(np.arange(len(classes)), (0, *ids)) if tags else np.ones(len(classes), bool)
+
+
 def main() -> None:
-    """Predict and save the three pictures of each image."""
+    """Predict and save the pictures of each image."""
     args = get_arguments()
     require_precision(args.precision)
+    if args.max_size < 1:
+        raise InputError(f'value {args.max_size} of --max-size: at least one pixel is needed')
     samples = find_images(args.images)
-    check_samples(samples, '.')
-    check_outputs(samples, args.save_dir, ('.png', '_colour.png', '_overlay.png'))
+    check_samples(samples, '.', say_turned=False)
+    endings = ('.png', '_colour.png', '_overlay.png', '_confidence.png')
+    check_outputs(samples, args.save_dir, endings)
     prefix = checkpoints.find(args.restore_from)
-    name, model = load_model(NETWORKS, prefix)
+    name, model = load_model(NETWORKS, prefix, averaged=args.averaged)
+    network = NETWORKS[name]
+    classes = args.classes or classes_of(prefix, model.output.shape[-1])
+    if len(classes) != model.output.shape[-1]:
+        raise InputError(
+            f'--classes: {len(classes)} names, but {prefix} has {model.output.shape[-1]} classes'
+        )
+    allowed = allowed_classes(args.tags, classes)
     print(f'Restored {name} from {prefix}')
     save_dir = make_output_folder(args.save_dir)
     predict = make_predictor(
-        model, NETWORKS[name].to_score_map, img_mean=IMG_MEAN, precision=args.precision
+        model,
+        network.to_score_map,
+        scales=SINGLE_SCALE if args.single_scale else SCALES,
+        img_mean=IMG_MEAN,
+        precision=args.precision,
+        flip=args.flip,
     )
-    classes = classes_of(prefix, model.output.shape[-1])
+    photographs = {sample.name: sample.image for sample in samples}
 
-    def write(name, labels):
+    def label(sample, image):
+        labels, score_map = predict(image, allowed)
+        return partial(save, sample.name, image.numpy(), labels.numpy(), score_map.numpy())
+
+    def save(name, image, labels, score_map):
+        size, kind = sizes[name], network.score_map_kind
+        confidence = None
+        if args.confidence or labels.shape != size:
+            at_size, confidence = label_photograph(score_map, size, kind, allowed)
+            labels = labels if labels.shape == size else at_size
+        if args.crf:
+            probabilities = image_probabilities(score_map, image.shape[:2], kind, allowed)
+            labels = enlarge(crf_labels(image, probabilities), size)
         write_mask(save_dir / f'{name}.png', labels)
         write_image(save_dir / f'{name}_colour.png', colour_map()[labels])
-        picture = overlay(read_image(paths[name]), labels, classes)
+        picture = overlay(upright(photographs[name]), labels, classes)
         write_image(save_dir / f'{name}_overlay.png', picture)
+        if args.confidence:
+            write_image(save_dir / f'{name}_confidence.png', confidence)
 
     with tempfile.TemporaryDirectory() as folder:
-        samples = [upright(sample, Path(folder)) for sample in samples]
-        paths = {sample.name: sample.image for sample in samples}
-        predict_samples(predict, samples, save_dir, write=write)
+        copies = [prepared(sample, Path(folder), args.max_size) for sample in samples]
+        sizes = {copy.name: size for copy, size in copies}
+        large = [name for name, size in sizes.items() if max(size) > args.max_size]
+        if large:
+            print(
+                f'note: {len(large)} photographs are larger than {args.max_size} pixels, such as '
+                f'{photographs[large[0]]} ({size_text(sizes[large[0]])}); the network sees them '
+                'smaller (--max-size)'
+            )
+        # Large pictures one after the other: each takes memory many times over while it is saved.
+        waiting = {'saves_in_flight': 0} if large else {}
+        run_network(label, [copy for copy, _ in copies], 'predicting', **waiting)
     print(f'The label maps, colour maps and overlays have been saved to {save_dir}')
 
 

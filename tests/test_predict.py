@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
+from deeplablib.data.score_maps import image_probabilities
 from deeplablib.data.voc import CLASSES, colour_map
+from deeplablib.prediction import photographs
+from deeplablib.prediction.multi_scale import make_predictor
 from deeplablib.weights import checkpoints
 from tests import golden
 from tests.command import run_command
@@ -102,3 +105,91 @@ def test_bad_input_is_named(tmp_path, model):
     checkpoints.write(tmp_path / 'other', {'w': np.float32(1)})
     result = predict(tmp_path, tmp_path / 'other', PHOTOS / 'gold_000001.jpg')
     assert result.code == 2 and 'not a checkpoint of any of these networks' in result.error
+
+
+def run_predict(tmp_path, model, out, *arguments):
+    folder = tmp_path / out
+    where = ('--restore-from', model, '--save-dir', folder)
+    result = run_command('predict', PHOTOS / 'gold_000001.jpg', *where, *arguments)
+    assert result.code == 0, result.error
+    pictures = {
+        path.name[len('gold_000001') :]: np.array(Image.open(path)) for path in folder.iterdir()
+    }
+    return pictures, result.out
+
+
+def test_a_large_photograph_is_seen_smaller_and_labelled_at_its_own_size(tmp_path, model):
+    pictures, out = run_predict(tmp_path, model, 'small', '--max-size', '64', '--confidence')
+    assert 'gold_000001.jpg (150x120); the network sees them smaller' in out
+    assert pictures['.png'].shape == pictures['_confidence.png'].shape == (120, 150)
+    assert pictures['_overlay.png'].shape[0] > 120
+    whole, out = run_predict(tmp_path, model, 'whole', '--confidence')
+    assert 'smaller' not in out and whole['_confidence.png'].dtype == np.uint8
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    photo = Image.open(PHOTOS / 'gold_000001.jpg')
+    photo.save(tmp_path / 'side.jpg', exif=exif)
+    assert predict(tmp_path, model, tmp_path / 'side.jpg', '--max-size', '64').code == 0
+    assert Image.open(tmp_path / 'out/side.png').size == (120, 150)
+
+
+def test_bands_give_what_the_whole_gives(monkeypatch):
+    rng = np.random.default_rng(0)
+    score_map = rng.normal(0, 3, (5, 7, 4)).astype(np.float32)
+    allowed = np.array([True, True, False, True])
+    probabilities = image_probabilities(score_map, (37, 50), 'logits', allowed)
+    monkeypatch.setattr(photographs, 'BAND', 300)
+    labels, confidence = photographs.label_photograph(score_map, (37, 50), 'logits', allowed)
+    np.testing.assert_array_equal(labels, probabilities.argmax(-1))
+    np.testing.assert_array_equal(confidence, np.rint(255 * probabilities.max(-1)))
+
+
+def test_tags_crf_and_scales_change_the_labels(tmp_path, model):
+    plain, _ = run_predict(tmp_path, model, 'plain')
+    tagged, _ = run_predict(tmp_path, model, 'tags', '--tags', 'dog', '15')
+    assert set(np.unique(tagged['.png'])) <= {0, 12, 15}
+    crf, _ = run_predict(tmp_path, model, 'crf', '--tags', 'dog', 'person', '--crf')
+    assert set(np.unique(crf['.png'])) <= {0, 12, 15}
+    single, _ = run_predict(tmp_path, model, 'single', '--single-scale', '--confidence')
+    multi, _ = run_predict(tmp_path, model, 'multi', '--confidence')
+    assert (single['_confidence.png'] != multi['_confidence.png']).any()
+    np.testing.assert_array_equal(multi['.png'], plain['.png'])
+
+
+def test_the_mirror_image_is_fused_as_by_hand():
+    network = golden.NETWORKS['vgg']
+    network_model = network.build(width=1 / 16)
+    image = np.random.default_rng(0).integers(0, 256, (40, 57, 3), np.uint8)
+    every = np.ones(21, bool)
+    plain, flipped = (
+        make_predictor(network_model, network.to_score_map, flip=flip) for flip in (False, True)
+    )
+    single = make_predictor(network_model, network.to_score_map, scales=(1.0,))
+    mirrored = single(np.ascontiguousarray(image[:, ::-1]), every)[1].numpy()[:, ::-1]
+    expected = np.maximum(plain(image, every)[1], mirrored)
+    np.testing.assert_array_equal(flipped(image, every)[1], expected)
+
+
+def test_own_classes_are_in_the_legend_and_in_messages(tmp_path, model):
+    names = [f'thing {i}' for i in range(21)]
+    (tmp_path / 'classes.txt').write_text('\n'.join(names))
+    own, _ = run_predict(tmp_path, model, 'own', '--classes', tmp_path / 'classes.txt')
+    plain, _ = run_predict(tmp_path, model, 'plain')
+    assert (own['_overlay.png'][120:] != plain['_overlay.png'][120:]).any()
+    where = ('--restore-from', model, '--classes', tmp_path / 'classes.txt')
+    result = run_command('predict', PHOTOS / 'gold_000001.jpg', *where, '--tags', 'dog')
+    assert result.code == 2 and '--tags dog: no class; there are thing 1, thing 2' in result.error
+
+
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (['--max-size', '0'], 'value 0 of --max-size'),
+        (['--tags', 'unicorn'], '--tags unicorn: no class; there are aeroplane'),
+        (['--averaged'], 'holds no averaged weights'),
+    ],
+)
+def test_bad_flags_are_named(tmp_path, model, arguments, message):
+    result = predict(tmp_path, model, PHOTOS / 'gold_000001.jpg', *arguments)
+    assert result.code == 2 and message in result.error
+    assert 'Traceback' not in result.error

@@ -21,12 +21,13 @@ def check_samples(
     num_classes: int = NUM_CLASSES,
     need_masks: bool = False,
     ignore_label: int = IGNORE_LABEL,
+    say_turned: bool = True,
 ) -> None:
     """Check that each sample's files are there, can be read and fit each other, on all cores.
 
     Images are read as far as their headers, and must have an end; masks are read whole.
-    Prints a note where EXIF turns images that have no mask, and where the labelled pixels of a
-    training list are all of one class.
+    Prints a note where EXIF turns images that have no mask (say_turned), and where the labelled
+    pixels of a training list are all of one class.
 
     data_dir: the folder they are in, named when it is missing itself.
     num_classes, ignore_label: masks hold 0 .. num_classes - 1 and ignore_label. need_masks: for
@@ -47,7 +48,7 @@ def check_samples(
         turned += turn
         pixels += counts
     raise_all(faults)
-    if turned:
+    if turned and say_turned:
         print(
             f'note: EXIF would turn {len(turned)} images, such as {turned[0]}; they are taken as '
             'they are stored'

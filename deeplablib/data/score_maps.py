@@ -95,7 +95,7 @@ def read_probabilities(
 
 
 def resize_bilinear(
-    score_map: npt.NDArray[np.float32], size: tuple[int, int]
+    score_map: npt.NDArray[np.float32], size: tuple[int, int], rows: slice = slice(None)
 ) -> npt.NDArray[np.float32]:
     """Resize a score map in NumPy as network.resize does in TensorFlow, operation by operation.
 
@@ -105,18 +105,20 @@ def resize_bilinear(
     first, then rows; beyond the last pixel, the last pixel goes on.
 
     score_map: float32 [height, width, channels]. size: the new (height, width).
-    Returns float32 [*size, channels], of which each channel lies by itself in memory: made one
-    after the other, they stay in the processor's cache.
+    rows: those of the new map that are wanted.
+    Returns float32 [rows, width, channels], of which each channel lies by itself in memory: made
+    one after the other, they stay in the processor's cache.
     """
     (top, bottom, down), (left, right, across) = (
         _positions(old, new) for old, new in zip(score_map.shape[:2], size, strict=True)
     )
-    planes = np.empty((score_map.shape[2], *size), np.float32)
+    top, bottom, down = top[rows], bottom[rows], down[rows]
+    planes = np.empty((score_map.shape[2], len(top), size[1]), np.float32)
     for channel, plane in enumerate(planes):
         columns = score_map[:, left, channel]
         columns = columns + (score_map[:, right, channel] - columns) * across
-        rows = columns[top]
-        np.add(rows, (columns[bottom] - rows) * down[:, None], out=plane)
+        upper = columns[top]
+        np.add(upper, (columns[bottom] - upper) * down[:, None], out=plane)
     return np.moveaxis(planes, 0, -1)
 
 
@@ -132,16 +134,18 @@ def image_probabilities(
     size: tuple[int, int],
     kind: str,
     allowed: npt.NDArray[np.bool_] | None = None,
+    rows: slice = slice(None),
 ) -> npt.NDArray[np.float32]:
     """Bring a score map to the size of its image, as probabilities that sum to 1.
 
     score_map: float32 [height / 8, width / 8, classes]. size: (height, width) of the image.
     kind: 'logits', of which the softmax is taken, or 'probabilities', which are renormalised.
     allowed: bool [classes], the classes that may occur; the others get 0. None: all.
-    Returns float32 [height, width, classes]; each class lies by itself in memory.
+    rows: those of the image that are wanted.
+    Returns float32 [rows, width, classes]; each class lies by itself in memory.
     """
     chosen = np.arange(score_map.shape[-1]) if allowed is None else np.flatnonzero(allowed)
-    planes = np.moveaxis(resize_bilinear(score_map[..., chosen], size), -1, 0)
+    planes = np.moveaxis(resize_bilinear(score_map[..., chosen], size, rows), -1, 0)
     if kind == 'logits':
         planes -= planes.max(0)
         np.exp(planes, out=planes)
@@ -149,7 +153,7 @@ def image_probabilities(
         np.maximum(planes, np.finfo(np.float32).tiny, out=planes)
     planes /= planes.sum(0)
     if allowed is not None:
-        every = np.zeros((score_map.shape[-1], *size), np.float32)
+        every = np.zeros((score_map.shape[-1], *planes.shape[1:]), np.float32)
         every[chosen] = planes
         planes = every
     return np.moveaxis(planes, 0, -1)

@@ -13,12 +13,17 @@ SINGLE_SCALE = (1.0,)
 
 
 def multi_scale_score_map(
-    model: Callable, to_score_map: Callable, batch: tf.Tensor, scales: Sequence[float] = SCALES
+    model: Callable,
+    to_score_map: Callable,
+    batch: tf.Tensor,
+    scales: Sequence[float] = SCALES,
+    flip: bool = False,
 ) -> tf.Tensor:
     """Fuse the score maps of a network over scales of its input, as the released scripts do.
 
     model: images to logits. to_score_map: of its NetworkSpec. batch: float32 [1, height, width, 3],
     preprocessed. scales: factors, the first of them 1; a scaled size is truncated.
+    flip: fuse the mirror image too, at full size.
     Returns float32 [1, height / 8, width / 8, classes]: the maps of the smaller scales resized to
     those of the first, and the largest taken for each pixel and class.
     """
@@ -28,6 +33,9 @@ def multi_scale_score_map(
         scaled = batch if scale == 1 else resize_bilinear(batch, tf.maximum(size, 1))
         part = to_score_map(tf.cast(model(scaled, training=False), tf.float32))
         fused = part if fused is None else tf.maximum(fused, resize_bilinear(part, _size(fused)))
+    if flip:
+        part = to_score_map(tf.cast(model(tf.reverse(batch, [2]), training=False), tf.float32))
+        fused = tf.maximum(fused, tf.reverse(part, [2]))
     return fused
 
 
@@ -37,10 +45,11 @@ def make_predictor(
     scales: Sequence[float] = SCALES,
     img_mean: tuple[float, float, float] = IMG_MEAN,
     precision: str = 'float32',
+    flip: bool = False,
 ) -> tf.types.experimental.PolymorphicFunction:
     """Build the function that labels an image.
 
-    model: a network with its weights. to_score_map: of its NetworkSpec. scales: as above.
+    model: a network with its weights. to_score_map: of its NetworkSpec. scales, flip: as above.
     precision: as for prediction_model. img_mean: mean colour, blue, green, red.
     Returns a tf.function of (image, allowed): uint8 RGB [height, width, 3] and bool [classes], the
     classes that may occur. It gives the labels, uint8 [height, width], and the fused score map
@@ -58,7 +67,7 @@ def make_predictor(
     )
     def predict(image, allowed):
         batch = preprocess(image, img_mean)[None]
-        fused = multi_scale_score_map(fast, to_score_map, batch, scales)
+        fused = multi_scale_score_map(fast, to_score_map, batch, scales, flip)
         # Before resizing, where there are fewer pixels: a constant stays what it is.
         full_size = resize_bilinear(tf.where(allowed, fused, fused.dtype.min), _size(batch))
         return tf.cast(tf.argmax(full_size, -1, tf.int32)[0], tf.uint8), fused[0]

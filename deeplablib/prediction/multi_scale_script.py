@@ -63,6 +63,9 @@ def get_arguments(description: str | None, defaults: Mapping[str, Any]) -> argpa
         'about 99 %% of pixels',
     )
     parser.add_argument(
+        '--flip', action='store_true', help='also the mirror image, fused in as one more scale'
+    )
+    parser.add_argument(
         '--averaged',
         action='store_true',
         help='the averages that a checkpoint holds beside its weights (ExponentialMovingAverage)',
@@ -118,6 +121,7 @@ def predict_and_evaluate(
         scales=scales,
         img_mean=args.img_mean,
         precision=args.precision,
+        flip=args.flip,
     )
 
     waiting = samples

@@ -59,12 +59,15 @@ def predict_samples(
     run_network(label, samples, 'predicting')
 
 
-def run_network(work: Callable, samples: Sequence[Sample], label: str) -> None:
+def run_network(
+    work: Callable, samples: Sequence[Sample], label: str, saves_in_flight: int = SAVES_IN_FLIGHT
+) -> None:
     """Run a network over the images of a list, with what it gives saved behind it.
 
     Decoding runs ahead of the network and saving behind it, both on other threads.
     work: function of (sample, image uint8 [height, width, 3]) that returns a function without
     arguments, which saves. label: what is being done, for the progress.
+    saves_in_flight: how many may wait.
     Raises InputError for an image that cannot be decoded; what came before it is saved.
     """
     with ThreadPoolExecutor() as pool:
@@ -72,7 +75,7 @@ def run_network(work: Callable, samples: Sequence[Sample], label: str) -> None:
         try:
             for sample, image in progress(_images(samples), len(samples), label):
                 in_flight.append(pool.submit(work(sample, image)))
-                if len(in_flight) > SAVES_IN_FLIGHT:
+                if len(in_flight) > saves_in_flight:
                     in_flight.popleft().result()
         finally:
             for saving in in_flight:
