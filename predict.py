@@ -130,7 +130,7 @@ def overlay(
         top = height + LINE * row
         draw.rectangle((4, top + 4, 16, top + 16), fill=tuple(colours[label]), outline='black')
         percent = 100 * counts[label] / labels.size
-        text = f'{classes[label]}, '
+        text = f'{classes[int(label)]}, '
         text += f'{percent:.1f} %' if percent >= 0.05 else 'less than 0.1 %'
         draw.text((24, top + 2), text, 'black', font)
     return np.array(picture)
@@ -138,7 +138,7 @@ def overlay(
 
 def allowed_classes(tags: Sequence[str] | None, classes: Sequence[str]) -> npt.NDArray[np.bool_]:
     """The classes that may occur: bool [classes]. Raises InputError for a tag that is no class."""
-    ids, wrong = class_ids(tags or (), classes)
+    ids, wrong = class_ids(list(tags or ()), tuple(classes))
     if wrong:
         raise InputError(f'--tags {wrong[0]}: no class; there are {", ".join(classes[1:])}')
     return np.isin(np.arange(len(classes)), (0, *ids)) if tags else np.ones(len(classes), bool)
