@@ -26,7 +26,6 @@ import numpy.typing as npt
 
 import deeplab_resnet
 import deeplab_vgg
-from deeplablib.data.classes import default_classes
 from deeplablib.data.image_lists import Sample, read_list
 from deeplablib.data.network_input import decode_image, preprocess
 from deeplablib.data.sample_check import check_samples
@@ -198,10 +197,13 @@ def run_record(
         'data_list': run_settings.list_fingerprint(samples, args.data_dir),
         'tags': hashlib.sha256(labels.tobytes()).hexdigest(),
     }
-    flags = {name: value for name, value in vars(args).items() if value is not None}
-    del flags['resume_changed']
-    classes = default_classes(labels.shape[1] + 1)
-    return run_settings.make_settings(result, classes, flags)
+    left_out = ('resume_changed', 'classes')  # the names of the classes stand by themselves
+    flags = {
+        name: value
+        for name, value in vars(args).items()
+        if value is not None and name not in left_out
+    }
+    return run_settings.make_settings(result, args.classes, flags)
 
 
 def learning_rate(args: argparse.Namespace) -> float:

@@ -1,5 +1,6 @@
 """reproduce.py from tags alone: photographs of somebody's own, and PASCAL VOC without cues."""
 
+import re
 import shutil
 
 import numpy as np
@@ -7,13 +8,15 @@ import pytest
 from PIL import Image
 
 from deeplab_vgg import NETWORKS
+from deeplablib.data import voc
 from deeplablib.data.image_lists import read_list
-from deeplablib.weights import checkpoints
+from deeplablib.weights import checkpoints, run_settings
 from tests.command import run_command
 from tests.test_reproduce import start
 from tests.training_run import make_samples
 
 WIDTH = 1 / 64
+CLASSES = ('ground', 'red box', 'blue box', 'green box')
 CLASSIFIER = '--num-steps 2 --batch-size 2 --crop-size 33'
 TRAINING = '--batch_size 2 --input_height 33 --input_width 33'
 
@@ -25,6 +28,9 @@ def folder(tmp_path_factory):
     make_samples(folder, count=6)
     (folder / 'JPEGImages').rename(folder / 'photos')
     (folder / 'tags.txt').write_text(''.join(f's{i} {1 + i % 3}\n' for i in range(6)))
+    (folder / 'classes.txt').write_text('\n'.join(CLASSES))
+    tagged = [f's{i}.jpg,{CLASSES[1 + i % 3]}' for i in range(6)]
+    (folder / 'tags.csv').write_text('\n'.join(['name,tags', *tagged]))
     network = NETWORKS['vgg']
     (folder / 'model').mkdir()
     checkpoints.write(folder / 'model/init', network.variables(network.build(width=WIDTH)))
@@ -52,8 +58,9 @@ def bad(result, *messages):
         assert message in result.error
 
 
-def test_photographs_and_tags_give_a_network_and_masks(folder):
-    process = start('reproduce.py', *photos(folder))
+def test_photographs_and_tags_of_own_classes_give_a_network_and_masks(folder):
+    own = {'tags': folder / 'tags.csv', 'classes': folder / 'classes.txt'}
+    process = start('reproduce.py', *photos(folder, **own))
     output = process.communicate()[0]
     assert process.returncode == 0, output
     work = folder / 'work'
@@ -68,7 +75,11 @@ def test_photographs_and_tags_give_a_network_and_masks(folder):
     assert [s.name for s in read_list(work / 'photos.txt', folder / 'photos')] == [
         f's{i}' for i in range(6)
     ]
-    result = run_command('reproduce', *photos(folder))
+    settings = run_settings.read_settings(work / 'round_1/model')
+    assert settings['result']['classes'] == list(CLASSES)
+    of_voc = set(voc.CLASSES) - {'train'}  # which is what a stage is called, too
+    assert not of_voc & set(re.findall(r'[a-z]+', output)), 'not one name of VOC'
+    result = run_command('reproduce', *photos(folder, **own))
     assert result.code == 0 and result.out.count(': done\n') == 7
 
 
