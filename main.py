@@ -6,23 +6,19 @@ python main.py --option predict --test_step 18000
 """
 
 import contextlib
-import functools
 import os
 import sys
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from absl import flags
 
 import deeplab_resnet
 import deeplab_vgg
 from deeplablib.data import image_lists, images, voc
-from deeplablib.data.classes import default_classes, read_classes
-from deeplablib.data.image_lists import Sample
+from deeplablib.data.classes import read_classes
+from deeplablib.data.image_lists import Sample, masks_of
 from deeplablib.data.sample_check import check_outputs, check_samples
 from deeplablib.network.convolution import require_precision
 from deeplablib.network.layers import STEM_FILTERS
@@ -31,20 +27,22 @@ from deeplablib.network.training_form import training_model
 from deeplablib.prediction.metrics import evaluate, iou_table
 from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE, make_predictor
 from deeplablib.prediction.predict_list import predict_samples
-from deeplablib.run import errors
+from deeplablib.run import absl_flags, errors
 from deeplablib.run.backend import keras, tf
 from deeplablib.run.errors import InputError
 from deeplablib.run.files import locked, make_output_folder
-from deeplablib.training import training_log, training_run
+from deeplablib.training import devices, training_run
 from deeplablib.training.batches import batch_settings
 from deeplablib.training.trainer import Trainer
+from deeplablib.training.training_log import RunLog
+from deeplablib.training.training_record import training_record
 from deeplablib.training.training_settings import (
     TrainingSettings,
+    check_settings,
     define_flags,
-    parse,
     read_settings,
 )
-from deeplablib.training.validation import Validation, crf_agreement_on, mean_iou_on
+from deeplablib.training.validation import Validation, measure_of
 from deeplablib.weights import checkpoints, run_settings
 from deeplablib.weights.load_model import load_model
 
@@ -62,30 +60,8 @@ MODEL_DIRECTORY = './model/train'
 CRF_IMAGES = 50  # of the training list, for --valid_by crf_agreement
 IMG_MEAN = images.IMG_MEAN  # blue, green, red
 
-# The flags that change the weights in the end, beside data_list and pretrain_file.
-RESULT_FLAGS = (
-    'encoder_name',
-    'num_classes',
-    'width',
-    'restore_last',
-    'precision',
-    'msc',
-    'num_steps',
-    'learning_rate',
-    'power',
-    'momentum',
-    'weight_decay',
-    'random_seed',
-    'batch_size',
-    'grad_update_every',
-    'input_height',
-    'input_width',
-    'ignore_label',
-    'shuffle',
-    'random_scale',
-    'random_mirror',
-)
-RESNET_FLAGS, VGG_FLAGS = ('train_batch_norm',), ('recipe', 'dropout_rate')
+# The settings that only one kind of network has.
+RESNET_SETTINGS, VGG_SETTINGS = ('train_batch_norm',), ('recipe', 'dropout_rate')
 
 NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS
 FLAGS = flags.FLAGS
@@ -141,139 +117,66 @@ flags.DEFINE_string('test_data_list', VALID_LIST_PATH, 'list of samples to predi
 flags.DEFINE_boolean('visual', True, 'whether to save predictions for visualization')
 
 
+def main() -> None:
+    """Read the flags and do what --option says."""
+    if '--help' in sys.argv[1:] or '-h' in sys.argv[1:]:
+        print(f'{__doc__}\n{absl_flags.help_text(FLAGS, "option")}')
+        return
+    absl_flags.parse(FLAGS, sys.argv)
+    count_classes()
+    network = NETWORKS[FLAGS.encoder_name]
+    if FLAGS.option == 'train':
+        train(network)
+    elif FLAGS.option == 'test':
+        test(network)
+    else:
+        predict(network)
+
+
 def train(network: NetworkSpec) -> None:
     """Train from pretrain_file, or go on where an earlier run with this modeldir stopped."""
-    strategy = make_strategy()
-    wanted = read_settings(FLAGS)
-    require_precision(FLAGS.precision)
-    modeldir = make_output_folder(FLAGS.modeldir)
-    if not FLAGS.resume and training_run.saved_steps(modeldir):
+    settings = read_settings(FLAGS)
+    check_settings(settings)
+    strategy = devices.make_strategy(settings)
+    require_precision(settings.precision)
+    modeldir = make_output_folder(settings.modeldir)
+    if not settings.resume and training_run.saved_steps(modeldir):
         raise InputError(f'{modeldir}: holds checkpoints already; empty it, or resume from them')
-    train_list = read_train_list(wanted)
+    train_list = read_list(settings.data_list, need_masks=True, skip_check=settings.skip_check)
     valid_list = validation_list(train_list) if FLAGS.valid_every else []
-    if not FLAGS.pretrain_file and network_options().get('train_batch_norm') is False:
-        print('note: a ResNet from scratch hardly learns without --train_batch_norm')
-    if FLAGS.recompute and FLAGS.train_batch_norm:
-        raise InputError('--recompute needs a frozen batch norm: not with --train_batch_norm')
-    leads = training_run.is_leader(strategy.cluster_resolver)
-    record = run_record(wanted, train_list, strategy.num_replicas_in_sync)
+    record = make_record(settings, train_list, strategy)
     if training_run.saved_steps(modeldir):
-        record = run_settings.check_resume(modeldir, record, FLAGS.resume_changed)
-    devices = len(tf.config.list_physical_devices('GPU'))
-    print(f'Training on {devices} GPU' if devices else 'No GPU was found: training on the CPU')
-    keras.utils.set_random_seed(FLAGS.random_seed)
-    if not devices:
-        tf.config.experimental.enable_op_determinism()  # costs nothing on a CPU
-    trainer = make_trainer(network, wanted, strategy)
+        record = run_settings.check_resume(modeldir, record, settings.resume_changed)
+
+    trainer = make_trainer(network, settings, strategy)
+    leads = training_run.is_leader(strategy.cluster_resolver)
     with locked(modeldir) if leads else contextlib.nullcontext():
-        if leads:
-            checkpoints.remove_leftovers(modeldir, f'{training_run.CHECKPOINT}-*')
-        first_step = training_run.resume(trainer, modeldir)
-        if first_step == 0 and FLAGS.pretrain_file:
-            load_pretrained(network, trainer)
-        several = FLAGS.strategy == 'multiworker'
-        if several:
-            check_same_start(strategy, trainer, first_step)
-        if first_step > FLAGS.num_steps:
+        first_step = first_step_of(trainer, network, modeldir, leads)
+        if settings.strategy == 'multiworker':
+            devices.check_same_start(strategy, trainer, first_step)
+        if first_step > settings.num_steps:
             print(f'{modeldir}: step {first_step - 1} is there already, nothing is left to do')
             return
+        log, validate = None, None
         if leads:
-            run_settings.write_settings(modeldir, record, flagfile())
-        logfile, logdir = FLAGS.logfile or modeldir / 'log.txt', FLAGS.logdir or modeldir / 'log'
-        log = training_log.RunLog(logfile, logdir, first_step) if leads else None
-        validate = None
-        if log is not None:
-            log.add_classes(record['result']['classes'])
+            flagfile = absl_flags.flagfile(own_flags())
+            run_settings.write_settings(modeldir, record, flagfile)
+            log = open_log(settings, first_step, record['result']['classes'])
         if log is not None and FLAGS.valid_every:
-            validate = Validation(
-                trainer,
-                network,
-                validation_measure(network, valid_list),
-                every=FLAGS.valid_every,
-                modeldir=modeldir,
-                log=log,
-                first_step=first_step,
-            )
-        try:
-            training_run.train(
-                trainer,
-                train_list,
-                first_step=first_step,
-                modeldir=modeldir,
-                log=log,
-                save_interval=FLAGS.save_interval,
-                max_to_keep=FLAGS.max_to_keep,
-                validate=validate,
-            )
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                'interrupted; the same command goes on from the newest checkpoint in '
-                f'{modeldir} (--save_interval {FLAGS.save_interval})'
-            ) from None
-        if several:  # one that leaves while another still saves would be reported as failed
-            gather(strategy, first_step)
-
-
-def read_train_list(wanted: TrainingSettings) -> list[Sample]:
-    """The samples to train on, each with a mask, checked unless skip_check says otherwise."""
-    train_list = image_lists.read_list(wanted.data_list, wanted.data_dir)
-    without_mask = [sample for sample in train_list if sample.mask is None]
-    if without_mask:
-        raise InputError(f'{without_mask[0].origin}: no mask is named; training needs one')
-    if not wanted.skip_check:
-        check_samples(
+            validate = make_validation(trainer, network, valid_list, log, first_step)
+        training_run.train(
+            trainer,
             train_list,
-            wanted.data_dir,
-            num_classes=wanted.num_classes,
-            need_masks=True,
-            ignore_label=wanted.ignore_label,
+            first_step=first_step,
+            modeldir=modeldir,
+            log=log,
+            save_interval=settings.save_interval,
+            max_to_keep=settings.max_to_keep,
+            validate=validate,
         )
-    return train_list
-
-
-def make_trainer(
-    network: NetworkSpec, wanted: TrainingSettings, strategy: tf.distribute.Strategy
-) -> Trainer:
-    """Build the network in its training form, and what trains it, on the devices of a strategy."""
-    with strategy.scope():
-        return Trainer(
-            model=training_model(network.build(**network_options()), wanted.precision),
-            network=network,
-            recipe=network.recipes[wanted.recipe],
-            settings=wanted,
-            batches=batch_settings(wanted, IMG_MEAN),
-            recompute=wanted.recompute,
-        )
-
-
-def load_pretrained(network: NetworkSpec, trainer: Trainer) -> None:
-    """Load pretrain_file, and say what it lacks."""
-    wanted = trainer.settings
-    fresh = training_run.restore_pretrained(
-        network,
-        trainer.model,
-        path=wanted.pretrain_file,
-        classifier=trainer.recipe.classifier,
-        restore_last=wanted.restore_last,
-    )
-    print(f'Restored model parameters from {wanted.pretrain_file}')
-    if fresh:
-        print(f'note: a tag classifier; what it has not starts anew: {", ".join(fresh)}')
-
-
-def validation_list(train_list: list[Sample]) -> list[Sample]:
-    """The samples of the validations while training, checked."""
-    if FLAGS.valid_by == 'crf_agreement':
-        return train_list[: FLAGS.valid_num_steps or CRF_IMAGES]
-    return read_list(FLAGS.valid_data_list, FLAGS.valid_num_steps, need_masks=True)
-
-
-def validation_measure(network: NetworkSpec, valid_list: list[Sample]) -> functools.partial:
-    """How these are measured: a function of what labels an image."""
-    shared = (valid_list, FLAGS.num_classes, FLAGS.ignore_label)
-    if FLAGS.valid_by == 'crf_agreement':
-        return functools.partial(crf_agreement_on, *shared, network.score_map_kind)
-    return functools.partial(mean_iou_on, *shared)
+        if settings.strategy == 'multiworker':
+            # One that leaves while another still saves would be reported as failed.
+            devices.gather(strategy, first_step)
 
 
 def test(network: NetworkSpec) -> None:
@@ -283,7 +186,8 @@ def test(network: NetworkSpec) -> None:
     save_dir = make_output_folder(Path(FLAGS.out_dir) / 'validation')
     check_outputs(valid_list, save_dir)
     predict_samples(make_predict(network, 'valid_step'), valid_list, save_dir)
-    pairs = [(s.mask, save_dir / f'{s.name}.png') for s in valid_list if s.mask]
+    predictions = [save_dir / f'{sample.name}.png' for sample in valid_list]
+    pairs = list(zip(masks_of(valid_list), predictions, strict=True))
     confusion = evaluate(pairs, FLAGS.num_classes, FLAGS.ignore_label)
     print(iou_table(confusion, class_names()))
 
@@ -308,13 +212,125 @@ def predict(network: NetworkSpec) -> None:
     print(f'The output files have been saved to {FLAGS.out_dir}')
 
 
+def validation_list(train_list: list[Sample]) -> list[Sample]:
+    """The samples of the validations while training, checked."""
+    if FLAGS.valid_by == 'crf_agreement':
+        return train_list[: FLAGS.valid_num_steps or CRF_IMAGES]
+    return read_list(FLAGS.valid_data_list, FLAGS.valid_num_steps, need_masks=True)
+
+
 def read_list(
-    data_list: str | Path, num_steps: int | None, need_masks: bool = False
+    data_list: str | Path,
+    num_steps: int | None = None,
+    need_masks: bool = False,
+    skip_check: bool = False,
 ) -> list[Sample]:
-    """The first samples of a list, checked."""
-    found = image_lists.read_list(data_list, FLAGS.data_dir)[:num_steps]
-    check_samples(found, FLAGS.data_dir, FLAGS.num_classes, need_masks, FLAGS.ignore_label)
-    return found
+    """The first samples of a list, checked; num_steps: how many, None for all."""
+    samples = image_lists.read_list(data_list, FLAGS.data_dir)[:num_steps]
+    if need_masks:
+        masks_of(samples)
+    if not skip_check:
+        check_samples(samples, FLAGS.data_dir, FLAGS.num_classes, need_masks, FLAGS.ignore_label)
+    return samples
+
+
+def make_record(
+    settings: TrainingSettings, train_list: Sequence[Sample], strategy: tf.distribute.Strategy
+) -> dict[str, Any]:
+    """What settings.json is to hold of this run."""
+    is_vgg = settings.encoder_name in deeplab_vgg.NETWORKS
+    return training_record(
+        settings,
+        train_list,
+        of_network=VGG_SETTINGS if is_vgg else RESNET_SETTINGS,
+        devices=strategy.num_replicas_in_sync,
+        img_mean=IMG_MEAN,
+        all_flags={flag.name: flag.value for flag in own_flags()},
+    )
+
+
+def make_trainer(
+    network: NetworkSpec, settings: TrainingSettings, strategy: tf.distribute.Strategy
+) -> Trainer:
+    """Build the network in its training form, and what trains it, on the devices of a strategy."""
+    gpus = len(tf.config.list_physical_devices('GPU'))
+    print(f'Training on {gpus} GPU' if gpus else 'No GPU was found: training on the CPU')
+    keras.utils.set_random_seed(settings.random_seed)
+    if not gpus:
+        tf.config.experimental.enable_op_determinism()  # costs nothing on a CPU
+    with strategy.scope():
+        return Trainer(
+            model=training_model(network.build(**network_options()), settings.precision),
+            network=network,
+            recipe=network.recipes[settings.recipe],
+            settings=settings,
+            batches=batch_settings(settings, IMG_MEAN),
+            recompute=settings.recompute,
+        )
+
+
+def network_options() -> dict[str, Any]:
+    """What the flags say of the network itself."""
+    options = {'num_classes': FLAGS.num_classes, 'width': FLAGS.width}
+    if FLAGS.encoder_name in deeplab_vgg.NETWORKS:
+        return options | {'dropout_rate': FLAGS.dropout_rate}
+    return options | {'train_batch_norm': FLAGS.train_batch_norm}
+
+
+def first_step_of(trainer: Trainer, network: NetworkSpec, modeldir: Path, leads: bool) -> int:
+    """Load the newest checkpoint of a run, or else pretrain_file. Returns the step to go on with.
+
+    leads: whether this process is the one that writes.
+    """
+    settings = trainer.settings
+    if leads:
+        checkpoints.remove_leftovers(modeldir, f'{training_run.CHECKPOINT}-*')
+    first_step = training_run.resume(trainer, modeldir)
+    if first_step == 0 and settings.pretrain_file:
+        fresh = training_run.restore_pretrained(
+            network,
+            trainer.model,
+            path=settings.pretrain_file,
+            classifier=trainer.recipe.classifier,
+            restore_last=settings.restore_last,
+        )
+        print(f'Restored model parameters from {settings.pretrain_file}')
+        if fresh:
+            print(f'note: a tag classifier; what it has not starts anew: {", ".join(fresh)}')
+    elif first_step == 0 and network_options().get('train_batch_norm') is False:
+        print('note: a ResNet from scratch hardly learns without --train_batch_norm')
+    return first_step
+
+
+def open_log(settings: TrainingSettings, first_step: int, classes: Sequence[str]) -> RunLog:
+    """The log of this run, from first_step on."""
+    modeldir = Path(settings.modeldir)
+    logfile, logdir = settings.logfile or modeldir / 'log.txt', settings.logdir or modeldir / 'log'
+    log = RunLog(logfile, logdir, first_step)
+    log.add_classes(classes)
+    return log
+
+
+def make_validation(
+    trainer: Trainer, network: NetworkSpec, samples: list[Sample], log: RunLog, first_step: int
+) -> Validation:
+    """What validates the network on some samples while it trains."""
+    measure = measure_of(
+        FLAGS.valid_by,
+        samples,
+        num_classes=FLAGS.num_classes,
+        ignore_label=FLAGS.ignore_label,
+        score_map_kind=network.score_map_kind,
+    )
+    return Validation(
+        trainer,
+        network,
+        measure,
+        every=FLAGS.valid_every,
+        modeldir=FLAGS.modeldir,
+        log=log,
+        first_step=first_step,
+    )
 
 
 def make_predict(network: NetworkSpec, flag: str) -> Callable:
@@ -332,65 +348,13 @@ def make_predict(network: NetworkSpec, flag: str) -> Callable:
             f'--num_classes {FLAGS.num_classes}, but the network in {prefix} has {num_classes}'
         )
     print(f'Restored model parameters from {prefix}')
-    scales = SCALES if FLAGS.msc else SINGLE_SCALE
     return make_predictor(
         model,
         network.to_score_map,
-        scales=scales,
+        scales=SCALES if FLAGS.msc else SINGLE_SCALE,
         img_mean=IMG_MEAN,
         precision=FLAGS.precision,
     )
-
-
-def make_strategy() -> tf.distribute.Strategy:
-    """The tf.distribute strategy of --strategy."""
-    if FLAGS.strategy == 'one':
-        return tf.distribute.get_strategy()
-    if FLAGS.strategy == 'multiworker':
-        strategy = tf.distribute.MultiWorkerMirroredStrategy()
-    else:
-        kind = 'GPU' if tf.config.list_physical_devices('GPU') else 'CPU'
-        devices = tf.config.list_logical_devices(kind)
-        strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
-    if FLAGS.train_batch_norm and strategy.num_replicas_in_sync > 1:
-        raise InputError('--train_batch_norm gathers statistics on one device only: --strategy one')
-    if FLAGS.batch_size % strategy.num_replicas_in_sync:
-        raise InputError(
-            f'--batch_size {FLAGS.batch_size} cannot be shared evenly by '
-            f'{strategy.num_replicas_in_sync} devices'
-        )
-    return strategy
-
-
-def gather(strategy: tf.distribute.Strategy, *values) -> npt.NDArray[np.int64]:
-    """Wait for all devices that train together, and gather their values, int64 [devices, n]."""
-
-    @tf.function
-    def own():
-        return strategy.run(tf.constant, ([values], tf.int64))
-
-    return strategy.gather(own(), axis=0).numpy()
-
-
-def check_same_start(strategy: tf.distribute.Strategy, trainer: Trainer, first_step: int) -> None:
-    """Raise InputError when machines that train together do not begin alike."""
-    checksum = 0
-    for variable in trainer.variables.values():
-        checksum = zlib.crc32(variable.numpy(), checksum)
-    starts = gather(strategy, first_step, checksum)
-    if (starts != starts[0]).any():
-        raise InputError(
-            f'the machines of TF_CONFIG begin at steps {starts[:, 0].tolist()} with different '
-            'weights; --modeldir and --pretrain_file must be the same files for all of them'
-        )
-
-
-def network_options() -> dict[str, Any]:
-    """What the flags say of the network itself."""
-    options = {'num_classes': FLAGS.num_classes, 'width': FLAGS.width}
-    if FLAGS.encoder_name in deeplab_vgg.NETWORKS:
-        return options | {'dropout_rate': FLAGS.dropout_rate}
-    return options | {'train_batch_norm': FLAGS.train_batch_norm}
 
 
 def class_names() -> Sequence[str]:
@@ -413,42 +377,9 @@ def count_classes() -> None:
             FLAGS['num_classes'].value = len(known['result']['classes'])
 
 
-def run_record(
-    wanted: TrainingSettings, train_list: Sequence[Sample], devices: int
-) -> dict[str, Any]:
-    """What settings.json is to hold of this run."""
-    names = RESULT_FLAGS
-    names += VGG_FLAGS if FLAGS.encoder_name in deeplab_vgg.NETWORKS else RESNET_FLAGS
-    result = {name: getattr(wanted, name) for name in names}
-    result |= {'devices': devices, 'IMG_MEAN': list(IMG_MEAN)}
-    result['data_list'] = run_settings.list_fingerprint(train_list, FLAGS.data_dir)
-    pretrained = FLAGS.pretrain_file
-    result['pretrain_file'] = run_settings.checkpoint_fingerprint(pretrained) if pretrained else ''
-    classes = read_classes(FLAGS.classes) if FLAGS.classes else default_classes(FLAGS.num_classes)
-    every = {flag.name: flag.value for flag in own_flags()}
-    return run_settings.make_settings(result, classes, every)
-
-
-def own_flags() -> list:
+def own_flags() -> list[flags.Flag]:
     """The flags that are defined here."""
-    return FLAGS.flags_by_module_dict()[str(FLAGS.find_module_defining_flag('option'))]
-
-
-def flagfile() -> str:
-    """All flags in the form that --flagfile takes."""
-    lines = (flag.serialize() for flag in own_flags() if flag.value is not None)
-    return ''.join(f'{line}\n' for line in lines)
-
-
-def main() -> None:
-    """Read the flags and do what --option says."""
-    if '--help' in sys.argv[1:] or '-h' in sys.argv[1:]:
-        print(f'{__doc__}\n{FLAGS.module_help(FLAGS.find_module_defining_flag("option"))}')
-        return
-    parse(FLAGS, sys.argv)
-    count_classes()
-    network = NETWORKS[FLAGS.encoder_name]
-    {'train': train, 'test': test, 'predict': predict}[FLAGS.option](network)
+    return absl_flags.flags_of_script(FLAGS, 'option')
 
 
 if __name__ == '__main__':

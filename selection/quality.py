@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deeplablib.data.classes import add_classes
-from deeplablib.data.image_lists import check_files_of, read_list
+from deeplablib.data.image_lists import check_files_of, masks_of, read_list
 from deeplablib.data.images import read_grey, read_mask
 from deeplablib.data.voc import CLASSES, IGNORE_LABEL, NUM_CLASSES
 from deeplablib.prediction.metrics import confusion_matrix, iou_summary, iou_table, mean_iou
@@ -70,10 +70,8 @@ def list_quality(
     Raises InputError when a sample has no mask or a mask cannot be read.
     """
     samples = read_list(train_list, data_dir)
-    without = [sample.origin for sample in samples if sample.mask is None]
-    if without:
-        raise InputError(f'{without[0]}: no mask is named')
-    pairs = [(sample.mask, Path(truth) / f'{sample.name}.png') for sample in samples]
+    truths = [Path(truth) / f'{sample.name}.png' for sample in samples]
+    pairs = list(zip(masks_of(samples), truths, strict=True))
     confusions, labelled = zip(
         *for_each(partial(compare, num_classes=num_classes), pairs, 'quality'), strict=True
     )

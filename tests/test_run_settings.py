@@ -9,6 +9,7 @@ import pytest
 
 import main
 from deeplablib.data.classes import default_classes
+from deeplablib.run.absl_flags import parse
 from deeplablib.run.errors import InputError
 from deeplablib.weights import checkpoints
 from deeplablib.weights.run_settings import (
@@ -57,7 +58,7 @@ def test_settings_hold_flags_versions_classes_and_the_hash_of_the_list(begun):
 def test_the_flagfile_repeats_a_run(begun):
     flags = copy.deepcopy(main.FLAGS)
     flags.unparse_flags()
-    main.parse(flags, ['main.py', f'--flagfile={begun}/run/model/flags.txt'])
+    parse(flags, ['main.py', f'--flagfile={begun}/run/model/flags.txt'])
     assert {name: flags[name].value for name in settings_of(begun)['flags']} == (
         settings_of(begun)['flags']
     )

@@ -406,7 +406,8 @@ def test_image_that_cannot_be_decoded_is_named(data):
         ({'no_such_flag': 1}, ['no_such_flag']),
         ({'width': 0.3}, ['width']),
         (
-            {'encoder_name': 'res50', 'train_batch_norm': True, 'recompute': True},
+            # Flags come before any file.
+            {'train_batch_norm': True, 'recompute': True, 'data_list': '/nonexistent.txt'},
             ['--train_batch_norm'],
         ),
         ({'data_dir': '/nonexistent'}, ['/nonexistent']),

@@ -108,13 +108,13 @@ def test_agreement_with_the_crf_needs_no_true_masks(data):
     def predict(image):
         return None, SimpleNamespace(numpy=lambda: scores)
 
-    value = crf_agreement_on(samples, 4, 255, 'probabilities', predict)
+    value = crf_agreement_on(predict, samples, 4, 255, 'probabilities')
     assert 0 < value < 1
     whole = scores.copy()
     scores[..., 0] = 100  # background for sure: the CRF changes nothing, but the tags are missed
-    assert crf_agreement_on(samples, 4, 255, 'probabilities', predict) == 0.5
+    assert crf_agreement_on(predict, samples, 4, 255, 'probabilities') == 0.5
     scores[...] = whole
-    assert crf_agreement_on(samples, 4, 255, 'probabilities', predict) == value
+    assert crf_agreement_on(predict, samples, 4, 255, 'probabilities') == value
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,12 @@ def read_list(data_list: str | Path, data_dir: str | Path) -> list[Sample]:
     return samples
 
 
+def masks_of(samples: Sequence[Sample]) -> list[Path]:
+    """The path of each sample's mask. Raises InputError naming every sample that has none."""
+    raise_all([f'{s.origin}: no mask is named' for s in samples if s.mask is None])
+    return [sample.mask for sample in samples if sample.mask is not None]
+
+
 def check_files_of(
     samples: Sequence[Sample], folder: Path, kind: str, ending: str = '.png'
 ) -> None:

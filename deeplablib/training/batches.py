@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from deeplablib.data.image_lists import Sample
+from deeplablib.data.image_lists import Sample, masks_of
 from deeplablib.data.images import BIT_DEPTH, GREY, IMG_MEAN, check_size, read_indices
 from deeplablib.data.network_input import decode_image, preprocess
 from deeplablib.data.voc import IGNORE_LABEL
@@ -138,7 +138,7 @@ def make_dataset(
         )
 
     if tag_labels is None:
-        masks = tf.constant([os.fsencode(sample.mask) for sample in samples if sample.mask])
+        masks = tf.constant([os.fsencode(path) for path in masks_of(samples)])
     else:
         tag_labels = tf.constant(tag_labels)
     dataset = tf.data.Dataset.from_tensor_slices((positions, order))

@@ -1,5 +1,6 @@
 """A training run: the loop around the step, which logs, saves and resumes."""
 
+import contextlib
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -39,9 +40,9 @@ def restore_pretrained(
 ) -> list[str]:
     """Load the initial weights of a run.
 
-    model: made by it. path: the checkpoint; what it holds beyond the network
-    is passed over. classifier: variables with this in their name are left as they are, unless
-    restore_last. From a tag classifier only the encoder is taken: it has no more.
+    model: made by it. path: the checkpoint; what it holds beyond the network is passed over.
+    classifier: variables with this in their name are left as they are, unless restore_last. From a
+    tag classifier only the encoder is taken: it has no more.
     Returns the names of the encoder's and the head's variables that the checkpoint cannot give.
     Raises InputError when a variable is missing or has another shape.
     """
@@ -111,8 +112,8 @@ def train(
 ) -> None:
     """Run the steps from first_step to num_steps, inclusive.
 
-    modeldir: folder of the checkpoints, one every save_interval steps and
-    one at the end. log: RunLog, or None in a process that only helps another one (multiworker).
+    modeldir: folder of the checkpoints, one every save_interval steps and one at the end.
+    log: RunLog, or None in a process that only helps another one (multiworker).
     after_save: function of the step, called after each save, or None.
     validate: function of the step, called after each and before it is saved, or None.
     Raises InputError when a sample cannot be read or the loss is not finite.
@@ -122,29 +123,41 @@ def train(
     batches = iter(trainer.distribute(samples, steps))
     status = {'note': ''}
     last = time.monotonic()
-    for step in progress(steps, len(steps), 'training', 'step', lambda: status['note']):
-        try:
-            images, labels = next(batches)
-        except tf.errors.OpError:
-            raise_unreadable(samples_of_step(step, samples, trainer.batches))
-            raise
-        loss, rate = (float(x) for x in trainer.step(images, labels, tf.constant(step, tf.int64)))
-        saves = step % save_interval == 0 or step == num_steps
-        if not np.isfinite(loss) or saves and not trainer.is_finite():
-            _raise_diverged(step, loss, rate, samples_of_step(step, samples, trainer.batches))
-        now = time.monotonic()
-        status['note'] = f'loss {loss:.3f}, rate {rate:.3g}'
-        if log is not None:
-            log.add(step, loss, rate, trainer.batches.samples_a_step / (now - last))
-        last = now
-        if validate is not None:
-            validate(step)
-        if log is not None and saves:
-            save(trainer, modeldir, step, max_to_keep)
-            if trainer.tag_labels is None:
-                log.add_panel(step, trainer.panel(images, labels))
-            if after_save is not None:
-                after_save(step)
+    with _saying_how_to_go_on(modeldir, save_interval):
+        for step in progress(steps, len(steps), 'training', 'step', lambda: status['note']):
+            try:
+                images, labels = next(batches)
+            except tf.errors.OpError:
+                raise_unreadable(samples_of_step(step, samples, trainer.batches))
+                raise
+            loss, rate = map(float, trainer.step(images, labels, tf.constant(step, tf.int64)))
+            saves = step % save_interval == 0 or step == num_steps
+            if not np.isfinite(loss) or saves and not trainer.is_finite():
+                _raise_diverged(step, loss, rate, samples_of_step(step, samples, trainer.batches))
+            now = time.monotonic()
+            status['note'] = f'loss {loss:.3f}, rate {rate:.3g}'
+            if log is not None:
+                log.add(step, loss, rate, trainer.batches.samples_a_step / (now - last))
+            last = now
+            if validate is not None:
+                validate(step)
+            if log is not None and saves:
+                save(trainer, modeldir, step, max_to_keep)
+                if trainer.tag_labels is None:
+                    log.add_panel(step, trainer.panel(images, labels))
+                if after_save is not None:
+                    after_save(step)
+
+
+@contextlib.contextmanager
+def _saying_how_to_go_on(modeldir, save_interval):
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f'interrupted; the same command goes on from the newest checkpoint in {modeldir}, '
+            f'one every {save_interval} steps'
+        ) from None
 
 
 def _raise_diverged(step, loss, rate, samples):

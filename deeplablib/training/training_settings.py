@@ -10,6 +10,7 @@ from typing import Any
 from absl import flags
 
 from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
+from deeplablib.run.absl_flags import parse
 from deeplablib.run.errors import InputError
 
 
@@ -155,17 +156,10 @@ def read_settings(values: flags.FlagValues) -> TrainingSettings:
     return TrainingSettings(**given)
 
 
-def parse(values: flags.FlagValues, arguments: Sequence[str]) -> None:
-    """Read a command line, whose first word is the script's name, into flags.
-
-    Raises InputError for a word that is no flag and for a wrong value.
-    """
-    try:
-        unknown = values([str(argument) for argument in arguments])[1:]
-    except flags.Error as error:
-        raise InputError(f'{error} (see --help)') from None
-    if unknown:
-        raise InputError(f'{unknown[0]}: not a flag (see --help)')
+def check_settings(settings: TrainingSettings) -> None:
+    """Raise InputError for settings that exclude each other."""
+    if settings.recompute and settings.train_batch_norm:
+        raise InputError('--recompute needs a frozen batch norm: not with --train_batch_norm')
 
 
 def changed_by(words: Sequence[str], settings: TrainingSettings) -> TrainingSettings:

@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -47,8 +48,8 @@ class Validation:
         """Take what was measured before first_step; what comes after it is measured again.
 
         network: of the trainer. measure: function of a `predict`, as make_predict gives, to a
-        number, the higher the better: mean_iou_on or crf_agreement_on, with their first arguments
-        given. every: steps from one to the next. modeldir: folder of the checkpoints.
+        number, the higher the better (measure_of). every: steps from one to the next. modeldir:
+        folder of the checkpoints.
         """
         self._network, self._trainer, self._measure, self._log = network, trainer, measure, log
         self._predict = make_predict(trainer.model, network.to_score_map, trainer.batches.img_mean)
@@ -93,13 +94,33 @@ def make_predict(model: keras.Model, to_score_map: Callable, img_mean: Sequence[
     return predict
 
 
+def measure_of(
+    name: str, samples: Sequence[Sample], num_classes: int, ignore_label: int, score_map_kind: str
+) -> Callable:
+    """What is measured on some samples: a function of a `predict`, as make_predict gives.
+
+    name: 'mean_iou' or 'crf_agreement'; num_classes and ignore_label are those of the masks.
+    score_map_kind: NetworkSpec.score_map_kind.
+    """
+    if name == 'mean_iou':
+        return partial(
+            mean_iou_on, samples=samples, num_classes=num_classes, ignore_label=ignore_label
+        )
+    return partial(
+        crf_agreement_on,
+        samples=samples,
+        num_classes=num_classes,
+        ignore_label=ignore_label,
+        kind=score_map_kind,
+    )
+
+
 def mean_iou_on(
-    samples: Sequence[Sample], num_classes: int, ignore_label: int, predict: Callable
+    predict: Callable, samples: Sequence[Sample], num_classes: int, ignore_label: int
 ) -> float:
     """The mean IoU on samples with masks, 0 to 1.
 
-    num_classes, ignore_label: of the masks. predict: as from
-    make_predict.
+    predict: as from make_predict. num_classes, ignore_label: of the masks.
     """
     confusion = np.zeros((num_classes, num_classes), np.int64)
     for sample in progress(samples, len(samples), 'validating'):
@@ -110,13 +131,13 @@ def mean_iou_on(
 
 
 def crf_agreement_on(
-    samples: Sequence[Sample], num_classes: int, ignore_label: int, kind: str, predict: Callable
+    predict: Callable, samples: Sequence[Sample], num_classes: int, ignore_label: int, kind: str
 ) -> float:
     """How far the labels agree with what the CRF makes of them: a signal without true masks.
 
     The mean over the images of metrics.agreement, with the classes of the mask that each is
     trained on; masks are read for nothing else.
-    samples, num_classes, ignore_label, predict: as above. kind: NetworkSpec.score_map_kind.
+    predict, samples, num_classes, ignore_label: as above. kind: NetworkSpec.score_map_kind.
     Returns 0 to 1.
     """
     values = []
