@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from deeplablib.weights import checkpoints
 from tests.training_run import flags_of, make_samples, run_main
 
 ROOT = Path(__file__).parent.parent
-KILLS = 20
+KILLS = int(os.environ.get('KILLS', 20))
 
 
 def test_killed_at_random_moments_a_run_ends_in_the_same_weights(tmp_path):
@@ -29,7 +30,7 @@ def test_killed_at_random_moments_a_run_ends_in_the_same_weights(tmp_path):
     )
     assert result.returncode == 0, result.stdout + result.stderr
     kills, in_saves = map(int, result.stdout.splitlines()[-1].split())
-    assert kills == KILLS and in_saves >= 3, result.stdout
+    assert kills == KILLS and in_saves >= KILLS // 6, result.stdout
 
     whole = tmp_path / 'whole/model'
     for checkpoint in ('model.ckpt-30', 'model.ckpt-best'):
