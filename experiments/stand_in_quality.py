@@ -46,6 +46,7 @@ def get_arguments() -> argparse.Namespace:
     parser.add_argument('--masks', type=Path, required=True, help='folder of masks, NAME.png')
     parser.add_argument('--truth', type=Path, required=True, help='folder of true masks, NAME.png')
     parser.add_argument('--out', type=Path, required=True, help='where the table goes, CSV')
+    parser.add_argument('--seed', default='', help='of a choice by chance (default: none)')
     return parser.parse_args()
 
 
@@ -53,7 +54,7 @@ def main() -> None:
     """Write the table."""
     args = get_arguments()
     # The name of the table is the seed: each round and arm makes a random choice of its own.
-    quality = stand_in_quality(args.kind, args.masks, args.truth, seed=args.out.stem)
+    quality = stand_in_quality(args.kind, args.masks, args.truth, seed=args.out.stem + args.seed)
     make_output_folder(args.out.parent)
     write_table(args.out, [MEASURE], {name: (value,) for name, value in quality.items()})
     print(f'The table of {len(quality)} masks has been saved to {args.out}')

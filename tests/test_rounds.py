@@ -171,8 +171,14 @@ def test_a_dry_run_names_all_that_is_missing_after_the_plan_and_an_estimate(tmp_
     assert result.code == 2 and 'no_such_flag' in result.error
 
 
+def stages_of_arms(arms=ablation.ARMS):
+    stages, data = toy_settings.data_stages(WORK, seed=2)
+    stages += plan.first_annotations(data, WORK)[0]
+    return stages + ablation.arm_stages(data, toy_settings.SETTINGS, WORK, WORK, arms, 3)
+
+
 def test_every_arm_of_the_ablation_has_its_own_folder_and_the_common_first_round():
-    stages, _ = ablation.seed_stages(2, WORK, ablation.ARMS, 3)
+    stages = stages_of_arms()
     assert len({stage.name for stage in stages}) == len(stages)
     assert len({stage.output for stage in stages}) == len(stages)
     assert sum(stage.name == 'round 1 train' for stage in stages) == 1
@@ -182,8 +188,38 @@ def test_every_arm_of_the_ablation_has_its_own_folder_and_the_common_first_round
         assert lists == [str(WORK / arm / f'train_{k}.txt') for k in (2, 3)]
 
 
+def test_one_arm_is_trained_once_on_the_true_masks():
+    stages = stages_of_arms(['truth'])
+    of_arm = [stage for stage in stages if stage.name.startswith('truth: ')]
+    assert flag(of_arm[0], '--masks') == str(WORK / 'data/SegmentationClassAug')
+    trainings = [stage for stage in of_arm if stage.command[0] == 'main.py']
+    assert [flag(stage, '--data_list') for stage in trainings] == [str(of_arm[0].output)]
+
+
+def test_seeds_on_photographs_differ_in_their_trainings_and_share_their_proxies(tmp_path):
+    for name in ('JPEGImages', 'SegmentationClassAug', 'cues'):
+        (tmp_path / name).mkdir()
+    (tmp_path / 'train.txt').write_text('a\n')
+    (tmp_path / 'tags.txt').write_text('a 1\n')
+    (tmp_path / 'val.txt').write_text('/JPEGImages/b.jpg /SegmentationClassAug/b.png\n')
+    command = ['experiments.ablation', '--seeds', 1, 2, '--arms', 'random', '--dry-run']
+    where = ['--data-dir', tmp_path, '--dataset', tmp_path, '--cues', tmp_path / 'cues']
+    command += ['--work-dir', tmp_path / 'work', '--train-flags', '--num_steps 3']
+    result = run_command(*command, *where, '--init', tmp_path / 'init')
+    assert result.code == 0, result.error
+    assert result.out.count('-m selection.proxies') == 1
+    for seed in (1, 2):
+        assert f'--random_seed {seed} ' in result.out and f'--seed {seed}\n' in result.out
+        assert result.out.count(f'--data_list {tmp_path}/work/train_1.txt') == 2
+    assert result.out.count('--num_steps 3') == 6
+    result = run_command(*command, *where)
+    assert result.code == 2 and 'photographs need --init' in result.error
+    result = run_command(*command, *where[2:], '--data-dir', tmp_path / 'none', '--init', 'x')
+    assert result.code == 2 and 'none: no folder is there (--data-dir)' in result.error
+
+
 def test_no_arm_reads_scores_that_no_stage_makes():
-    stages, _ = ablation.seed_stages(2, WORK, ablation.ARMS, 3)
+    stages = stages_of_arms()
     made = {flag(s, '--save-scores') for s in stages if '--save-scores' in s.command}
     read = {flag(s, '--scores') for s in stages if '--scores' in s.command}
     assert read == made
@@ -270,7 +306,7 @@ def test_the_summary_of_a_seed_measures_lists_masks_and_scores(tmp_path):
         tags=None,
         init=None,
     )
-    tables = ablation.summary(tmp_path, data, ['selection'], 2)
+    tables = ablation.summary(data, tmp_path, tmp_path, ['selection'], 2)
     assert tables['Mean IoU on the validation images'] == {
         'proxies': {'round 1': 50},
         'selection': {'round 2': 50},
