@@ -38,7 +38,7 @@ _NAMED = (
 
 SETTINGS = RoundSettings(
     training=_TRAINING,
-    named_flags=(*_NAMED, 'learning_rate'),
+    named_flags=(*_NAMED, 'learning_rate', 'random_seed'),
     prediction_script='test_vocspsm_resnet.py',
     single_scale=True,
     # Lengths for images a fifth as large as photographs; chosen on the data of seed 1.

@@ -107,13 +107,16 @@ def test_voc_without_cues_begins_with_the_classifier(folder):
     where = ('--data-dir', folder, '--dataset', dataset, '--work-dir', folder / 'voc')
     given = (*where, '--width', WIDTH, '--dry-run')
     init = folder / 'model/init'
-    result = run_command('reproduce', 'vgg', *given, '--init', init, '--imagenet', init)
+    same = ('--init', init, '--imagenet', init)
+    result = run_command('reproduce', 'vgg', *given, *same, '--seed', '7')
     assert result.code == 0, result.error
     commands = [line for line in result.out.splitlines() if line.startswith('python ')]
     assert commands[0].startswith('python -m selection.classifier --data-dir')
     assert f'--pretrain-file {init} --out {folder}/voc/classifier' in commands[0]
     assert f'--restore-from {folder}/voc/classifier --out {folder}/voc/cues' in commands[1]
     assert f'--cues {folder}/voc/cues' in commands[2]
+    assert '--random-seed 7 ' in commands[0]
+    assert result.out.count('--random_seed 7 ') == 3, 'each round'
     # From masks of COCO no cue can come that is called one of tags alone.
     result = run_command('reproduce', 'resnet', *given, '--init', init)
     bad(result, 'model/resnet/imagenet: not there; make it with: python -m deeplab_resnet.convert')

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ from deeplablib.run.stage_runner import stage_entries
 from deeplablib.run.text_tables import as_markdown, as_text
 from experiments import ablation, toy_settings
 from experiments.panel import save_panel
+from reproduce import PAPER
 from selection.quality import list_quality, mask_confusion
-from selection.rounds import plan
+from selection.rounds import plan, results
 from selection.rounds.round_settings import DataPaths
 from selection.shared.quality_table import write_table
 from tests.command import run_command
@@ -85,6 +87,23 @@ def test_an_annotation_list_is_trained_on_as_it_is(tmp_path):
     assert after_a_change(stages, tmp_path / 'train_3.txt')[0] == 'round 2 train'
 
 
+def test_a_mask_that_a_given_list_names_is_an_input_too(tmp_path):
+    (tmp_path / 'list.txt').write_text('/a.jpg /b.png')
+    _, data = toy_settings.data_stages(WORK, seed=5)
+    data = replace(data, data_dir=tmp_path)
+    given = [WORK / 'a', tmp_path / 'list.txt']
+    stages, _ = plan.given_annotations(data, toy_settings.SETTINGS, WORK, given)
+    names = [stage.name for stage in stages]
+    stale = after_a_change(stages, tmp_path / 'b.png')
+    assert stale == names[names.index('round 2 train') :]
+    # The list of a folder's masks names them too, once it is there; the stage before reads them.
+    before = stage_entries(stages)
+    rounds = [stage.listed for stage in stages if stage.name == 'round 1 train']
+    assert rounds[0].list_file == WORK / 'train_1.txt' and before['round 1 train']['inputs'] == {
+        str(data.init): None
+    }
+
+
 def after_a_change(stages, path):
     """The stages that are stale when what stands at a path has changed."""
     before = stage_entries(stages)
@@ -114,8 +133,13 @@ def test_only_what_depends_on_an_input_is_stale_when_it_changes(tmp_path):
     for path in (data.train_list, data.tags, data.cues, data.saliency):
         assert after_a_change(stages, path) == names, path
     assert after_a_change(stages, index) == names[names.index('round 1 train') :]
-    of_val = [name for name in names if 'evaluate' in name or 'predict val' in name]
+    evaluations = [name for name in names if 'evaluate' in name]
+    of_val = [*evaluations, *(name for name in names if 'predict val' in name)]
     assert set(after_a_change(stages, data.val_list)) == {*of_val, 'last predict last', 'CRF'}
+    assert after_a_change(stages, tmp_path / 'one.png') == evaluations, 'a true mask'
+    own = replace(data, classes=given('classes.txt'))
+    stages, _ = plan.all_rounds(own, toy_settings.SETTINGS, WORK, 2)
+    assert after_a_change(stages, own.classes) == [stage.name for stage in stages]
 
     folders = [tmp_path / 'a', tmp_path / 'b']
     for folder in folders:
@@ -130,12 +154,18 @@ def test_the_plan_of_toy_is_printed_as_commands(tmp_path):
     assert result.code == 0
     assert 'python main.py --option train --encoder_name res50' in result.out
     assert not (tmp_path / 'w').exists()
+    result = run_command(
+        'reproduce', 'toy', '--work-dir', tmp_path / 'w', '--seed', '7', '--dry-run'
+    )
+    assert result.out.count('--random_seed 7') == 4, 'the initial training and three rounds'
+    assert '--seed 7\n' in result.out, 'the data'
 
 
 @pytest.mark.parametrize(
     'arguments, message',
     [
         (['toy', '--rounds', '0'], 'at least 1'),
+        (['toy', '--seed', '-1'], '--seed -1: expected 0 to'),
         (['resnet', '--data-dir', 'nowhere'], 'nowhere: not there; set DATA_DIRECTORY'),
         (['resnet', '--data-dir', '.', '--dataset', 'no'], 'val.txt: not there; make it with'),
         (['vgg'], 'init: not there; make it with: python -m deeplab_vgg.convert imagenet'),
@@ -330,14 +360,12 @@ def test_the_panel_leaves_room_for_what_is_missing(tmp_path):
 
 
 def test_results_become_a_table_beside_the_paper(tmp_path):
-    import reproduce
-
     for name, value in (('round_1/val', 0.5), ('last', 0.6), ('crf', 0.7)):
         path = tmp_path / f'{name}.json'
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps({'mean_iou': value}))
-    numbers = reproduce.read_numbers(tmp_path, 1)
-    table = reproduce.number_table(reproduce.beside_paper(numbers, reproduce.PAPER['resnet'], 1))
+    numbers = results.read_numbers(tmp_path, 1)
+    table = results.number_table(results.beside_paper(numbers, PAPER['resnet'], 1))
     assert squeezed(as_markdown(*table)).splitlines() == [
         '| | mean IoU | paper |',
         '|:------------|-----------:|--------:|',
@@ -349,5 +377,5 @@ def test_results_become_a_table_beside_the_paper(tmp_path):
         '               mean IoU    paper',
         'round 1            50.0     59.9',
     ]
-    pairs = reproduce.beside_paper({'round 2': 1, 'round 3': 2}, reproduce.PAPER['vgg'], 3)
+    pairs = results.beside_paper({'round 2': 1, 'round 3': 2}, PAPER['vgg'], 3)
     assert pairs == {'round 2': (1, None), 'round 3': (2, 56.9)}

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,14 @@ DONE, GOING_ON, TO_DO, STALE, UNKNOWN = 'done', 'going on', 'to do', 'stale', 'u
 
 
 @dataclass(frozen=True)
+class ListedMasks:
+    """The masks that a list stands for; list_file, masks: absolute paths."""
+
+    list_file: Path
+    masks: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
 class Stage:
     """One command.
 
@@ -28,6 +37,7 @@ class Stage:
     ('main.py', '--option', 'train') or ('-m', 'selection.refine').
     output: the file or folder that it makes. reads: files and folders that it reads; those that no
     earlier stage makes are inputs of the whole. All paths are absolute.
+    listed: the masks that one of these files lists. They are inputs where no stage makes the list.
     work: what the command does, for those who plan by it; it is not recorded.
     """
 
@@ -35,6 +45,7 @@ class Stage:
     command: tuple[str, ...]
     output: Path
     reads: tuple[Path, ...] = ()
+    listed: ListedMasks | None = None
     work: object = None
 
 
@@ -111,11 +122,17 @@ def stage_entries(stages: Sequence[Stage]) -> dict[str, dict[str, Any]]:
     the name of each stage that makes what this one reads to the hash of its entry.
     """
     entries: dict[str, dict[str, Any]] = {}
+    fingerprint = cache(_fingerprint)  # several stages read the same tags and masks
     for number, stage in enumerate(stages):
         before = [s for s in stages[:number] if any(_within(path, s) for path in stage.reads)]
+        given = _given(stage, stages)
+        inputs = {str(path): fingerprint(path) for path in given}
+        if stage.listed is not None and stage.listed.list_file in given:
+            masks = [(path.name, fingerprint(path)) for path in stage.listed.masks]
+            inputs[f'a mask that {stage.listed.list_file} lists'] = _hash(str(masks))
         entries[stage.name] = {
             'command': list(stage.command),
-            'inputs': {str(path): _fingerprint(path) for path in _given(stage, stages)},
+            'inputs': inputs,
             'after': {s.name: _hash(json.dumps(entries[s.name])) for s in before},
         }
     return entries

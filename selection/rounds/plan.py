@@ -16,6 +16,8 @@ from deeplablib.run.stage_runner import Stage
 from selection.rounds import round_stages as make
 from selection.rounds.round_settings import DataPaths, RoundSettings
 
+SCORE_MAPS = 'scores'  # folder of the score maps, in that of the labels
+
 
 def cues_from_tags(
     data: DataPaths, settings: RoundSettings, work: Path
@@ -49,23 +51,53 @@ def one_round(
 
 
 def new_masks(number: int, data: DataPaths, settings: RoundSettings, work: Path) -> list[Stage]:
-    """What makes the masks that go on from a round: label the training images, and refine."""
-    name, work = f'round {number}', work / f'round_{number}'
-    masks, score_maps = work / 'train', work / 'train/scores'
-    return [
-        make.predict(
-            name,
-            data,
-            settings,
-            model=work / 'model',
-            image_list=data.train_list,
-            out=masks,
-            single_scale=settings.single_scale,
-            score_maps=score_maps,
-            tags=data.tags,
-        ),
-        make.refine(name, data, settings, score_maps, work / 'refined'),
-    ]
+    """The stages that make the masks that go on from a round."""
+    folder = work / f'round_{number}'
+    return refined_masks(
+        f'round {number}',
+        data,
+        settings,
+        model=folder / 'model',
+        predictions=folder / 'train',
+        out=folder / 'refined',
+    )
+
+
+def refined_masks(
+    name: str, data: DataPaths, settings: RoundSettings, model: Path, predictions: Path, out: Path
+) -> list[Stage]:
+    """Label the training images with a model, restricted to their tags, and refine by the CRF.
+
+    predictions: folder of the model's own labels; its score maps go to a folder in it.
+    out: folder of the refined masks.
+    """
+    predict = predict_score_maps(
+        name, data, settings, model, data.train_list, out=predictions, tags=data.tags
+    )
+    return [predict, make.refine(name, data, settings, predictions / SCORE_MAPS, out)]
+
+
+def predict_score_maps(
+    name: str,
+    data: DataPaths,
+    settings: RoundSettings,
+    model: Path,
+    image_list: Path,
+    out: Path,
+    tags: Path | None = None,
+) -> Stage:
+    """The stage that labels a list and saves the score maps too, in OUT/scores; for the CRF."""
+    return make.predict(
+        name,
+        data,
+        settings,
+        model=model,
+        image_list=image_list,
+        out=out,
+        single_scale=settings.single_scale,
+        score_maps=out / SCORE_MAPS,
+        tags=tags,
+    )
 
 
 def all_rounds(
@@ -107,20 +139,11 @@ def final_predictions(
     """The stages of the last numbers, before and after the CRF, on the validation images."""
     if data.val_list is None:
         raise ValueError('there are no validation images')
-    last, score_maps, after = work / 'last', work / 'last/scores', work / 'crf'
+    last, after = work / 'last', work / 'crf'
     return [
-        make.predict(
-            'last',
-            data,
-            settings,
-            model=model,
-            image_list=data.val_list,
-            out=last,
-            single_scale=settings.single_scale,
-            score_maps=score_maps,
-        ),
+        predict_score_maps('last', data, settings, model, data.val_list, out=last),
         make.evaluate('last', data, last, work / 'last.json'),
-        make.crf(data, settings, score_maps, after),
+        make.crf(data, settings, last / SCORE_MAPS, after),
         make.evaluate('CRF', data, after, work / 'crf.json'),
     ]
 
@@ -130,18 +153,6 @@ def final_masks(data: DataPaths, settings: RoundSettings, model: Path, work: Pat
 
     The last network at several scales, restricted to the tags, and the CRF.
     """
-    last, score_maps = work / 'last', work / 'last/scores'
-    return [
-        make.predict(
-            'last',
-            data,
-            settings,
-            model=model,
-            image_list=data.train_list,
-            out=last,
-            single_scale=settings.single_scale,
-            score_maps=score_maps,
-            tags=data.tags,
-        ),
-        make.refine('last', data, settings, score_maps, work / 'masks'),
-    ]
+    return refined_masks(
+        'last', data, settings, model, predictions=work / 'last', out=work / 'masks'
+    )

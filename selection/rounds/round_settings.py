@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deeplablib.data.classes import read_classes
+from deeplablib.data.voc import CLASSES
 from deeplablib.training.training_settings import TrainingSettings
 from selection.shared.selection_flags import CLASS_MINIMUM, FRACTION, MEASURE
 
@@ -34,6 +36,16 @@ class DataPaths:
     def class_flags(self) -> list[str]:
         """The flags that name the classes."""
         return ['--classes', str(self.classes)] if self.classes else []
+
+    @property
+    def class_files(self) -> tuple[Path, ...]:
+        """What class_flags name."""
+        return (self.classes,) if self.classes else ()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What the classes are called, background first."""
+        return read_classes(self.classes) if self.classes else CLASSES
 
 
 @dataclass(frozen=True)

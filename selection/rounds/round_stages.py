@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deeplablib.run.stage_runner import Stage, as_flags
+from deeplablib.data.image_lists import Sample, read_list
+from deeplablib.run.stage_runner import ListedMasks, Stage, as_flags
 from deeplablib.training.training_settings import TrainingSettings, changed_by, flag_words
 from selection.rounds.round_settings import DataPaths, RoundSettings
 
@@ -64,7 +65,7 @@ def classifier(data: DataPaths, settings: RoundSettings, out: Path) -> Stage:
     return Stage(
         name='classifier',
         command=('-m', 'selection.classifier', *flags),
-        reads=(data.train_list, data.tags, file_of(data.imagenet)),
+        reads=(*image_files(data), file_of(data.imagenet)),
         output=out,
         work=TagTraining(flags),
     )
@@ -76,7 +77,7 @@ def cams(data: DataPaths, model: Path, out: Path) -> Stage:
     return Stage(
         name='CAMs',
         command=('-m', 'selection.cams', *flags),
-        reads=(data.train_list, data.tags, model),
+        reads=(*image_files(data), model),
         output=out,
         work=CamMaking(data.train_list, flags),
     )
@@ -86,7 +87,7 @@ def proxies(data: DataPaths, out: Path) -> Stage:
     """The stage that makes the proxy annotations of round 1."""
     if data.cues is None:
         raise ValueError('proxy annotations are made from cues')
-    flags, reads = as_flags(cues=data.cues), [data.train_list, data.tags, data.cues]
+    flags, reads = as_flags(cues=data.cues), [*image_files(data), data.cues]
     if data.saliency is not None:
         flags += as_flags(saliency=data.saliency)
         reads.append(data.saliency)
@@ -116,7 +117,8 @@ def train(
     return Stage(
         name=f'{name} train',
         command=('main.py', '--option', 'train', *words, *data.class_flags, *settings.train_flags),
-        reads=(file_of(data.init), train_list),
+        reads=(file_of(data.init), train_list, *data.class_files),
+        listed=ListedMasks(train_list, masks_in(train_list, data.data_dir)),
         output=out,
         work=Training(changed_by(settings.train_flags, training)),
     )
@@ -162,10 +164,13 @@ def evaluate(name: str, data: DataPaths, predictions: Path, out: Path) -> Stage:
     if data.val_list is None:
         raise ValueError('there are no validation images')
     flags = as_flags(pred=predictions, gt=data.val_masks, list=data.val_list, json=out)
+    names = [sample.name for sample in samples_in(data.val_list, data.data_dir)]
+    truth = tuple(data.val_masks / f'{name}.png' for name in names)
     return Stage(
         name=f'{name} evaluate',
         command=('eval_iou.py', *flags, *data.class_flags),
-        reads=(predictions, data.val_list),
+        reads=(predictions, data.val_list, *data.class_files),
+        listed=ListedMasks(data.val_list, truth),
         output=out,
     )
 
@@ -178,7 +183,7 @@ def refine(
     return Stage(
         name=f'{name} refine',
         command=('-m', 'selection.refine', *image_flags(data), *flags),
-        reads=(score_maps, data.train_list, data.tags),
+        reads=(score_maps, *image_files(data)),
         output=out,
         work=Refinement(data.train_list, has_tags=True),
     )
@@ -191,13 +196,11 @@ def crf(data: DataPaths, settings: RoundSettings, score_maps: Path, out: Path) -
     flags = as_flags(
         scores=score_maps, data_dir=data.data_dir, data_list=data.val_list, save_dir=out
     )
+    flags += ['--resume', *as_flags(**settings.crf), *data.class_flags]
     return Stage(
         name='CRF',
-        command=(
-            *('crf_vocspsm.py', *flags, '--resume'),
-            *(*as_flags(**settings.crf), *data.class_flags),
-        ),
-        reads=(score_maps, data.val_list),
+        command=('crf_vocspsm.py', *flags),
+        reads=(score_maps, data.val_list, *data.class_files),
         output=out,
         work=Refinement(data.val_list, has_tags=False),
     )
@@ -224,7 +227,7 @@ def select(
     return Stage(
         name=f'{name} select',
         command=('-m', 'selection.masks', *image_flags(data), *flags),
-        reads=(data.train_list, data.tags, masks, table),
+        reads=(*image_files(data), masks, table),
         output=out,
     )
 
@@ -235,7 +238,7 @@ def keep_all(name: str, data: DataPaths, masks: Path, out: Path) -> Stage:
     return Stage(
         name=f'{name} keep all',
         command=('-m', 'selection.masks', *image_flags(data), *flags),
-        reads=(data.train_list, data.tags, masks),
+        reads=(*image_files(data), masks),
         output=out,
     )
 
@@ -250,6 +253,22 @@ def file_of(checkpoint: Path) -> Path:
 
 
 def image_flags(data: DataPaths) -> list[str]:
-    """The flags that name the training images and their tags."""
+    """The flags that name the training images, their tags and the classes."""
     flags = as_flags(data_dir=data.data_dir, data_list=data.train_list, tags=data.tags)
     return flags + data.class_flags
+
+
+def image_files(data: DataPaths) -> tuple[Path, ...]:
+    """What image_flags name, but for the images themselves."""
+    return (data.train_list, data.tags, *data.class_files)
+
+
+def samples_in(image_list: Path, data_dir: Path) -> list[Sample]:
+    """The samples of a list; none where a stage has yet to make it."""
+    return read_list(image_list, data_dir) if image_list.is_file() else []
+
+
+def masks_in(image_list: Path, data_dir: Path) -> tuple[Path, ...]:
+    """The masks that a list names, as samples_in."""
+    samples = samples_in(image_list, data_dir)
+    return tuple(sample.mask for sample in samples if sample.mask is not None)

@@ -2,24 +2,31 @@
 
 from pathlib import Path
 
-from deeplablib.data.image_lists import IMAGE_ENDINGS, Sample
+from deeplablib.data.image_lists import IMAGE_ENDINGS, write_list
 from deeplablib.data.tags import read_tags
 from deeplablib.run.errors import InputError, raise_all
-from deeplablib.run.files import list_files
+from deeplablib.run.files import list_files, make_output_folder
+from selection.rounds.round_settings import DataPaths
 
 
-def read_photographs(folder: Path, tags: Path, classes: tuple[str, ...]) -> list[Sample]:
-    """The photographs of a folder, which must be those that have tags.
+def list_photographs(data: DataPaths) -> None:
+    """Write the list of the photographs, data.train_list. Raises InputError as read_photographs."""
+    photographs = read_photographs(data)
+    make_output_folder(data.train_list.parent)
+    write_list(data.train_list, [(path,) for path in photographs], data.data_dir)
 
-    folder: of images. tags: file or folder of tags, as for read_tags. classes: their names.
-    Returns a list of Sample, in the order of their names.
+
+def read_photographs(data: DataPaths) -> list[Path]:
+    """The photographs in data.data_dir, which must be those that have tags, in their order.
+
     Raises InputError for a photograph without tags, tags of one that is not there, and for two of
     one name: all of them at once.
     """
+    folder, tags = data.data_dir, data.tags
     paths = [path for path in list_files(folder) if path.name.lower().endswith(IMAGE_ENDINGS)]
     if not paths:
         raise InputError(f'{folder}: no images ({", ".join(IMAGE_ENDINGS)}) in this folder')
-    known = read_tags(tags, classes)
+    known = read_tags(tags, data.class_names)
     by_name: dict[str, Path] = {}
     faults = []
     for path in paths:
@@ -34,4 +41,4 @@ def read_photographs(folder: Path, tags: Path, classes: tuple[str, ...]) -> list
         if name not in by_name
     ]
     raise_all(faults)
-    return [Sample(path, None, str(path)) for path in by_name.values()]
+    return list(by_name.values())
