@@ -60,6 +60,20 @@ def test_caffe_layers_of_the_older_kind(tmp_path):
     assert_layers(tmp_path / 'a.caffemodel', layers)
 
 
+@pytest.mark.parametrize('v1, kind', [(True, '39'), (False, 'PReLU')])
+def test_a_caffe_layer_of_another_type_is_refused_if_it_has_parameters(tmp_path, v1, kind):
+    layers = {'conv1': some_layers()['conv1']}
+    writers.write_caffemodel(tmp_path / 'a.caffemodel', layers, v1=v1)
+    file = tmp_path / 'a.caffemodel'
+    whole = file.read_bytes()
+    file.write_bytes(whole + writers.caffe_layer('relu', int(kind) if v1 else kind, [], v1))
+    assert_layers(file, layers)
+    parameter = np.ones(4, np.float32)
+    file.write_bytes(whole + writers.caffe_layer('up', int(kind) if v1 else kind, [parameter], v1))
+    with pytest.raises(InputError, match=f'a.caffemodel: layer up has .* type {kind}; only Conv'):
+        readers.read(file)
+
+
 def test_caffe_blobs_in_double_precision(tmp_path):
     writers.write_caffemodel(tmp_path / 'a.caffemodel', some_layers(), double=True)
     assert_layers(tmp_path / 'a.caffemodel', some_layers())

@@ -67,14 +67,18 @@ def write_caffemodel(path, layers, v1=False, double=False):
             scale_name = name.replace('bn', 'scale', 1)
             parts.append((scale_name, ('Scale', None), [layer['scale'], layer['offset']]))
         for part_name, (kind, v1_kind), blobs in parts:
-            blobs = [_blob(blob, four_dimensions=v1, double=double) for blob in blobs]
-            if v1:
-                body = _field(4, part_name) + _field(5, v1_kind)
-                net.append(_field(2, body + b''.join(_field(6, blob) for blob in blobs)))
-            else:
-                body = _field(1, part_name) + _field(2, kind)
-                net.append(_field(100, body + b''.join(_field(7, blob) for blob in blobs)))
+            net.append(caffe_layer(part_name, v1_kind if v1 else kind, blobs, v1, double))
     path.write_bytes(b''.join(net))
+
+
+def caffe_layer(name, kind, blobs, v1=False, double=False):
+    """One layer of a network; kind: its type, in the older form a number."""
+    blobs = [_blob(blob, four_dimensions=v1, double=double) for blob in blobs]
+    if v1:
+        body = _field(4, name) + _field(5, kind)
+        return _field(2, body + b''.join(_field(6, blob) for blob in blobs))
+    body = _field(1, name) + _field(2, kind)
+    return _field(100, body + b''.join(_field(7, blob) for blob in blobs))
 
 
 # --- kaffe ---------------------------------------------------------------------------------------

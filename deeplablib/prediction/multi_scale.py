@@ -1,4 +1,7 @@
-"""From an image of any size to its label map: the network at several scales, fused."""
+"""From an image of any size to its label map: the network at several scales, fused.
+
+Training with --msc has a fusion of its own, data_loss in deeplablib/training/objective.py.
+"""
 
 from collections.abc import Callable, Sequence
 

@@ -79,7 +79,8 @@ def data_loss(
     """The cross entropy of a batch, the mean over its labelled pixels, summed over the terms.
 
     One term for the network as it is; in multi-scale training one for each scale, and one for the
-    elementwise maximum of their outputs at full size (the original's model_msc.py).
+    elementwise maximum of their outputs at full size (the original's model_msc.py). Prediction has
+    a fusion of its own, of score maps: deeplablib/prediction/multi_scale.py.
 
     model: function of (images, training) to logits, called in training mode.
     images: float32 [batch, height, width, 3].

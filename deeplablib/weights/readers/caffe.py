@@ -73,18 +73,26 @@ def read(path: str) -> WeightFile:
     'bn4b7_branch2a'.
 
     path: the file; layers in either form, LayerParameter or the older V1LayerParameter.
-    Returns a WeightFile. Raises InputError when it is no such file, or is damaged.
+    Returns a WeightFile. Raises InputError when it is no such file, is damaged, or has parameters in
+    a layer of another type: without them the network would compute something else.
     """
     net = messages()['NetParameter']()
     try:
         net.ParseFromString(Path(path).read_bytes())
         layers: dict[str, dict] = {}
         for layer in (*net.layer, *net.layers):
+            if not layer.blobs:
+                continue  # it has no parameters
             kind = _V1_TYPES.get(layer.type, layer.type)
+            if kind not in _LAYERS:
+                known = ', '.join(_LAYERS)
+                raise InputError(
+                    f'{path}: layer {layer.name} has parameters and is of type {kind}; only '
+                    f'{known} are read'
+                )
             blobs = [_array(blob) for blob in layer.blobs]
-            if blobs and kind in _LAYERS:
-                name, parameters = _LAYERS[kind](layer.name, *blobs)
-                layers.setdefault(name, {}).update(parameters)
+            name, parameters = _LAYERS[kind](layer.name, *blobs)
+            layers.setdefault(name, {}).update(parameters)
     except (message.DecodeError, ValueError, TypeError) as error:
         raise InputError(f'{path}: not a .caffemodel, or damaged ({error})') from None
     return WeightFile(str(path), 'Caffe', layers, EPSILON, channels_first=True)
