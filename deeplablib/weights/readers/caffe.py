@@ -73,8 +73,8 @@ def read(path: str) -> WeightFile:
     'bn4b7_branch2a'.
 
     path: the file; layers in either form, LayerParameter or the older V1LayerParameter.
-    Returns a WeightFile. Raises InputError when it is no such file, is damaged, or has parameters in
-    a layer of another type: without them the network would compute something else.
+    Returns a WeightFile. Raises InputError when it is no such file, is damaged, or has parameters
+    in a layer of another type: without them the network would compute something else.
     """
     net = messages()['NetParameter']()
     try:
