@@ -6,7 +6,6 @@ Writes, for each, NAME.png (label map), NAME_colour.png (in the VOC colours) and
 
 import argparse
 import glob
-import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -17,23 +16,24 @@ from PIL import Image, ImageDraw, ImageFont
 
 import deeplab_resnet
 import deeplab_vgg
-from deeplablib.data.classes import add_classes, class_ids
+from deeplablib.data.classes import class_ids
 from deeplablib.data.image_lists import IMAGE_ENDINGS, Sample
-from deeplablib.data.images import size_text, write_image, write_mask
+from deeplablib.data.images import write_image, write_mask
 from deeplablib.data.sample_check import check_outputs, check_samples
 from deeplablib.data.score_maps import image_probabilities
 from deeplablib.data.voc import CLASSES, colour_map
-from deeplablib.network.convolution import require_precision
-from deeplablib.prediction.crf import crf_labels
-from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE, make_predictor
-from deeplablib.prediction.photographs import enlarge, label_photograph, prepared, upright
-from deeplablib.prediction.predict_list import run_network
+from deeplablib.prediction.crf import crf_labels, require_package
+from deeplablib.prediction.photographs import enlarge, label_photograph, photograph_sizes, upright
+from deeplablib.prediction.predict_list import run_network, saves_for
+from deeplablib.prediction.prediction_flags import (
+    add_prediction_flags,
+    check_prediction_flags,
+    predictor_for,
+    restore,
+)
 from deeplablib.run import errors
 from deeplablib.run.errors import InputError
 from deeplablib.run.files import list_files, make_output_folder
-from deeplablib.weights import checkpoints
-from deeplablib.weights.load_model import load_model
-from deeplablib.weights.run_settings import classes_of
 
 RESTORE_FROM = './model/resnet/model.resnet'
 SAVE_DIR = './result/photos/'
@@ -58,37 +58,15 @@ def get_arguments() -> argparse.Namespace:
     )
     parser.add_argument('--save-dir', default=SAVE_DIR, help='default: %(default)s')
     parser.add_argument(
-        '--max-size',
-        type=int,
-        default=MAX_SIZE,
-        metavar='PIXELS',
-        help='a photograph whose longer side is larger is made smaller for the network; the '
-        'pictures have its own size all the same (default: %(default)s)',
-    )
-    parser.add_argument(
         '--tags', nargs='+', metavar='CLASS', help='the classes that may occur, names or ids'
     )
     parser.add_argument('--crf', action='store_true', help='label by the dense CRF')
-    parser.add_argument(
-        '--flip', action='store_true', help='also the mirror image, fused in as one more scale'
-    )
-    parser.add_argument(
-        '--single-scale', action='store_true', help='the image at its own size only'
-    )
     parser.add_argument(
         '--confidence',
         action='store_true',
         help='also NAME_confidence.png, the largest probability, grey: white is certain',
     )
-    parser.add_argument(
-        '--averaged',
-        action='store_true',
-        help='the averages that a checkpoint holds beside its weights (ExponentialMovingAverage)',
-    )
-    add_classes(parser, None, "those of the checkpoint's run, or VOC's")
-    parser.add_argument(
-        '--precision', choices=('float32', 'bfloat16'), default='float32', help='default: float32'
-    )
+    add_prediction_flags(parser, MAX_SIZE)
     return parser.parse_args()
 
 
@@ -147,40 +125,25 @@ def allowed_classes(tags: Sequence[str] | None, classes: Sequence[str]) -> npt.N
 def main() -> None:
     """Predict and save the pictures of each image."""
     args = get_arguments()
-    require_precision(args.precision)
-    if args.max_size < 1:
-        raise InputError(f'value {args.max_size} of --max-size: at least one pixel is needed')
+    check_prediction_flags(args)
+    if args.crf:
+        require_package()
     samples = find_images(args.images)
     check_samples(samples, '.', say_turned=False)
     endings = ('.png', '_colour.png', '_overlay.png', '_confidence.png')
     check_outputs(samples, args.save_dir, endings)
-    prefix = checkpoints.find(args.restore_from)
-    name, model = load_model(NETWORKS, prefix, averaged=args.averaged)
-    network = NETWORKS[name]
-    classes = args.classes or classes_of(prefix, model.output.shape[-1])
-    if len(classes) != model.output.shape[-1]:
-        raise InputError(
-            f'--classes: {len(classes)} names, but {prefix} has {model.output.shape[-1]} classes'
-        )
+    network, model, classes = restore(args, NETWORKS)
     allowed = allowed_classes(args.tags, classes)
-    print(f'Restored {name} from {prefix}')
     save_dir = make_output_folder(args.save_dir)
-    predict = make_predictor(
-        model,
-        network.to_score_map,
-        scales=SINGLE_SCALE if args.single_scale else SCALES,
-        img_mean=IMG_MEAN,
-        precision=args.precision,
-        flip=args.flip,
-    )
-    photographs = {sample.name: sample.image for sample in samples}
+    predict = predictor_for(args, network, model, IMG_MEAN)
+    sizes = photograph_sizes(samples, args.max_size, turn=True)
 
     def label(sample, image):
         labels, score_map = predict(image, allowed)
-        return partial(save, sample.name, image.numpy(), labels.numpy(), score_map.numpy())
+        return partial(save, sample, image.numpy(), labels.numpy(), score_map.numpy())
 
-    def save(name, image, labels, score_map):
-        size, kind = sizes[name], network.score_map_kind
+    def save(sample, image, labels, score_map):
+        name, size, kind = sample.name, sizes[sample.name], network.score_map_kind
         confidence = None
         if args.confidence or labels.shape != size:
             at_size, confidence = label_photograph(score_map, size, kind, allowed)
@@ -190,24 +153,19 @@ def main() -> None:
             labels = enlarge(crf_labels(image, probabilities), size)
         write_mask(save_dir / f'{name}.png', labels)
         write_image(save_dir / f'{name}_colour.png', colour_map()[labels])
-        picture = overlay(upright(photographs[name]), labels, classes)
+        picture = overlay(upright(sample.image), labels, classes)
         write_image(save_dir / f'{name}_overlay.png', picture)
         if args.confidence:
             write_image(save_dir / f'{name}_confidence.png', confidence)
 
-    with tempfile.TemporaryDirectory() as folder:
-        copies = [prepared(sample, Path(folder), args.max_size) for sample in samples]
-        sizes = {copy.name: size for copy, size in copies}
-        large = [name for name, size in sizes.items() if max(size) > args.max_size]
-        if large:
-            print(
-                f'note: {len(large)} photographs are larger than {args.max_size} pixels, such as '
-                f'{photographs[large[0]]} ({size_text(sizes[large[0]])}); the network sees them '
-                'smaller (--max-size)'
-            )
-        # Large pictures one after the other: each takes memory many times over while it is saved.
-        waiting = {'saves_in_flight': 0} if large else {}
-        run_network(label, [copy for copy, _ in copies], 'predicting', **waiting)
+    run_network(
+        label,
+        samples,
+        'predicting',
+        max_size=args.max_size,
+        turn=True,
+        saves_in_flight=saves_for(sizes, args.max_size),
+    )
     print(f'The label maps, colour maps and overlays have been saved to {save_dir}')
 
 

@@ -38,7 +38,7 @@ def test_the_network_is_recognised_from_the_checkpoint(tmp_path, encoder_name):
     model = narrow_checkpoint(tmp_path, encoder_name)
     result = predict(tmp_path, model, PHOTOS / 'gold_000002.jpg')
     assert result.code == 0
-    assert f'Restored {encoder_name} from' in result.out
+    assert f'Restored model parameters of {encoder_name} from' in result.out
 
 
 def test_three_pictures_are_written_for_a_photograph(tmp_path, model):

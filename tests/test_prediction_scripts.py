@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplablib.data.score_maps import read_score_map
+from deeplablib.data.score_maps import image_probabilities, read_score_map
 from deeplablib.data.voc import colour_map
-from deeplablib.prediction import metrics, multi_scale_script, predict_list
+from deeplablib.prediction import metrics, predict_list, prediction_flags
+from deeplablib.prediction.multi_scale import make_predictor
+from deeplablib.prediction.photographs import prepared
 from deeplablib.weights import checkpoints
+from deeplablib.weights.load_model import load_model
 from tests import golden
 from tests.command import run_command
 
@@ -104,8 +107,9 @@ def test_only_the_crf_needs_its_package(narrow, data, monkeypatch):
 def test_scores_are_saved_at_network_resolution(narrow, data):
     result = run_vgg(narrow, data, '--save-scores', data / 'scores')
     assert result.code == 0
-    scores, size, kind = read_score_map(data / 'scores' / 'gold_000001.npz')
-    assert (scores.shape, size, kind) == ((15, 19, 21), (120, 150), 'probabilities')
+    scores, size, input_size, kind = read_score_map(data / 'scores' / 'gold_000001.npz')
+    assert (scores.shape, kind) == ((15, 19, 21), 'probabilities')
+    assert size == input_size == (120, 150)
     assert scores.max() <= 1
     with np.load(data / 'scores' / 'gold_000001.npz') as file:
         assert file['scores'].dtype == np.float16
@@ -120,7 +124,7 @@ def test_single_scale_gives_other_scores(narrow, data):
 
 @pytest.mark.parametrize('options', ['--precision bfloat16', '--img-mean 0 0 0'])
 def test_a_flag_of_the_network_gives_other_scores(narrow, data, options, monkeypatch):
-    monkeypatch.setattr(multi_scale_script, 'require_precision', lambda precision: None)
+    monkeypatch.setattr(prediction_flags, 'require_precision', lambda precision: None)
     (data / 'list.txt').write_text('gold_000001\n')
     run_vgg(narrow, data, '--save-scores', data / 'plain')
     run_vgg(narrow, data, '--save-scores', data / 'other', *options.split())
@@ -156,6 +160,28 @@ def test_resume_predicts_only_what_is_missing(narrow, data):
     assert 'predicting: 1/1 images' in result.error
     assert labels_of(kept).max() == 0, 'predicted again'
     assert run_vgg(narrow, data, '--resume').code == 0, 'nothing left to do'
+
+
+def test_large_images_are_seen_smaller_and_labelled_at_their_own_size(narrow, data):
+    options = ('--save-scores', data / 'scores', '--crf', '--max-size')
+    result = run_vgg(narrow, data, *options, '131')
+    assert result.code == 0, result.error
+    note = f'2 of 3 photographs are larger than 131 pixels, such as {data}/JPEGImages/gold_000001'
+    assert f'{note}.jpg (150x120)' in result.out and 'mean IoU' in result.out
+    scores, size, input_size, kind = read_score_map(data / 'scores/gold_000001.npz')
+    assert (scores.shape[:2], size, input_size) == ((14, 17), (120, 150), (105, 131))
+    labels = labels_of(data / 'result/gold_000001.png')
+    image = prepared(data / 'JPEGImages/gold_000001.jpg', 131)
+    name, model = load_model(golden.NETWORKS, narrow)
+    by_hand = make_predictor(model, golden.NETWORKS[name].to_score_map)(image, np.ones(21, bool))[1]
+    by_hand = image_probabilities(by_hand.numpy(), size, kind).argmax(-1)
+    np.testing.assert_array_equal(labels, by_hand)
+    assert labels_of(data / 'result/crf/gold_000001.png').shape == size
+    small = {path.name: path.read_bytes() for path in (data / 'result').glob('*_000002.png')}
+    assert run_vgg(narrow, data).code == 0
+    assert small == {name: (data / 'result' / name).read_bytes() for name in small}
+    assert (labels_of(data / 'result/gold_000001.png') != labels).any()
+    bad_input(run_vgg(narrow, data, '--max-size', '0'), 'value 0 of --max-size: at least one')
 
 
 def test_crf_gives_what_crf_vocspsm_gives(narrow, data):

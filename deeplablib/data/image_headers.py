@@ -22,6 +22,7 @@ TURNS = {
     7: 'on its side and mirrored',
     8: 'on its side',
 }
+LYING = (TURNS[5], TURNS[6])  # those that have height and width changed over
 
 
 def image_size(path: str | Path) -> tuple[int, int]:

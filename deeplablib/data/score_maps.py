@@ -1,7 +1,8 @@
 """Score files: what a multi-scale test saves of an image for the CRF.
 
 NAME.npz holds `scores`, float16 [height / 8, width / 8, classes]: the fused scores at network
-resolution; `size`, the image's (height, width); `kind`, 'logits' or 'probabilities'; and `name`,
+resolution; `size`, the image's (height, width); `input_size`, that of the image which the network
+saw, a smaller one where --max-size has made it so; `kind`, 'logits' or 'probabilities'; and `name`,
 NAME: most photographs of VOC have one size, which does not tell one from another.
 """
 
@@ -23,12 +24,16 @@ KINDS = ('logits', 'probabilities')
 
 
 def write_score_map(
-    path: Path, score_map: npt.NDArray[np.floating], size: tuple[int, int], kind: str
+    path: Path,
+    score_map: npt.NDArray[np.floating],
+    size: tuple[int, int],
+    kind: str,
+    input_size: tuple[int, int] | None = None,
 ) -> None:
     """Write one score file, whole or not at all.
 
     path: NAME.npz. score_map: [height / 8, width / 8, classes]. size: (height, width) of
-    the image. kind: one of KINDS.
+    the image. kind: one of KINDS. input_size: of the image that the network saw; None: the same.
     """
     limits = np.finfo(np.float16)
     score_map = np.clip(score_map, limits.min, limits.max).astype(np.float16)
@@ -37,50 +42,58 @@ def write_score_map(
             file,
             scores=score_map,
             size=np.array(size, np.int32),
+            input_size=np.array(input_size or size, np.int32),
             kind=np.array(kind),
             name=np.array(path.stem),
         )
 
 
-def read_score_map(path: Path) -> tuple[npt.NDArray[np.float32], tuple[int, int], str]:
+def read_score_map(
+    path: Path,
+) -> tuple[npt.NDArray[np.float32], tuple[int, int], tuple[int, int], str]:
     """Read one score file.
 
-    Returns (the score map, float32 [height / 8, width / 8, classes], (height, width), kind).
+    Returns (the score map, float32 [height / 8, width / 8, classes], size, input_size, kind).
     Raises InputError when it cannot be read, is no score file, or is that of another image.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
             score_map, size = file['scores'], file['size']
+            input_size = file.get('input_size', size)  # earlier versions wrote one size only
             kind, name = str(file['kind']), str(file['name'])
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f'{path}: cannot read the scores ({reason})') from None
     except (KeyError, ValueError, EOFError, NotImplementedError, *_DAMAGE) as error:
         raise InputError(f'{path}: not a score file ({error})') from None
-    if score_map.ndim != 3 or size.shape != (2,) or kind not in KINDS:
+    sizes_fit = size.shape == input_size.shape == (2,)
+    if score_map.ndim != 3 or not sizes_fit or kind not in KINDS:
         raise InputError(f'{path}: not a score file (shape {score_map.shape}, kind {kind})')
     if name != path.stem:
         raise InputError(f'{path}: holds the scores of another image, {name}')
-    height, width = (int(n) for n in size)
-    return score_map.astype(np.float32), (height, width), kind
+    (height, width), (input_height, input_width) = size.tolist(), input_size.tolist()
+    return score_map.astype(np.float32), (height, width), (input_height, input_width), kind
 
 
 def read_probabilities(
-    path: Path, size: tuple[int, int], allowed: npt.NDArray[np.bool_] | None = None
+    path: Path,
+    size: tuple[int, int],
+    allowed: npt.NDArray[np.bool_] | None = None,
+    at_input_size: bool = False,
 ) -> npt.NDArray[np.float32]:
     """The probabilities of a score file, at the size of its image.
 
     path: the score file. size: (height, width) of the image or mask that they are for.
-    allowed: as for image_probabilities.
+    allowed: as for image_probabilities. at_input_size: give them at the size that the network saw.
     Returns float32 [height, width, classes]. Raises InputError when the scores are of another image
     or of another number of classes.
     """
-    score_map, map_size, kind = read_score_map(path)
+    score_map, map_size, input_size, kind = read_score_map(path)
     if map_size != tuple(size):
         raise InputError(
             f'{path}: scores of an image of {size_text(map_size)}, this one is {size_text(size)}'
         )
-    expected = tuple(-(-n // OUTPUT_STRIDE) for n in size)
+    expected = tuple(-(-n // OUTPUT_STRIDE) for n in input_size)
     if score_map.shape[:2] != expected:
         raise InputError(
             f'{path}: a score map of {size_text(score_map.shape)}, expected {size_text(expected)}'
@@ -91,7 +104,7 @@ def read_probabilities(
         )
     if not np.isfinite(score_map).all():
         raise InputError(f'{path}: holds scores that are no numbers')
-    return image_probabilities(score_map, size, kind, allowed)
+    return image_probabilities(score_map, input_size if at_input_size else size, kind, allowed)
 
 
 def resize_bilinear(

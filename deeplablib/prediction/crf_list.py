@@ -11,6 +11,7 @@ from deeplablib.data.image_lists import Sample, check_files_of
 from deeplablib.data.images import read_image, write_mask
 from deeplablib.data.score_maps import read_probabilities
 from deeplablib.prediction.crf import Parameters, crf_labels
+from deeplablib.prediction.photographs import enlarge, shrink
 from deeplablib.run.files import locked
 from deeplablib.run.parallel import for_each
 
@@ -48,6 +49,8 @@ def _crf_one(score_map_dir, save_dir, parameters, prune, item):
     sample, allowed = item
     image = read_image(sample.image)
     path = score_map_dir / f'{sample.name}.npz'
-    probabilities = read_probabilities(path, image.shape[:2], allowed)
-    labels = crf_labels(image, probabilities, parameters, prune)
+    # A photograph that the network saw smaller is too large for the CRF too.
+    probabilities = read_probabilities(path, image.shape[:2], allowed, at_input_size=True)
+    small = shrink(image, probabilities.shape[:2])
+    labels = enlarge(crf_labels(small, probabilities, parameters, prune), image.shape[:2])
     write_mask(save_dir / f'{sample.name}.png', labels)

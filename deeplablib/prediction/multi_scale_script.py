@@ -4,22 +4,22 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from deeplablib.data.classes import add_classes
 from deeplablib.data.image_lists import read_list
 from deeplablib.data.sample_check import check_outputs, check_samples
 from deeplablib.data.tags import allowed_classes, read_tags
-from deeplablib.network.convolution import require_precision
 from deeplablib.network.network_spec import NetworkSpec
 from deeplablib.prediction.crf import DEFAULT_PRESET, PRESETS, require_package
 from deeplablib.prediction.crf_list import crf_samples
 from deeplablib.prediction.metrics import evaluate, iou_table
-from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE, make_predictor
 from deeplablib.prediction.predict_list import predict_samples
+from deeplablib.prediction.prediction_flags import (
+    add_prediction_flags,
+    check_prediction_flags,
+    predictor_for,
+    restore,
+)
 from deeplablib.run.errors import InputError
 from deeplablib.run.files import make_output_folder
-from deeplablib.weights import checkpoints
-from deeplablib.weights.load_model import load_model
-from deeplablib.weights.run_settings import classes_of
 
 
 def get_arguments(description: str | None, defaults: Mapping[str, Any]) -> argparse.Namespace:
@@ -51,25 +51,7 @@ def get_arguments(description: str | None, defaults: Mapping[str, Any]) -> argpa
         'file, a folder of NAME.txt with a tag a line, or a folder for each class; tags are ids or '
         'names',
     )
-    add_classes(parser, None, "those of the checkpoint's run, or VOC's")
-    parser.add_argument(
-        '--single-scale', action='store_true', help='the image at its own size only'
-    )
-    parser.add_argument(
-        '--precision',
-        choices=('float32', 'bfloat16'),
-        default='float32',
-        help='bfloat16: faster, on a GPU or a CPU with AVX512-BF16 or AMX only; masks agree on '
-        'about 99 %% of pixels',
-    )
-    parser.add_argument(
-        '--flip', action='store_true', help='also the mirror image, fused in as one more scale'
-    )
-    parser.add_argument(
-        '--averaged',
-        action='store_true',
-        help='the averages that a checkpoint holds beside its weights (ExponentialMovingAverage)',
-    )
+    add_prediction_flags(parser, max_size=None)
     parser.add_argument(
         '--crf',
         action='store_true',
@@ -92,20 +74,14 @@ def predict_and_evaluate(
     sibling: the script for the other networks. description, defaults: as for get_arguments.
     """
     args = get_arguments(description, defaults)
-    require_precision(args.precision)
+    check_prediction_flags(args)
     if args.crf:
         require_package()
     if args.num_steps is not None and args.num_steps < 1:
         raise InputError(f'--num-steps {args.num_steps}: at least one image is needed')
     samples = read_list(args.data_list, args.data_dir)[: args.num_steps]
-    prefix = checkpoints.find(args.restore_from)
-    name, model = load_model(networks, prefix, f'; for others there is {sibling}', args.averaged)
-    network = networks[name]
-    num_classes = model.output.shape[-1]
-    classes = args.classes or classes_of(prefix, num_classes)
-    if len(classes) != num_classes:
-        raise InputError(f'--classes: {len(classes)} names, but {prefix} has {num_classes} classes')
-    print(f'Restored model parameters of {name} from {prefix}')
+    network, model, classes = restore(args, networks, f'; for others there is {sibling}')
+    num_classes = len(classes)
     check_samples(samples, args.data_dir, num_classes)
     check_outputs(samples, args.save_dir)
     allowed_by_image = None
@@ -114,15 +90,7 @@ def predict_and_evaluate(
         allowed_by_image = allowed_classes(tags, samples, num_classes, args.tags)
     save_dir = make_output_folder(args.save_dir)
     score_map_dir = _score_map_dir(args, save_dir)
-    scales = SINGLE_SCALE if args.single_scale else SCALES
-    predict = make_predictor(
-        model,
-        network.to_score_map,
-        scales=scales,
-        img_mean=args.img_mean,
-        precision=args.precision,
-        flip=args.flip,
-    )
+    predict = predictor_for(args, network, model, args.img_mean)
 
     waiting = samples
     if args.resume:
@@ -136,6 +104,7 @@ def predict_and_evaluate(
             allowed_by_image=allowed_by_image,
             score_map_dir=score_map_dir,
             score_map_kind=network.score_map_kind,
+            max_size=args.max_size,
         )
     _say_what_was_saved(samples, save_dir, classes)
 

@@ -1,43 +1,68 @@
 """Photographs as cameras make them: turned upright, made smaller, labelled at their own size."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image, ImageOps
 
-from deeplablib.data.image_headers import exif_turn
+from deeplablib.data.image_headers import LYING, exif_turn, read_header
 from deeplablib.data.image_lists import Sample
-from deeplablib.data.images import UNREADABLE, to_rgb, unreadable_reason
+from deeplablib.data.images import UNREADABLE, size_text, to_rgb, unreadable_reason
 from deeplablib.data.score_maps import image_probabilities
 from deeplablib.run.errors import InputError
 
 BAND = 1 << 20  # pixels that are labelled at once: a photograph has more than memory has room for
 
 
-def prepared(sample: Sample, folder: Path, max_size: int) -> tuple[Sample, tuple[int, int]]:
-    """Make a copy for the network where a photograph is to be turned (EXIF) or made smaller.
+def photograph_sizes(
+    samples: Sequence[Sample], max_size: int, turn: bool = False
+) -> dict[str, tuple[int, int]]:
+    """The (height, width) of each photograph by its name, read from the headers.
 
-    sample: without a mask. folder: where a copy goes. max_size: of the longer side, pixels.
-    Returns the Sample of the copy, or the one given when nothing is to be done, and the (height,
-    width) of the photograph when it is held upright. Raises InputError when it cannot be read.
+    Prints a note where some are larger than max_size, pixels of the longer side.
+    turn: give the sizes of photographs as they were held (EXIF).
+    Raises InputError when a photograph cannot be read.
+    """
+    sizes = {}
+    for sample in samples:
+        (height, width), turned = read_header(sample.image)
+        lies = turn and turned in LYING
+        sizes[sample.name] = (width, height) if lies else (height, width)
+    large = [sample for sample in samples if max(sizes[sample.name]) > max_size]
+    if large:
+        print(
+            f'note: {len(large)} of {len(samples)} photographs are larger than {max_size} pixels, '
+            f'such as {large[0].image} ({size_text(sizes[large[0].name])}); the network sees them '
+            'smaller (--max-size)'
+        )
+    return sizes
+
+
+def prepared(
+    path: str | Path, max_size: int | None, turn: bool = False
+) -> npt.NDArray[np.uint8] | None:
+    """Turn a photograph (EXIF), and make it smaller, for the network where that is to be done.
+
+    path: a JPEG or PNG. max_size: pixels of the longer side that may stay; None: all of them.
+    turn: hold it upright. Returns uint8 [height, width, 3], RGB, or None where nothing is to be
+    done. Raises InputError when it cannot be read.
     """
     try:
-        with Image.open(sample.image) as image:
-            width, height = image.size
-            if image.getexif().get(ExifTags.Base.Orientation, 1) in range(5, 9):
-                height, width = width, height
-            if exif_turn(image) is None and max(image.size) <= max_size:
-                return sample, (height, width)
+        with Image.open(path) as image:
+            turn = turn and exif_turn(image) is not None
+            longest = max_size or max(image.size)
+            if not turn and max(image.size) <= longest:
+                return None
             small = image if image.format in ('JPEG', 'MPO') else to_rgb(image)
-            # A JPEG is decoded at an eighth of its size where that is enough.
-            small.thumbnail((max_size, max_size), Image.Resampling.LANCZOS, reducing_gap=2.0)
-            copy = folder / f'{sample.name}.png'
-            to_rgb(ImageOps.exif_transpose(small)).save(copy)
+            if max(image.size) > longest:
+                # A JPEG is decoded at an eighth of its size where that is enough.
+                small.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=2.0)
+            return np.array(to_rgb(ImageOps.exif_transpose(small) if turn else small))
     except UNREADABLE as error:
         reason = unreadable_reason(error)
-        raise InputError(f'{sample.image}: cannot read the image ({reason})') from None
-    return Sample(copy, None, sample.origin), (height, width)
+        raise InputError(f'{path}: cannot read the image ({reason})') from None
 
 
 def upright(path: Path) -> Image.Image:
@@ -65,6 +90,14 @@ def label_photograph(
         labels[band] = probabilities.argmax(-1)
         confidence[band] = np.rint(255 * probabilities.max(-1))
     return labels, confidence
+
+
+def shrink(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """A photograph, uint8 [height, width, 3], at the smaller (height, width) of its network."""
+    if image.shape[:2] == tuple(size):
+        return image
+    small = Image.fromarray(image)
+    return np.array(small.resize(size[::-1], Image.Resampling.LANCZOS, reducing_gap=2.0))
 
 
 def enlarge(labels: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:

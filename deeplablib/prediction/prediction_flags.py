@@ -1,0 +1,91 @@
+"""What predict.py and the test scripts have in common: flags, and the network that they name."""
+
+import argparse
+from collections.abc import Mapping
+
+from deeplablib.data.classes import add_classes
+from deeplablib.network.convolution import require_precision
+from deeplablib.network.network_spec import NetworkSpec
+from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE, make_predictor
+from deeplablib.run.backend import keras, tf
+from deeplablib.run.errors import InputError
+from deeplablib.weights import checkpoints
+from deeplablib.weights.load_model import load_model
+from deeplablib.weights.run_settings import classes_of
+
+
+def add_prediction_flags(parser: argparse.ArgumentParser, max_size: int | None) -> None:
+    """Add the flags that all commands have which predict with several scales.
+
+    max_size: the default of --max-size.
+    """
+    parser.add_argument(
+        '--max-size',
+        type=int,
+        default=max_size,
+        metavar='PIXELS',
+        help='an image whose longer side is larger is made smaller for the network; its labels '
+        'have its own size all the same (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--single-scale', action='store_true', help='the image at its own size only'
+    )
+    parser.add_argument(
+        '--flip', action='store_true', help='also the mirror image, fused in as one more scale'
+    )
+    parser.add_argument(
+        '--averaged',
+        action='store_true',
+        help='the averages that a checkpoint holds beside its weights (ExponentialMovingAverage)',
+    )
+    add_classes(parser, None, "those of the checkpoint's run, or VOC's")
+    parser.add_argument(
+        '--precision',
+        choices=('float32', 'bfloat16'),
+        default='float32',
+        help='bfloat16: faster, on a GPU or a CPU with AVX512-BF16 or AMX only; masks agree on '
+        'about 99 %% of pixels (default: float32)',
+    )
+
+
+def check_prediction_flags(args: argparse.Namespace) -> None:
+    """Raise InputError for a value of these flags that nothing can be done with."""
+    require_precision(args.precision)
+    if args.max_size is not None and args.max_size < 1:
+        raise InputError(f'value {args.max_size} of --max-size: at least one pixel is needed')
+
+
+def restore(
+    args: argparse.Namespace, networks: Mapping[str, NetworkSpec], otherwise: str = ''
+) -> tuple[NetworkSpec, keras.Model, tuple[str, ...]]:
+    """Load the network of --restore-from, and say which it is.
+
+    args: of a command with these flags and --restore-from. networks, otherwise: as for load_model.
+    Returns its NetworkSpec, the model and the names of its classes.
+    Raises InputError as load_model does, and when --classes names another number of them.
+    """
+    prefix = checkpoints.find(args.restore_from)
+    name, model = load_model(networks, prefix, otherwise, args.averaged)
+    num_classes = model.output.shape[-1]
+    classes = args.classes or classes_of(prefix, num_classes)
+    if len(classes) != num_classes:
+        raise InputError(f'--classes: {len(classes)} names, but {prefix} has {num_classes} classes')
+    print(f'Restored model parameters of {name} from {prefix}')
+    return networks[name], model, classes
+
+
+def predictor_for(
+    args: argparse.Namespace,
+    network: NetworkSpec,
+    model: keras.Model,
+    img_mean: tuple[float, float, float],
+) -> tf.types.experimental.PolymorphicFunction:
+    """What make_predictor builds as these flags say. network, model: from restore."""
+    return make_predictor(
+        model,
+        network.to_score_map,
+        scales=SINGLE_SCALE if args.single_scale else SCALES,
+        img_mean=img_mean,
+        precision=args.precision,
+        flip=args.flip,
+    )
