@@ -1,5 +1,6 @@
 import os
 import shutil
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -142,6 +143,19 @@ def test_bands_give_what_the_whole_gives(monkeypatch):
     labels, confidence = photographs.label_photograph(score_map, (37, 50), 'logits', allowed)
     np.testing.assert_array_equal(labels, probabilities.argmax(-1))
     np.testing.assert_array_equal(confidence, np.rint(255 * probabilities.max(-1)))
+
+
+def test_memory_does_not_grow_with_a_photograph(monkeypatch):
+    monkeypatch.setattr(photographs, 'BAND', 1 << 14)
+    score_map = np.random.default_rng(0).normal(0, 3, (10, 8, 21)).astype(np.float32)
+    every, peaks = np.ones(21, bool), []
+    for size in ((200, 160), (1200, 960)):
+        tracemalloc.start()
+        photographs.label_photograph(score_map, size, 'logits', every)
+        peaks.append(tracemalloc.get_traced_memory()[1] - 2 * size[0] * size[1])
+        tracemalloc.stop()
+    # Two maps of 8 bits are as large as the photograph; the 21 probabilities of a pixel are not.
+    assert peaks[1] < 2 * peaks[0] < 2 * 1200 * 960 * 21
 
 
 def test_tags_crf_and_scales_change_the_labels(tmp_path, model):
