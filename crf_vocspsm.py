@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 from deeplablib.data.classes import add_classes, default_classes
-from deeplablib.data.image_lists import check_files_of, read_list
+from deeplablib.data.image_lists import check_files_of, masks_of, read_list
 from deeplablib.data.sample_check import check_outputs, check_samples
 from deeplablib.data.score_maps import read_score_map
 from deeplablib.data.tags import allowed_classes, read_tags
@@ -87,7 +87,7 @@ def main() -> None:
     print(f'The segmentation masks have been saved to {save_dir}')
 
     if all(sample.mask for sample in samples):
-        pairs = [(s.mask, path) for s, path in zip(samples, paths, strict=True) if s.mask]
+        pairs = list(zip(masks_of(samples), paths, strict=True))
         print(iou_table(evaluate(pairs, num_classes), classes))
 
 

@@ -40,7 +40,7 @@ from deeplablib.training.training_settings import (
     TrainingSettings,
     check_settings,
     define_flags,
-    read_settings,
+    settings_from_flags,
 )
 from deeplablib.training.validation import Validation, measure_of
 from deeplablib.weights import checkpoints, run_settings
@@ -135,7 +135,7 @@ def main() -> None:
 
 def train(network: NetworkSpec) -> None:
     """Train from pretrain_file, or go on where an earlier run with this modeldir stopped."""
-    settings = read_settings(FLAGS)
+    settings = settings_from_flags(FLAGS)
     check_settings(settings)
     strategy = devices.make_strategy(settings)
     require_precision(settings.precision)

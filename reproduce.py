@@ -30,8 +30,8 @@ from deeplablib.run.text_tables import as_text
 from deeplablib.training.training_settings import flag_words
 from experiments import toy_data, toy_settings
 from experiments.panel import save_panel
-from selection.rounds import plan, results, voc_settings
-from selection.rounds.inputs import imagenet_weights, photo_paths, voc_paths
+from selection.rounds import plan, result_tables, voc_settings
+from selection.rounds.find_data import imagenet_weights, photo_paths, voc_paths
 from selection.rounds.photographs import list_photographs, read_photographs
 from selection.rounds.round_settings import DataPaths, RoundSettings
 from selection.rounds.round_stages import Training
@@ -339,23 +339,23 @@ def print_estimate(args: argparse.Namespace, run: Run, left: Sequence[Stage], wo
 
 def show_photographs(run: Run, work: Path) -> None:
     """Print what each round was trained on, and where network and masks are."""
-    print(as_text(*results.image_table(run.data, work, run.rounds)))
+    print(as_text(*result_tables.image_table(run.data, work, run.rounds)))
     print(f'The network: {work / f"round_{run.rounds}/model"}\nThe masks: {work / "masks"}')
 
 
 def show_numbers(args: argparse.Namespace, run: Run, work: Path) -> None:
     """Save and print the numbers beside the paper's; of generated data, pictures too."""
     paper = {} if args.classes else PAPER[args.what]
-    numbers = results.read_numbers(work, run.rounds)
-    pairs = results.beside_paper(numbers, paper, run.rounds)
-    tables = [results.number_table(pairs)]
+    numbers = result_tables.read_numbers(work, run.rounds)
+    pairs = result_tables.beside_paper(numbers, paper, run.rounds)
+    tables = [result_tables.number_table(pairs)]
     if args.what == 'toy':
-        tables.insert(0, results.mask_table(run.data, work, run.rounds))
+        tables.insert(0, result_tables.mask_table(run.data, work, run.rounds))
         save_pictures(run, work)
     named = ('encoder_name', 'num_steps', *run.settings.named_flags)
     words = [*flag_words(run.settings.training, named), *run.settings.train_flags]
     trained = f'Trained by main.py {shlex.join(words)}'
-    print(results.save_tables(work, tables, pairs, trained))
+    print(result_tables.save_tables(work, tables, pairs, trained))
 
 
 def save_pictures(run: Run, work: Path) -> None:

@@ -18,10 +18,11 @@ def _logits(logits):
     return logits
 
 
-def _network(build, units, names, classifier, first_kernel, last_bias):
+def _network(build, depth, names, classifier, first_kernel, last_bias):
+    recipe = Recipe(classifier=classifier, bias_rate=1.0, outputs=_logits)
     return NetworkSpec(
         build=build,
-        build_classifier=tag_classifier(units, names),
+        build_classifier=tag_classifier(UNITS[depth], names),
         variable_name=variable_name,
         to_score_map=_logits,
         score_map_kind='logits',
@@ -29,19 +30,30 @@ def _network(build, units, names, classifier, first_kernel, last_bias):
         last_bias=last_bias,
         head=classifier,
         # One recipe, whichever --recipe names: the choice is for the VGG networks.
-        recipes=dict.fromkeys(('caffe', 'authors'), Recipe(classifier, 1.0, _logits)),
+        recipes={'caffe': recipe, 'authors': recipe},
     )
 
 
 def _slim_network(build, depth):
-    scope, last_bias = f'resnet_v1_{depth}', 'decoder/aspp/conv4/biases'
-    first_kernel = f'{scope}/conv1/weights'
-    return _network(build, UNITS[depth], slim_names(scope), 'decoder', first_kernel, last_bias)
+    scope = f'resnet_v1_{depth}'
+    return _network(
+        build,
+        depth,
+        names=slim_names(scope),
+        classifier='decoder',
+        first_kernel=f'{scope}/conv1/weights',
+        last_bias='decoder/aspp/conv4/biases',
+    )
 
 
 NETWORKS = {
     'deeplab': _network(
-        deeplab_resnet101, UNITS[101], caffe_names, 'fc', 'conv1/weights', 'fc1_voc12_c3/biases'
+        deeplab_resnet101,
+        depth=101,
+        names=caffe_names,
+        classifier='fc',
+        first_kernel='conv1/weights',
+        last_bias='fc1_voc12_c3/biases',
     ),
     'res101': _slim_network(slim_resnet101, 101),
     'res50': _slim_network(slim_resnet50, 50),

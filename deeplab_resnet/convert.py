@@ -4,10 +4,10 @@ SRC: a TensorFlow 1 checkpoint (V1 or V2; of these networks, or slim's resnet_v1
 kaffe .npy, a PyTorch .pth, .pt or .safetensors (torchvision, deeplab-pytorch), or a .h5 of Keras
 Applications. Nothing in it is executed. docs/checkpoints.md has examples.
 
-    python -m deeplab_resnet.convert imagenet model/resnet/init
+Where SRC is the word imagenet, the command fetches the ImageNet ResNet-101 of Keras Applications
+(171 MB) into its cache, and converts it; with --encoder-name res50 the ResNet-50 (95 MB):
 
-fetches the ImageNet ResNet-101 of Keras Applications (171 MB) into its cache, and converts it; with
---encoder-name res50 the ResNet-50 (95 MB).
+    python -m deeplab_resnet.convert imagenet model/resnet/init
 """
 
 from deeplab_resnet import NETWORKS, weight_layouts

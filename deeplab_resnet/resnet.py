@@ -5,15 +5,32 @@ Output stride 8: stages 4 and 5 keep the resolution of stage 3 and dilate their 
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from deeplablib.data.voc import NUM_CLASSES
 from deeplablib.network.layers import STEM_FILTERS, Conv2D, batch_norm, scaled, tag_layer
 from deeplablib.run.backend import keras
 
-# Stage number: channels of its output, stride of its first unit, dilation of its 3x3 convolutions.
-STAGES = {2: (256, 1, 1), 3: (512, 2, 1), 4: (1024, 1, 2), 5: (2048, 1, 4)}
+
+class Stage(NamedTuple):
+    """Channels of its output, stride of its first unit, dilation of its 3x3 convolutions."""
+
+    filters: int
+    stride: int
+    dilation: int
+
+
+STAGES = {
+    2: Stage(filters=256, stride=1, dilation=1),
+    3: Stage(filters=512, stride=2, dilation=1),
+    4: Stage(filters=1024, stride=1, dilation=2),
+    5: Stage(filters=2048, stride=1, dilation=4),
+}
 # Of the tag classifier: the strides of the ImageNet network but the last, and no dilation.
-CLASSIFIER_STAGES = STAGES | {4: (1024, 2, 1), 5: (2048, 1, 1)}
+CLASSIFIER_STAGES = STAGES | {
+    4: Stage(filters=1024, stride=2, dilation=1),
+    5: Stage(filters=2048, stride=1, dilation=1),
+}
 SLIM_PARTS = {'branch1': 'shortcut', 'branch2a': 'conv1', 'branch2b': 'conv2', 'branch2c': 'conv3'}
 # Depth: bottlenecks in stages 2 to 5.
 UNITS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
@@ -62,7 +79,7 @@ def tag_classifier(units: Sequence[int], names: Callable) -> Callable[..., keras
 
     def build(num_tags=NUM_CLASSES - 1, width=1.0, frozen=0):
         image = keras.Input((None, None, 3), name='image')
-        net = _encoder(image, units, names, width, False, CLASSIFIER_STAGES, frozen)
+        net = _encoder(image, units, names, width, stages=CLASSIFIER_STAGES, frozen=frozen)
         return keras.Model(image, tag_layer(num_tags)(net))
 
     return build
@@ -89,7 +106,8 @@ def caffe_names(stage: int, unit: int, part: str) -> tuple[str, str]:
     """
     if stage == 1:
         return 'conv1', 'bn_conv1'
-    unit_name = 'abc'[unit] if stage in (2, 5) else f'b{unit}' if unit else 'a'
+    of_many = f'b{unit}' if unit else 'a'  # as it names the units of a stage with more than three
+    unit_name = 'abc'[unit] if stage in (2, 5) else of_many
     return f'res{stage}{unit_name}_{part}', f'bn{stage}{unit_name}_{part}'
 
 
@@ -116,7 +134,7 @@ def _slim_resnet(scope, units, num_classes, width, train_batch_norm):
     return _classifier(image, net, num_classes, 'decoder.aspp', 'decoder.aspp.conv{}', first=1)
 
 
-def _encoder(image, units, names, width, train_batch_norm, stages=STAGES, frozen=0):
+def _encoder(image, units, names, width, train_batch_norm=False, stages=STAGES, frozen=0):
     """Stem and four stages; units: bottlenecks per stage, names: as caffe_names."""
 
     def conv_norm(net, filters, size, stage, unit=0, part='', **options):
@@ -126,26 +144,26 @@ def _encoder(image, units, names, width, train_batch_norm, stages=STAGES, frozen
         net = Conv2D(filters, size, name=conv, **options)(net)
         return batch_norm(norm, train_batch_norm, ends_branch=part == 'branch2c')(net)
 
-    def bottleneck(net, filters, stride, dilation, stage, unit):
-        at = {'stage': stage, 'unit': unit}
-        shortcut = net
+    def bottleneck(net, number, stage, unit):
+        at = {'stage': number, 'unit': unit}
+        filters, shortcut, stride = stage.filters, net, 1
         if unit == 0:
+            stride = stage.stride
             shortcut = conv_norm(net, filters, 1, part='branch1', strides=stride, **at)
         net = conv_norm(net, filters // 4, 1, part='branch2a', strides=stride, **at)
         net = keras.layers.ReLU()(net)
-        net = conv_norm(net, filters // 4, 3, part='branch2b', dilation_rate=dilation, **at)
+        net = conv_norm(net, filters // 4, 3, part='branch2b', dilation_rate=stage.dilation, **at)
         net = keras.layers.ReLU()(net)
         net = conv_norm(net, filters, 1, part='branch2c', **at)
         net = keras.layers.Add()([shortcut, net])
-        return keras.layers.ReLU(name=names(stage, unit, 'relu')[0])(net)
+        return keras.layers.ReLU(name=names(number, unit, 'relu')[0])(net)
 
-    net = keras.layers.ReLU(name='conv1_relu')(
-        conv_norm(image, STEM_FILTERS, 7, stage=1, strides=2)
-    )
+    net = conv_norm(image, STEM_FILTERS, 7, stage=1, strides=2)
+    net = keras.layers.ReLU(name='conv1_relu')(net)
     net = keras.layers.MaxPooling2D(3, 2, padding='same', name='pool1')(net)
-    for (stage, (filters, stride, dilation)), count in zip(stages.items(), units, strict=True):
+    for (number, stage), count in zip(stages.items(), units, strict=True):
         for unit in range(count):
-            net = bottleneck(net, filters, stride if unit == 0 else 1, dilation, stage, unit)
+            net = bottleneck(net, number, stage, unit)
     return net
 
 

@@ -86,10 +86,22 @@ def lettered_names(stage: int, unit: int, part: str) -> tuple[str, str]:
     return f'res{unit_name}', f'bn{unit_name}'
 
 
-_DEEPLAB = Layout(101, caffe_names, 'deeplab', tuple(f'fc1_voc12_c{i}' for i in range(4)))
+_DEEPLAB = Layout(
+    depth=101,
+    names=caffe_names,
+    encoder_name='deeplab',
+    classifiers=tuple(f'fc1_voc12_c{i}' for i in range(4)),
+)
 _SLIM_CLASSIFIERS = tuple(f'decoder.aspp.conv{i}' for i in range(1, 5))
-_SLIM_101 = Layout(101, slim_names('resnet_v1_101'), 'res101', _SLIM_CLASSIFIERS)
-_SLIM_50 = Layout(50, slim_names('resnet_v1_50'), 'res50', _SLIM_CLASSIFIERS)
+_SLIM_101 = Layout(
+    depth=101,
+    names=slim_names('resnet_v1_101'),
+    encoder_name='res101',
+    classifiers=_SLIM_CLASSIFIERS,
+)
+_SLIM_50 = Layout(
+    depth=50, names=slim_names('resnet_v1_50'), encoder_name='res50', classifiers=_SLIM_CLASSIFIERS
+)
 _KERAS_EPSILON = 1.001e-5
 
 TARGETS = {'deeplab': _DEEPLAB, 'res101': _SLIM_101, 'res50': _SLIM_50}
@@ -101,7 +113,10 @@ LAYOUTS = {
     'torchvision ResNet-101': Layout(101, torchvision_names, 'deeplab', preprocessing=TORCHVISION),
     'torchvision ResNet-50': Layout(50, torchvision_names, 'res50', preprocessing=TORCHVISION),
     'deeplab-pytorch ResNet-101': Layout(
-        101, deeplab_pytorch_names, 'deeplab', tuple(f'aspp.c{i}' for i in range(4))
+        depth=101,
+        names=deeplab_pytorch_names,
+        encoder_name='deeplab',
+        classifiers=tuple(f'aspp.c{i}' for i in range(4)),
     ),
     'Keras ResNet-101': Layout(
         101, keras_names, 'deeplab', preprocessing=KERAS_CAFFE, epsilon=_KERAS_EPSILON

@@ -11,10 +11,10 @@ from deeplablib.network.network_spec import NetworkSpec, Recipe
 
 RECIPES = {
     # DeepLab v2's own, which SPSM names: fc6 and fc7 come from VGG16, only fc8 is new.
-    'caffe': Recipe('fc8', 2.0, lambda logits: logits),
+    'caffe': Recipe(classifier='fc8', bias_rate=2.0, outputs=lambda logits: logits),
     # The TensorFlow trainer of SPSM's group: its softmax cross entropy takes the network's
     # probabilities for logits, in effect a second softmax.
-    'authors': Recipe('fc', 1.0, probabilities),
+    'authors': Recipe(classifier='fc', bias_rate=1.0, outputs=probabilities),
 }
 
 NETWORKS = {

@@ -4,9 +4,10 @@ SRC: a TensorFlow 1 checkpoint (V1 or V2), a .caffemodel, a kaffe .npy, a PyTorc
 .safetensors (torchvision), or a .h5 of Keras Applications. Nothing in it is executed. The fc6 and
 fc7 of an ImageNet VGG16 are made as small as DeepLab's. docs/checkpoints.md has examples.
 
-    python -m deeplab_vgg.convert imagenet model/vgg/init
+Where SRC is the word imagenet, the command fetches the ImageNet VGG16 of Keras Applications
+(553 MB) into its cache, and converts it:
 
-fetches the ImageNet VGG16 of Keras Applications (553 MB) into its cache, and converts it.
+    python -m deeplab_vgg.convert imagenet model/vgg/init
 """
 
 from deeplab_vgg import NETWORKS, weight_layouts

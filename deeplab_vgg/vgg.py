@@ -50,7 +50,7 @@ def deeplab_largefov(
     """
     image = keras.Input((None, None, 3), name='image')
     net = _encoder(image, width)
-    logits = _head(net, '', LARGE_FOV_DILATION, num_classes, width, dropout_rate)
+    logits = _head(net, '', LARGE_FOV_DILATION, num_classes, width=width, dropout_rate=dropout_rate)
     return keras.Model(image, logits)
 
 
@@ -61,7 +61,7 @@ def deeplab_aspp(
     image = keras.Input((None, None, 3), name='image')
     net = _encoder(image, width)
     heads = [
-        _head(net, f'_{i}', dilation, num_classes, width, dropout_rate)
+        _head(net, f'_{i}', dilation, num_classes, width=width, dropout_rate=dropout_rate)
         for i, dilation in enumerate(ASPP_DILATIONS, 1)
     ]
     return keras.Model(image, keras.layers.Add(name='fc_sum')(heads))
@@ -91,8 +91,8 @@ def probabilities(logits: tf.Tensor) -> tf.Tensor:
     logits: [..., classes]. Returns float32 of the same shape. The released networks do this; it
     comes from SEC (Kolesnikov and Lampert, 2016).
     """
-    scores = tf.nn.softmax(tf.cast(logits, tf.float32)) + MIN_PROBABILITY
-    return scores / tf.reduce_sum(scores, -1, keepdims=True)
+    positive = tf.nn.softmax(tf.cast(logits, tf.float32)) + MIN_PROBABILITY
+    return positive / tf.reduce_sum(positive, -1, keepdims=True)
 
 
 def variable_name(path: str) -> str:
@@ -118,9 +118,8 @@ def _convolutions(net, blocks, width, frozen=0):
             )(net)
             net = keras.layers.ReLU(name=f'relu{number}_{i}')(net)
         if block.stride is not None:
-            net = keras.layers.MaxPooling2D(3, block.stride, padding='same', name=f'pool{number}')(
-                net
-            )
+            pool = keras.layers.MaxPooling2D(3, block.stride, padding='same', name=f'pool{number}')
+            net = pool(net)
     return net
 
 

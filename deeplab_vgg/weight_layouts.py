@@ -57,9 +57,11 @@ def keras_name(name: str) -> str:
 
 
 LAYOUTS = {
-    'Caffe VGG16': Layout(str, 'fc6', 'fc7'),
-    'torchvision VGG16': Layout(torchvision_name, 'classifier.0', 'classifier.3', TORCHVISION),
-    'Keras VGG16': Layout(keras_name, 'fc1', 'fc2', KERAS_CAFFE),
+    'Caffe VGG16': Layout(names=str, fc6='fc6', fc7='fc7'),
+    'torchvision VGG16': Layout(
+        names=torchvision_name, fc6='classifier.0', fc7='classifier.3', preprocessing=TORCHVISION
+    ),
+    'Keras VGG16': Layout(names=keras_name, fc6='fc1', fc7='fc2', preprocessing=KERAS_CAFFE),
 }
 
 

@@ -93,7 +93,7 @@ def estimate(
             total += Cost(crf=images * seconds, bytes=images * MASK_BYTES)
         elif isinstance(work, Drawing):
             images = counts.get(work.image_list, 0)
-            seconds = 2 * TAGGED_CRF_SECONDS * work.by_crf
+            seconds = 2 * TAGGED_CRF_SECONDS if work.by_crf else 0.0
             seconds *= math.prod(size) / math.prod(PHOTOGRAPH)
             total += Cost(crf=images * seconds, bytes=images * MASK_BYTES)
     return total

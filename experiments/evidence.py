@@ -1,4 +1,4 @@
-"""How well scores rank masks, and what selection keeps, where the true masks are known.
+r"""How well scores rank masks, and what selection keeps, where the true masks are known.
 
 python -m experiments.evidence --masks ./result/refined --table ./result/refined/scores.csv \
     --truth ./VOC2012/SegmentationClassAug --out ./result/evidence.md

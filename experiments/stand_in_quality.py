@@ -1,4 +1,4 @@
-"""A table of mask quality that knows the truth or nothing: arms of the ablation choose masks by it.
+r"""A table of mask quality by the truth or by chance, for the arms of the ablation that choose so.
 
 python -m experiments.stand_in_quality oracle --masks ./result/refined \
     --truth ./VOC2012/SegmentationClassAug --out ./result/oracle.csv

@@ -6,8 +6,8 @@ Textured shapes of 20 classes over clutter of the same colours. There are seven 
 known by the pair of them that its texture is made of, by that texture and by its shape; the clutter
 has all of them in plain patches and shapes, so that no pixel's colour tells object from background.
 Each class has a companion that often stands beside it. The cues are as bad as real ones: blurred,
-partial, spilled over, some on the wrong thing; and where its companion stands beside an object,
-most of the object's cues show both, as those of a network that has seen them together do.
+partial, spilled over, some on the wrong thing. Where its companion stands beside an object, most
+cues of the object show both: a network that has seen them together makes such cues, too.
 """
 
 import argparse
@@ -53,7 +53,9 @@ TONES = np.array(
 PAIRS = list(itertools.combinations(range(len(TONES)), 2))  # of class i: PAIRS[i], from 1 on
 
 
-def make_image(random: np.random.Generator, size: int = SIZE) -> tuple:
+def make_image(
+    random: np.random.Generator, size: int = SIZE
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.floating]]:
     """Draw one image.
 
     random: numpy.random.Generator; the image depends on it alone. size: height and width.
@@ -236,21 +238,21 @@ def _shape(random, kind, centre, size):
     y = (down * np.cos(turn) - right * np.sin(turn)) / radius * stretch
     x = (down * np.sin(turn) + right * np.cos(turn)) / radius / stretch
     distance = np.hypot(x, y)
-    return (
-        distance < 1,
-        np.maximum(abs(x), abs(y)) < 0.85,
-        (y < 0.75) & (y > 2.2 * abs(x) - 1.1),
-        (np.minimum(abs(x), abs(y)) < 0.42) & (np.maximum(abs(x), abs(y)) < 1.05),
-        (distance < 1.05) & (distance > 0.4),
-    )[kind]
+    disc = distance < 1
+    square = np.maximum(abs(x), abs(y)) < 0.85
+    triangle = (y < 0.75) & (y > 2.2 * abs(x) - 1.1)
+    cross = (np.minimum(abs(x), abs(y)) < 0.42) & (np.maximum(abs(x), abs(y)) < 1.05)
+    ring = (distance < 1.05) & (distance > 0.4)
+    return (disc, square, triangle, cross, ring)[kind]
 
 
 def _texture(random, kind, size):
     """Rows, columns, checks or dots; float [size, size], 0 to 1."""
     period = random.uniform(8, 11)
     y, x = _grid(size) * 2 * np.pi / period + random.uniform(0, 2 * np.pi, (2, 1, 1))
-    waves = (np.sin(y), np.sin(x), 1.6 * np.sin(x) * np.sin(y), np.sin(x) + np.sin(y))[kind]
-    return (1 + np.tanh(2 * waves)) / 2
+    rows, columns = np.sin(y), np.sin(x)
+    checks, dots = 1.6 * columns * rows, columns + rows
+    return (1 + np.tanh(2 * (rows, columns, checks, dots)[kind])) / 2
 
 
 def _ground(random, tones, size):

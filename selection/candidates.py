@@ -1,4 +1,4 @@
-"""The best of several masks of each image: its proxy annotation, refined, refined with saliency.
+r"""The best of several masks of each image: its proxy annotation, refined, refined with saliency.
 
 python -m selection.refine --scores ./result/scores --saliency ./saliency --out ./result/salient
 python -m selection.candidates --masks ./result/proxies ./result/refined ./result/salient \
@@ -55,12 +55,11 @@ def choose(
 ) -> Counter[str]:
     """Save the best candidate of each image as OUT/NAME.png, and the table OUT/scores.csv.
 
-    allowed_by_image: dict from image name to bool [classes]. folders: of
-    NAME.png, one for each candidate. score_maps: folder of score files of the network. out: an
-    existing folder, none of folders. resume: keep the choices that are there; they are only
-    measured.
-    jobs: as for parallel.for_each.
-    Returns how often each folder was chosen, a Counter.
+    allowed_by_image: dict from image name to bool [classes]. folders: of NAME.png, one for each
+    candidate. score_maps: folder of score files of the network. out: an existing folder, none of
+    folders. resume: keep the choices that are there; they are only measured. jobs: as for
+    parallel.for_each.
+    Returns how often each folder was chosen.
     Raises InputError for every missing or unfitting file.
     """
     score_maps, out = Path(score_maps), Path(out)

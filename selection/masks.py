@@ -1,4 +1,4 @@
-"""Mask selection: which images, with which masks, the next round is trained on.
+r"""Mask selection: which images, with which masks, the next round is trained on.
 
 python -m selection.masks --table ./result/refined/scores.csv --masks ./result/refined \
     --out ./result/train_2.txt
@@ -39,7 +39,7 @@ def select_masks(
 ) -> npt.NDArray[np.bool_]:
     """Choose the masks that go on.
 
-    Kept are the best `fraction` of all, or every score from `threshold` on, and of each class the
+    These are the best `fraction` of all, or every score from `threshold` on; and of each class the
     best `class_minimum` of the images that show it. Of equal ones the earlier comes first.
 
     quality: float [images]. shown: bool [images, classes]; column 0 is the background.

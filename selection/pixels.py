@@ -1,11 +1,11 @@
-"""Pixel selection in masks: pixels that the network is not sure of become 255.
+r"""Pixel selection in masks: pixels that the network is not sure of become 255.
 
 python -m selection.pixels --masks ./result/refined --scores ./result/scores --threshold 0.7 \
     --out ./result/pixels
 
-Reconstructed. Not part of the default rounds: it makes labels better, but takes away object
-boundaries and the very pixels that the CRF corrected; docs/selection.md says what it did
-to networks.
+Reconstructed. The default rounds do without it: it makes labels better, but takes away object
+boundaries and the very pixels that the CRF corrected. docs/selection.md says what it did to
+networks.
 """
 
 import argparse
@@ -58,9 +58,9 @@ def select_pixels(
 ) -> None:
     """Save each mask with the unsure pixels ignored as OUT/NAME.png.
 
-    allowed_by_image: dict from image name to bool [classes]. masks: folder
-    of NAME.png. score_maps: folder of score files. out: an existing folder, not masks.
-    thresholds: as for confident_pixels. jobs: as for parallel.for_each.
+    allowed_by_image: dict from image name to bool [classes]. masks: folder of NAME.png.
+    score_maps: folder of score files. out: an existing folder, not masks. thresholds: as for
+    confident_pixels. jobs: as for parallel.for_each.
     Raises InputError for every missing or unfitting file.
     """
     masks, score_maps, out = Path(masks), Path(score_maps), Path(out)
@@ -69,14 +69,13 @@ def select_pixels(
     check_files_of(samples, score_maps, 'scores', '.npz')
     check_files_of(samples, masks, 'mask')
     items = [(sample.name, allowed_by_image[sample.name]) for sample in samples]
+    work = partial(_select_one, masks, score_maps, out, thresholds)
     with locked(out):
-        for _ in for_each(
-            partial(_select, masks, score_maps, out, thresholds), items, 'pixels', jobs
-        ):
+        for _ in for_each(work, items, 'pixels', jobs):
             pass
 
 
-def _select(masks, score_maps, out, thresholds, item):
+def _select_one(masks, score_maps, out, thresholds, item):
     name, allowed = item
     mask = read_mask(masks / f'{name}.png', len(allowed))
     probabilities = read_probabilities(score_maps / f'{name}.npz', mask.shape, allowed)

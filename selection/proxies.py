@@ -7,9 +7,9 @@ With saliency maps, the rule `thresholds`. Known: its thresholds and their order
 that the same group released for a later paper (`gen_gtwith_saliency maps.py` of MLPL).
 Reconstructed: that SPSM did the same.
 
-Without, the rule `crf`, which is the field's: two CRFs say what is surely an object and what is
-surely background, and pixels on which neither is sure are ignored (irn, Ahn et al., 2019). The CRF
-is the `cue` preset, which SPSM's authors made annotations with; our choice of thresholds
+Without them, the rule `crf`, which is the field's: one CRF says what is surely an object, another
+what is surely background, and the other pixels are ignored (irn, Ahn et al., 2019). The CRF has the
+`cue` preset, with which SPSM's authors made annotations. The thresholds are our choice
 (docs/selection.md).
 """
 
@@ -39,10 +39,8 @@ LEAST_FOREGROUND = 0.01  # an image with less is left out as a whole
 LATE_FILL_IN = 0.8  # a cue above it labels what was ignored until then
 
 RULES = ('thresholds', 'crf')
-FOREGROUND_THRESHOLD = (
-    0.35  # score of background when the CRF is asked what surely is an object ...
-)
-BACKGROUND_THRESHOLD = 0.12  # ... and when it is asked what surely is background
+# The score of background for the CRF that finds what is surely an object, and for the other.
+FOREGROUND_THRESHOLD, BACKGROUND_THRESHOLD = 0.35, 0.12
 
 
 def normalised(cue: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -64,8 +62,8 @@ def crf_proxy(
     """Make the proxy annotation of one image where there is no saliency map.
 
     The CRF labels the image twice, by the cues and a constant score of background, renormalised.
-    What it calls an object in spite of a high score is that object; what it calls background in
-    spite of a low score is background; the rest is ignored.
+    What it calls an object although that score is high is that object. What it calls background
+    although that score is low is background. The rest is ignored.
 
     image: uint8 RGB [height, width, 3]. cues: dict from class id to uint8 [height, width].
     foreground_threshold, background_threshold: the high and the low score, 0 to 1.
@@ -125,8 +123,8 @@ def proxy_annotation(
     if np.mean((labels > 0) & (labels != IGNORE_LABEL)) < LEAST_FOREGROUND:
         labels[...] = IGNORE_LABEL
     if late_fill_in is not None:
-        for object, index in zip(objects, classes[1:], strict=True):
-            labels[(labels == IGNORE_LABEL) & (object > late_fill_in)] = index
+        for cue, index in zip(objects, classes[1:], strict=True):
+            labels[(labels == IGNORE_LABEL) & (cue > late_fill_in)] = index
     return labels
 
 
@@ -141,9 +139,9 @@ def make_proxies(
 ) -> None:
     """Save the proxy annotation of each image as OUT/NAME.png.
 
-    allowed_by_image: dict from image name to bool [classes]. cues: folder
-    of NAME_<class id - 1>.png. out: an existing folder. rule: function of (image, cues, saliency),
-    from rule_of. saliency: folder of NAME.png, or None. jobs: as for parallel.for_each.
+    allowed_by_image: dict from image name to bool [classes]. cues: folder of
+    NAME_<class id - 1>.png. out: an existing folder. rule: from rule_of. saliency: folder of
+    NAME.png, or None. jobs: as for parallel.for_each.
     Raises InputError for every missing file, and for a map of another size than its image.
     """
     items, faults = [], []
@@ -164,36 +162,41 @@ def make_proxies(
 
 
 def _make_one(out, rule, item):
-    sample, paths, salient = item
+    sample, cue_paths, saliency_path = item
     size = image_size(sample.image)
-    cues = {index: read_grey(path, size) for index, path in paths.items()}
-    saliency = None if salient is None else read_grey(salient, size)
-    labels = rule(sample.image, cues, size, saliency)
+    cues = {index: read_grey(path, size) for index, path in cue_paths.items()}
+    labels = rule(sample.image, cues, size, saliency_path)
     write_mask(Path(out) / f'{sample.name}.png', labels)
 
 
-def _by_thresholds(late_fill_in, path, cues, size, saliency):
+def _by_thresholds(image_path, cues, size, saliency_path, late_fill_in):
+    saliency = None if saliency_path is None else read_grey(saliency_path, size)
     return proxy_annotation(cues, size, saliency, late_fill_in)
 
 
-def _by_crf(thresholds, path, cues, size, saliency):
-    return crf_proxy(read_image(path), cues, *thresholds)
+def _by_crf(image_path, cues, size, saliency_path, foreground_threshold, background_threshold):
+    return crf_proxy(read_image(image_path), cues, foreground_threshold, background_threshold)
 
 
 def rule_of(args: argparse.Namespace) -> Callable:
-    """The rule that a command line asks for, a function of (path, cues, size, saliency)."""
-    name = args.rule or ('thresholds' if args.saliency or args.no_late_fill_in else 'crf')
+    """The rule that a command line asks for, a function that makes the labels of an image.
+
+    It takes the image's path, its cues, its (height, width), and the path of its saliency map.
+    """
+    for_thresholds = args.saliency or args.no_late_fill_in
+    name = args.rule or ('thresholds' if for_thresholds else 'crf')
     if name == 'thresholds':
-        return partial(_by_thresholds, None if args.no_late_fill_in else LATE_FILL_IN)
-    if args.saliency or args.no_late_fill_in:
+        late_fill_in = None if args.no_late_fill_in else LATE_FILL_IN
+        return partial(_by_thresholds, late_fill_in=late_fill_in)
+    if for_thresholds:
         raise InputError('--rule crf takes no saliency maps and has no late fill-in')
-    thresholds = args.background_threshold, args.foreground_threshold
-    if not 0 < thresholds[0] <= thresholds[1] < 1:
+    low, high = args.background_threshold, args.foreground_threshold
+    if not 0 < low <= high < 1:
         raise InputError(
-            f'--background-threshold {thresholds[0]} and --foreground-threshold {thresholds[1]}: '
-            'from 0 to 1, the first at most the second'
+            f'--background-threshold {low} and --foreground-threshold {high}: from 0 to 1, the '
+            'first at most the second'
         )
-    return partial(_by_crf, thresholds[::-1])
+    return partial(_by_crf, foreground_threshold=high, background_threshold=low)
 
 
 def get_arguments() -> argparse.Namespace:

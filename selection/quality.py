@@ -1,4 +1,4 @@
-"""How good cues or masks truly are, where the truth is known.
+r"""How good cues or masks truly are, where the truth is known.
 
 python -m selection.quality --cues ./cues --truth ./VOC2012/SegmentationClassAug \
     --data-list ./dataset/train.txt
@@ -110,7 +110,9 @@ def cues_by_image(folder: str | Path, num_classes: int = NUM_CLASSES) -> dict[st
     return cues
 
 
-def seed_confusions(item: tuple, num_classes: int = NUM_CLASSES) -> npt.NDArray[np.int64]:
+def seed_confusions(
+    item: tuple[Path, Mapping[int, Path]], num_classes: int = NUM_CLASSES
+) -> npt.NDArray[np.int64]:
     """The confusion matrices of the seeds of one image.
 
     item: path of the true mask, and dict from class id to the path of a cue; without cues all is

@@ -3,10 +3,10 @@
 python test_vocspsm_resnet.py --data-list ./dataset/train.txt --save-scores ./result/scores
 python -m selection.refine --scores ./result/scores --out ./result/refined
 
-Known: predictions are restricted to the image's tags; among the candidates that the same group's
-later work chooses from (selection.candidates) is the mask refined with saliency. Reconstructed:
-that the CRF's labels are the candidates, and how --saliency has its say in them. OUT/scores.csv
-holds the quality of each mask (selection.shared.mask_quality) for selection.masks.
+Known: predictions are restricted to the image's tags; the same group's later work also chooses
+from masks that were refined with saliency (selection.candidates). Reconstructed: that the CRF's
+labels go on, and how --saliency changes them. OUT/scores.csv holds the quality of each mask
+(selection.shared.mask_quality) for selection.masks.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from selection.shared.quality_table import write_table
 from selection.shared.step_flags import add_work_flags, read_samples, step_parser
 
 TABLE = 'scores.csv'
-LEAST_SALIENCY = 0.05  # and 1 - it the largest: no pixel of a saliency map is taken as certain
+LEAST_SALIENCY = 0.05  # 1 - it is the largest: no pixel of a saliency map is taken as certain
 
 
 def with_saliency(
@@ -65,9 +65,9 @@ def refine(
 
     allowed_by_image: dict from image name to bool [classes].
     score_maps: folder of score files. out: an existing folder.
-    parameters, prune: as for crf.crf_labels. saliency: folder of NAME.png, or None; the qualities
-    say how far a mask agrees with the network alone.
-    resume: keep the masks that are there; they are only measured. jobs: as for parallel.for_each.
+    parameters, prune: as for crf.crf_labels. saliency: folder of NAME.png, or None; the quality of
+    a mask is its agreement with the network alone. resume: keep the masks that are there; they are
+    only measured. jobs: as for parallel.for_each.
     Raises InputError for every missing score file or saliency map, and for one that does not fit
     its image.
     """

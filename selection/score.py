@@ -2,9 +2,8 @@
 
 python -m selection.score --masks ./result/proxies --scores ./result/scores --out ./result/kept.csv
 
-Reconstructed (selection.shared.mask_quality). Refined masks have theirs from
-selection.refine: the agreement with the network ranks what the network was given, not what it
-gives.
+Reconstructed (selection.shared.mask_quality). selection.refine measures refined masks itself, by
+another score: the agreement with the network ranks what the network was given, not what it gives.
 """
 
 import argparse
@@ -39,10 +38,10 @@ def measure_masks(
 ) -> None:
     """Write the quality of each mask of a folder.
 
-    allowed_by_image: dict from image name to bool [classes]. masks: folder
-    of NAME.png. score_maps: folder of score files of the network. out: path of the table, CSV;
-    it is saved again and again on the way. resume: keep what is in it.
-    jobs: as for parallel.for_each. Raises InputError for every missing or unfitting file.
+    allowed_by_image: dict from image name to bool [classes]. masks: folder of NAME.png.
+    score_maps: folder of score files of the network. out: path of the table, CSV; it is saved
+    again and again on the way. resume: keep what is in it. jobs: as for parallel.for_each.
+    Raises InputError for every missing or unfitting file.
     """
     masks, score_maps = Path(masks), Path(score_maps)
     check_files_of(samples, score_maps, 'scores', '.npz')

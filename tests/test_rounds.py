@@ -13,7 +13,7 @@ from experiments import ablation, toy_settings
 from experiments.panel import save_panel
 from reproduce import PAPER
 from selection.quality import list_quality, mask_confusion
-from selection.rounds import plan, results
+from selection.rounds import plan, result_tables
 from selection.rounds.round_settings import DataPaths
 from selection.shared.quality_table import write_table
 from tests.command import run_command
@@ -364,8 +364,8 @@ def test_results_become_a_table_beside_the_paper(tmp_path):
         path = tmp_path / f'{name}.json'
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps({'mean_iou': value}))
-    numbers = results.read_numbers(tmp_path, 1)
-    table = results.number_table(results.beside_paper(numbers, PAPER['resnet'], 1))
+    numbers = result_tables.read_numbers(tmp_path, 1)
+    table = result_tables.number_table(result_tables.beside_paper(numbers, PAPER['resnet'], 1))
     assert squeezed(as_markdown(*table)).splitlines() == [
         '| | mean IoU | paper |',
         '|:------------|-----------:|--------:|',
@@ -377,5 +377,5 @@ def test_results_become_a_table_beside_the_paper(tmp_path):
         '               mean IoU    paper',
         'round 1            50.0     59.9',
     ]
-    pairs = results.beside_paper({'round 2': 1, 'round 3': 2}, PAPER['vgg'], 3)
+    pairs = result_tables.beside_paper({'round 2': 1, 'round 3': 2}, PAPER['vgg'], 3)
     assert pairs == {'round 2': (1, None), 'round 3': (2, 56.9)}

@@ -34,7 +34,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
     return read_header(path)[0]
 
 
-def read_header(path: str | Path) -> tuple:
+def read_header(path: str | Path) -> tuple[tuple[int, int], str | None]:
     """The size of an image and how it would have to be turned.
 
     path: as for image_size. Returns ((height, width), one of TURNS or None). Raises as image_size.
@@ -53,10 +53,10 @@ def read_header(path: str | Path) -> tuple:
 
 
 def _jpeg_ends(path):
-    """Whether the marker of the end is there, behind the begin of the first scan.
+    """Whether the marker of the end is there, behind the start of the first scan.
 
-    Segments before it, which may hold a whole JPEG as thumbnail, are passed over by their lengths;
-    in a scan the two bytes of the marker stand for nothing else (ITU T.81, B.1.1.5).
+    Segments before it are passed over by their lengths: one may hold a whole JPEG as thumbnail. In
+    a scan the two bytes of the marker stand for nothing else (ITU T.81, B.1.1.5).
     """
     with open(path, 'rb') as file:
         file.seek(-len(_JPEG_END), os.SEEK_END)

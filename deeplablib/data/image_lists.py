@@ -31,9 +31,12 @@ class Sample:
 def read_list(data_list: str | Path, data_dir: str | Path) -> list[Sample]:
     """Read a list file.
 
-    A line is '/JPEGImages/NAME.jpg /SegmentationClassAug/NAME.png', with white space or a comma
-    between, or an image alone, or a bare NAME, without a slash, for '/JPEGImages/NAME.jpg', or
-    whatever image of that name is in JPEGImages or in the data directory. Blank lines do not count.
+    A line is one of
+    - an image and its mask, '/JPEGImages/NAME.jpg /SegmentationClassAug/NAME.png', with white space
+      or a comma between;
+    - an image alone;
+    - a bare NAME, without a slash, of an image in JPEGImages or in the data directory.
+    Blank lines do not count.
 
     data_list: path of the list. data_dir: folder that its paths start from.
     Returns a list of Sample, in the order of the file.

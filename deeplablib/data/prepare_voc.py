@@ -86,7 +86,7 @@ def find_masks(voc: Path, masks: str | Path | None = None) -> dict[str, Path]:
     val = _official(voc, 'val')
     own = _with_masks(voc / 'SegmentationClass') or voc / 'SegmentationClass'
     lacking = {folder: _count_absent(folder, val, '.png') for folder in (train, own)}
-    return {'train': train, 'val': min(lacking, key=lacking.__getitem__)}
+    return {'train': train, 'val': min(lacking, key=lambda folder: lacking[folder])}
 
 
 def _with_masks(folder):

@@ -62,8 +62,7 @@ def check_outputs(
 ) -> None:
     """Check that results, FOLDER/NAME.png, overwrite neither each other nor the data.
 
-    folder: where results go. endings: of the files of each image, in place
-    of the extension.
+    folder: where results go. endings: of the files of each image, in place of the extension.
     Raises InputError naming the files, or the folder when it is one of VOC's masks beside that of
     the images: a list need not name the masks.
     """

@@ -16,7 +16,6 @@ def forward_flops(model: keras.Model, height: int, width: int) -> int:
     left out (batch norm, activations, pooling) is under one percent of these networks.
 
     model: Keras model of [batch, height, width, 3]. height, width: of the image, pixels.
-
     """
     image = tf.TensorSpec([1, height, width, 3])
     graph = tf.function(model).get_concrete_function(image, training=False).graph
@@ -27,7 +26,6 @@ def matmul_rate(dtype: str = 'float32', seconds: float = 1.0) -> float:
     """The floating-point operations a second of matrix products on the first GPU, or else the CPU.
 
     dtype: 'float32' or 'bfloat16'. seconds: how long to measure; the best time counts.
-
     """
     size, shortest, end = 512, 0.0, time.monotonic() + seconds
     while shortest < SHORTEST or time.monotonic() < end:

@@ -85,9 +85,8 @@ def crf_labels(
 
     The unary is -log(probability) * unary_weight.
     image: uint8 RGB [height, width, 3]. probabilities: float32 [height, width, classes].
-    prune: leave out the classes whose probability reaches this value
-    nowhere in the image. At 0 only classes that have probability 0 everywhere are left out, which
-    changes no label.
+    prune: leave out the classes whose probability reaches this value nowhere in the image. At 0
+    only classes that have probability 0 everywhere are left out, which changes no label.
     Returns uint8 [height, width].
     """
     from pydensecrf.densecrf import DenseCRF2D  # not above: only the CRF needs a compiled package
@@ -118,10 +117,7 @@ def crf_labels(
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of the CRF to a command line.
-
-    parameters_from reads them back.
-    """
+    """Add the flags of the CRF to a command line; parameters_from reads them back."""
     group = parser.add_argument_group('CRF')
     group.add_argument(
         '--preset',
@@ -148,8 +144,7 @@ def parameters_from(args: argparse.Namespace) -> Parameters:
 
     args: what the parser of add_arguments returned.
     Raises InputError as require_package does, for a length or number of iterations that is not
-    positive, a negative weight,
-    and a `prune` outside [0, 1).
+    positive, a negative weight, and a `prune` outside [0, 1).
     """
     require_package()
     given = {field.name: getattr(args, field.name) for field in fields(Parameters)}

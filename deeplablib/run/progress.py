@@ -37,10 +37,7 @@ def progress(
 
 def _print_line(label, done, total, seconds, unit, note):
     rate = done / max(seconds, 1e-9)
+    gone = tqdm.format_interval(seconds)
     left = tqdm.format_interval((total - done) / rate) if done else '?'
-    print(
-        f'{label}: {done}/{total} {unit}s, {rate:.2f} {unit}s/s, '
-        f'{tqdm.format_interval(seconds)} gone, {left} left' + (f', {note}' if note else ''),
-        file=sys.stderr,
-        flush=True,
-    )
+    line = f'{label}: {done}/{total} {unit}s, {rate:.2f} {unit}s/s, {gone} gone, {left} left'
+    print(f'{line}, {note}' if note else line, file=sys.stderr, flush=True)

@@ -8,8 +8,8 @@ from deeplablib.network.resize import resize_bilinear, resize_nearest
 from deeplablib.run.backend import tf
 
 MIN_SCALE, MAX_SCALE = 0.5, 1.5
-# Of the longer side of an image over that of the crop, where the label is the whole image's: a crop
-# that shows a part of it may not show what the label says. irn's 320 to 640 pixels for 512.
+# For tags, which are labels of a whole image: the longer side of the image over that of the crop. A
+# crop of a small part might not show what the tag says. irn takes 320 to 640 pixels for 512.
 MIN_SHARE, MAX_SHARE = 0.625, 1.25
 
 
@@ -53,7 +53,7 @@ def augment(
 def augment_image(
     image: tf.Tensor, numbers: tf.Tensor, size: tuple[int, int], scale: bool, mirror: bool
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Augment an image whose label is a matter of the whole of it, for a tag classifier.
+    """Augment an image whose labels are its tags.
 
     Arguments as for augment; without scale the longer side is made as long as the crop's.
     Returns float32 [*size, 3].

@@ -104,9 +104,9 @@ def make_dataset(
 ) -> tf.data.Dataset:
     """Read the samples of some steps.
 
-    samples: with masks unless there are tag_labels. batches: how to. steps: range
-    of steps. replicas: how many share a batch. local_replicas: slice, those that this process
-    feeds. tag_labels: uint8 [samples, tags], the labels in place of masks; the scale of an image is
+    samples: with masks unless there are tag_labels. batches: how to. steps: range of steps.
+    replicas: how many share a batch. local_replicas: slice, those that this process feeds.
+    tag_labels: uint8 [samples, tags], the labels in place of masks; the scale of an image is
     then drawn around that at which the crop holds the whole of it (augment.scale_to_crop).
     Returns a tf.data.Dataset with one element a step and replica, the replicas of a step one after
     the other: images, float32 [grad_update_every, batch_size / replicas, *size, 3], and labels,
@@ -124,17 +124,22 @@ def make_dataset(
         image = preprocess(decode_image(images[index]), batches.img_mean)
         numbers = draw(batches.random_seed, position)
         if tag_labels is not None:
-            return augment_image(
-                image, numbers, batches.size, batches.random_scale, batches.random_mirror
-            ), tag_labels[index]
+            image = augment_image(
+                image,
+                numbers,
+                batches.size,
+                scale=batches.random_scale,
+                mirror=batches.random_mirror,
+            )
+            return image, tag_labels[index]
         return augment(
             image,
             decode_mask(masks[index], batches.ignore_label),
             numbers,
             batches.size,
-            batches.random_scale,
-            batches.random_mirror,
-            IGNORE_LABEL,
+            scale=batches.random_scale,
+            mirror=batches.random_mirror,
+            ignore_label=IGNORE_LABEL,
         )
 
     if tag_labels is None:

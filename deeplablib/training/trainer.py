@@ -76,9 +76,9 @@ class Trainer:
                 samples,
                 self.batches,
                 steps,
-                context.num_replicas_in_sync,
-                replicas,
-                self.tag_labels,
+                replicas=context.num_replicas_in_sync,
+                local_replicas=replicas,
+                tag_labels=self.tag_labels,
             )
 
         return self.strategy.distribute_datasets_from_function(make)
@@ -98,12 +98,14 @@ class Trainer:
         replica = tf.distribute.get_replica_context()
         variables = list(self._trainable.values())
 
-        def one(i):
+        def targets_of(i):
             return self.objective.targets(labels[i])
 
         micro_batches = self.batches.grad_update_every
-        # Counted ahead, because devices cannot be asked to agree in the middle of a loop.
-        counts = [[self.objective.count(part) for part in one(i)] for i in range(micro_batches)]
+        # Counted ahead, because devices cannot agree on a number in the middle of a loop.
+        counts = [
+            [self.objective.count(target) for target in targets_of(i)] for i in range(micro_batches)
+        ]
         counts = tf.cast(counts, tf.float32)  # not every device can sum integers
         counts = replica.all_reduce(tf.distribute.ReduceOp.SUM, counts)
 
@@ -112,7 +114,9 @@ class Trainer:
             position = (step * micro_batches + tf.cast(i, tf.int64)) * len(SCALES)
             position = position * replica.num_replicas_in_sync
             position += tf.cast(replica.replica_id_in_sync_group, tf.int64) * len(SCALES)
-            share, micro_gradients = self._micro_batch(images[i], one(i), counts[i], position)
+            share, micro_gradients = self._micro_batch(
+                images[i], targets_of(i), counts[i], position
+            )
             loss += share / micro_batches
             gradients = [
                 total + part / micro_batches
@@ -169,10 +173,10 @@ class Trainer:
         images = local(images)[0][0, :PANEL_IMAGES]
         labels = local(labels)[0][0, :PANEL_IMAGES]
         scales = SCALES if self.settings.msc else SINGLE_SCALE
-        scores = multi_scale_score_map(self.model, self.recipe.outputs, images, scales)
-        scores = resize_bilinear(scores, images.shape[1:3])
+        score_map = multi_scale_score_map(self.model, self.recipe.outputs, images, scales)
+        score_map = resize_bilinear(score_map, images.shape[1:3])
         colours = tf.constant(colour_map(), tf.float32)  # a GPU gathers no bytes
-        prediction = tf.gather(colours, tf.argmax(scores, -1, tf.int32))
+        prediction = tf.gather(colours, tf.argmax(score_map, -1, tf.int32))
         image = tf.reverse(images + tf.constant(self.batches.img_mean, tf.float32), [-1])
         labels = tf.gather(colours, tf.cast(labels, tf.int32))
         return tf.saturate_cast(tf.round(tf.concat([image, labels, prediction], 2)), tf.uint8)

@@ -71,13 +71,14 @@ class RunLog:
         self._writer.flush()
 
 
-def read_log(logfile: str | Path) -> tuple:
+def read_log(logfile: str | Path) -> tuple[list[int], list[float]]:
     """Read the log of a run.
 
     Returns its steps and losses, two lists.
     Raises InputError when it cannot be read or a line is not 'step, loss'.
     """
-    steps, losses = [], []
+    steps: list[int] = []
+    losses: list[float] = []
     try:
         lines = Path(logfile).read_text().splitlines()
     except OSError as error:

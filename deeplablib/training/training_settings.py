@@ -128,7 +128,7 @@ _LIMITS = {
 def define_flags(
     defaults: TrainingSettings, values: flags.FlagValues, encoder_names: Collection[str] = ()
 ) -> None:
-    """Define a flag for each setting; read_settings reads them back.
+    """Define a flag for each setting; settings_from_flags reads them back.
 
     defaults: what they are when they are not given. values: where to define them.
     encoder_names: legal values of encoder_name; none: not checked.
@@ -150,7 +150,7 @@ def define_flags(
             flags.DEFINE_string(name, default, _HELP[name], values)
 
 
-def read_settings(values: flags.FlagValues) -> TrainingSettings:
+def settings_from_flags(values: flags.FlagValues) -> TrainingSettings:
     """The settings that flags say; values: with the flags of define_flags, parsed."""
     given: dict[str, Any] = {f.name: values[f.name].value for f in fields(TrainingSettings)}
     return TrainingSettings(**given)
@@ -170,7 +170,7 @@ def changed_by(words: Sequence[str], settings: TrainingSettings) -> TrainingSett
     values = flags.FlagValues()
     define_flags(settings, values)
     parse(values, ['main.py', *words])
-    return read_settings(values)
+    return settings_from_flags(values)
 
 
 def flag_words(settings: TrainingSettings, names: Sequence[str]) -> list[str]:

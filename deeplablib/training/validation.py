@@ -143,10 +143,10 @@ def crf_agreement_on(
     values = []
     for sample in progress(samples, len(samples), 'validating'):
         image = read_image(sample.image)
-        _, scores = predict(image)
+        _, score_map = predict(image)
         mask = read_mask(sample.mask, num_classes, image.shape[:2], ignore_label)
         allowed = np.isin(np.arange(num_classes), [0, *np.unique(mask)])
-        probabilities = image_probabilities(scores.numpy(), image.shape[:2], kind, allowed)
+        probabilities = image_probabilities(score_map.numpy(), image.shape[:2], kind, allowed)
         labels = probabilities.argmax(-1).astype(np.uint8)
         values.append(agreement(labels, crf_labels(image, probabilities), allowed))
     return float(np.mean(values))

@@ -20,13 +20,13 @@ from deeplablib.run.files import replacing
 # Endings of weights in other formats, which users give where a checkpoint is wanted.
 FOREIGN = ('.h5', '.hdf5', '.keras', '.npy', '.npz', '.pth', '.pt', '.safetensors', '.caffemodel')
 
-# Ends the name of a folder that something is written in before it is whole.
+# So ends the name of a folder that holds what is not whole yet.
 UNFINISHED = '.unfinished-'
 
-# End the names of the variables of layers in Keras; an optimiser's end otherwise.
+# In Keras the names of a layer's variables end so, and those of an optimiser do not.
 KERAS_VARIABLES = ('/kernel', '/bias', '/gamma', '/beta', '/moving_mean', '/moving_variance')
 
-# Under this name tf.train.Checkpoint says what it holds.
+# The variable in which tf.train.Checkpoint says what it holds.
 _OBJECT_GRAPH = '_CHECKPOINTABLE_OBJECT_GRAPH'
 
 PARTS = ('.index', '.data-00000-of-00001', '.meta')
@@ -118,9 +118,9 @@ def remove(prefix: str | Path) -> None:
 
 
 def remove_leftovers(folder: str | Path, pattern: str) -> None:
-    """Remove what a process that was killed while it wrote has left.
+    """Remove what a process left that was killed while it wrote.
 
-    folder: of what it wrote. pattern: of the name of that.
+    folder: where it wrote. pattern: of the names that it wrote.
     """
     for path in Path(folder).glob(f'.{pattern}{UNFINISHED}*'):
         shutil.rmtree(path, ignore_errors=True)
@@ -160,7 +160,7 @@ def assign(
 
 
 def _keys_of_objects(graph):
-    """Under which key each variable of the layers in a tf.train.Checkpoint is, by its name."""
+    """The key of each layer's variable in a tf.train.Checkpoint: a dict from its name."""
     # Here and not above: TensorFlow is to be imported by backend first.
     from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
@@ -198,7 +198,7 @@ def _is_utf_8(path):
 
 @contextlib.contextmanager
 def _plain(prefix):
-    """A checkpoint under a name that TensorFlow takes, and not for a pattern."""
+    """A checkpoint under a name that TensorFlow can read: UTF-8, and without wildcards."""
     if glob.escape(prefix) == prefix and _is_utf_8(prefix):
         yield prefix
         return

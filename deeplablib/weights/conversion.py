@@ -114,7 +114,15 @@ def run(
     print(f'Wrote {args.destination} ({format}): {total} variables, {total - len(fresh)} read')
     sizes = dimensions(network, values) | {'num_classes': args.num_classes}
     script = None if fresh else prediction_scripts.get(source.encoder_name, 'predict.py PHOTO.jpg')
-    print(f'Next: {_next_command(package, args, format, source.encoder_name, script, sizes)}')
+    command = _next_command(
+        package,
+        args.destination,
+        format,
+        encoder_name=source.encoder_name,
+        script=script,
+        sizes=sizes,
+    )
+    print(f'Next: {command}')
 
 
 def fill(
@@ -159,13 +167,15 @@ def _fits(value, variable, num_classes):
 
 def _named(names):
     """A few names, and how many more there are."""
+    some = ', '.join(names[:MOST_NAMED])
     more = len(names) - MOST_NAMED
-    return ', '.join(names[:MOST_NAMED]) + (f' and {more} more' if more > 0 else '')
+    return f'{some} and {more} more' if more > 0 else some
 
 
-def _next_command(package, args, format, encoder_name, script, sizes):
-    destination = shlex.quote(args.destination)
-    quoted = json.dumps(args.destination, ensure_ascii=False)
+def _next_command(package, path, format, encoder_name, script, sizes):
+    """What a user may do with a file that was written, as a command line."""
+    destination = shlex.quote(path)
+    quoted = json.dumps(path, ensure_ascii=False)
     if format == 'savedmodel':
         code = f'import tensorflow as tf; print(tf.saved_model.load({quoted}).signatures)'
         return f'python -c {shlex.quote(code)}'

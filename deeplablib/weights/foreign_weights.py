@@ -94,9 +94,9 @@ def recognise(
     best = max(itertools.product(layouts, sorted(prefixes, key=len)), key=fit)
     if fit(best) <= 0:
         some = ', '.join(list(layers)[:4])
+        found = f'its layers are {some}, ...' if some else 'it holds no layer'
         raise InputError(
-            f'{path}: not the weights of any network known here ({", ".join(layouts)}); '
-            + (f'its layers are {some}, ...' if some else 'it holds no layer')
+            f'{path}: not the weights of any network known here ({", ".join(layouts)}); {found}'
         )
     title, prefix = best
     return title, without(prefix)

@@ -1,7 +1,7 @@
 """Variables of these networks under names that other programs gave them in a TensorFlow checkpoint.
 
-Known are a scope before every name ('model/'), the names of Keras in a tf.train.Checkpoint
-('conv1/kernel'), and averages beside the weights ('NAME/ExponentialMovingAverage').
+Such names may have a scope before them ('model/'), be those of Keras in a tf.train.Checkpoint
+('conv1/kernel'), or be of averages beside the weights ('NAME/ExponentialMovingAverage').
 """
 
 from collections.abc import Mapping
@@ -25,8 +25,8 @@ def own_names(
 ) -> dict[str, npt.NDArray]:
     """Bring the variables of a checkpoint under the names of a network.
 
-    values: dict from name to array, from checkpoints.read. path: where they
-    come from. averaged: take the averages over the steps of a training.
+    values: dict from name to array, from checkpoints.read. path: where they come from.
+    averaged: take the averages over the steps of a training.
     Returns such a dict, and prints what was done.
     Raises InputError when averages are asked for and there are none.
     """

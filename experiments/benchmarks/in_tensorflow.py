@@ -114,11 +114,11 @@ def training(
         model = plain_form(model) if form == 'plain' else training_model(model, form)
         trainer = Trainer(
             model,
-            NETWORKS[network],
-            NETWORKS[network].recipes[RECIPE],
-            settings,
-            BatchSettings(height_width, batch_size),
-            recompute,
+            network=NETWORKS[network],
+            recipe=NETWORKS[network].recipes[RECIPE],
+            settings=settings,
+            batches=BatchSettings(height_width, batch_size),
+            recompute=recompute,
         )
     batch = [part[None] for part in random_batch(height_width, batch_size)]
 

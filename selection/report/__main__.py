@@ -1,13 +1,11 @@
-"""A look at a selection: one HTML page that needs no other file.
+r"""A look at a selection, or at cues: one HTML page that needs no other file.
 
 python -m selection.report --table ./result/refined/scores.csv --masks ./result/refined \
     --annotations ./result/proxies --out ./result/report.html
-
-It shows the distribution of the mask quality, what is kept of each class, and the best, the
-borderline and the worst masks. The flags of the choice are those of selection.masks.
-
 python -m selection.report --cues ./cues --masks ./result/proxies --out ./result/cues.html
 
+The first page shows the distribution of the mask quality, what is kept of each class, and the best,
+the borderline and the worst masks. The flags of the choice are those of selection.masks. The second
 shows some photographs of each class, their cues, and the annotations that were made of them.
 """
 

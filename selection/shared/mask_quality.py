@@ -1,8 +1,8 @@
 """Mask quality: how good masks seem to be, without knowing the truth.
 
-Reconstructed: of SPSM's own score it is only known that lists of samples were cut at 0.8 (ResNet)
-and 0.55 (VGG). Every measure is a mean over the image's tags and background, so that a small object
-counts as much as a large one, and lies in [0, 1]. A tag without a pixel counts 0: it was missed.
+Reconstructed: of SPSM's own score we only know that lists of samples were cut at 0.8 (ResNet) and
+0.55 (VGG). Every measure lies in [0, 1]. It is a mean over the image's tags and background, so that
+a small object counts as much as a large one. A tag without a pixel counts 0: it was missed.
 Background without a pixel is left out: an object may fill the image.
 """
 
@@ -25,7 +25,6 @@ def class_mean(
     mask's own label, `mask_probability`.
 
     values: float [height, width]. labels: uint8 [height, width]. allowed: bool [classes].
-
     """
     sums = np.bincount(labels.reshape(-1), values.reshape(-1), minlength=256)
     counts = np.bincount(labels.reshape(-1), minlength=256)

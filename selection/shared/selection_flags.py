@@ -18,8 +18,7 @@ CLASS_MINIMUM = 0.4
 def add_selection_flags(parser: argparse.ArgumentParser, need_table: bool) -> None:
     """Add the flags to a command line.
 
-    need_table: whether --table must be given; without a table
-    every mask that is there goes on.
+    need_table: whether --table must be given; without a table every mask that is there goes on.
     """
     table_help = 'scores, CSV'
     if not need_table:

@@ -219,4 +219,11 @@ def _weight_file(path, tensors, others=()):
         return (layer.removeprefix('module.'), parameters[kind]) if kind in parameters else None
 
     tensors = {name: height_width_in_out(np.asarray(value)) for name, value in tensors.items()}
-    return WeightFile(str(path), 'PyTorch', from_variables(tensors, split), EPSILON, True, others)
+    return WeightFile(
+        str(path),
+        format='PyTorch',
+        layers=from_variables(tensors, split),
+        epsilon=EPSILON,
+        channels_first=True,
+        others=others,
+    )

@@ -30,7 +30,14 @@ def read(path: str) -> WeightFile:
     variables = dict(sorted(checkpoints.read(path).items()))
     layers = from_variables(variables, _split)
     others = tuple(name for name in variables if not _split(name))
-    return WeightFile(str(path), 'TensorFlow 1', layers, BATCH_NORM_EPSILON, False, others)
+    return WeightFile(
+        str(path),
+        format='TensorFlow 1',
+        layers=layers,
+        epsilon=BATCH_NORM_EPSILON,
+        channels_first=False,
+        others=others,
+    )
 
 
 def _split(name):
