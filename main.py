@@ -296,7 +296,7 @@ def first_step_of(trainer: Trainer, network: NetworkSpec, modeldir: Path, leads:
         )
         print(f'Restored model parameters from {settings.pretrain_file}')
         if fresh:
-            print(f'note: a tag classifier; what it has not starts anew: {", ".join(fresh)}')
+            print(f'note: this is a tag classifier; what it lacks starts anew: {", ".join(fresh)}')
     elif first_step == 0 and network_options().get('train_batch_norm') is False:
         print('note: a ResNet from scratch hardly learns without --train_batch_norm')
     return first_step

@@ -124,8 +124,8 @@ def get_arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         '--tags',
-        help='tags of the training images: file or folder (default: DATASET/tags.txt; of photos '
-        'there is none)',
+        help='tags of the training images: file or folder (default: DATASET/tags.txt; photos needs '
+        'this flag)',
     )
     parser.add_argument(
         '--classes', metavar='FILE', help="names of a data set's own classes, background first"
@@ -155,7 +155,9 @@ def add_voc_flags(parser: argparse.ArgumentParser) -> None:
     )
     voc.add_argument('--saliency', help='folder of saliency maps, NAME.png')
     voc.add_argument(
-        '--width', type=float, help="of a narrower network's --init: multiplies the channels"
+        '--width',
+        type=float,
+        help='multiplies the channels; --init must have that width',
     )
     voc.add_argument(
         '--train-flags',

@@ -171,7 +171,7 @@ def test_bad_input_is_named(data):
         (height, width),
         'logits',
     )
-    bad('gold_000001.npz: holds scores that are no numbers')
+    bad('gold_000001.npz: holds scores that are not finite')
     (data / 'scores/gold_000001.npz').write_bytes(b'PK')
     bad('gold_000001.npz: not a score file')
     (data / 'scores/gold_000001.npz').unlink()

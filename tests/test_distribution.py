@@ -23,7 +23,7 @@ tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConf
 import main
 errors.run(main.main)
 """
-# The devices draw their dropout apart, as they must; without it they do what one does.
+# Each device draws dropout for itself; without dropout two devices do what one does.
 FLAGS = {'batch_size': 4, 'dropout_rate': 0, 'num_steps': 3, 'learning_rate': 1e-2}
 
 

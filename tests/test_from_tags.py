@@ -117,7 +117,7 @@ def test_voc_without_cues_begins_with_the_classifier(folder):
     assert f'--cues {folder}/voc/cues' in commands[2]
     assert '--random-seed 7 ' in commands[0]
     assert result.out.count('--random_seed 7 ') == 3, 'each round'
-    # From masks of COCO no cue can come that is called one of tags alone.
+    # What was trained on masks of COCO must not make the cues of tags alone.
     result = run_command('reproduce', 'resnet', *given, '--init', init)
     bad(result, 'model/resnet/imagenet: not there; make it with: python -m deeplab_resnet.convert')
 

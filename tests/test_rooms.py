@@ -29,7 +29,7 @@ MODULES = [
 MOST_MODULES = 10
 DOCUMENTS = sorted([*ROOT.glob('*.md'), *ROOT.glob('docs/*.md')])
 PACKAGES = 'deeplablib|deeplab_resnet|deeplab_vgg|selection|experiments|tests|docs'
-# What the documents speak of beside it: an original script, what our commands write, a program.
+# What else the documents name: an original script, what our commands write, a program.
 OTHERS = {'main_msc.py', 'table.md', 'result/benchmark.md', 'dask'}
 
 

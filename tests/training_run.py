@@ -60,6 +60,6 @@ def flags_of(folder, run='run', **changes):
 
 
 def run_main(folder, run='run', **changes):
-    """Run main.py so in this process; returns a tests.command.Result."""
+    """Run main.py with flags_of in this process; returns a tests.command.Result."""
     with flagsaver.flagsaver():
         return run_command('main', *flags_of(folder, run, **changes))

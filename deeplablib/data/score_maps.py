@@ -103,7 +103,7 @@ def read_probabilities(
             f'{path}: scores of {score_map.shape[-1]} classes, expected {len(allowed)}'
         )
     if not np.isfinite(score_map).all():
-        raise InputError(f'{path}: holds scores that are no numbers')
+        raise InputError(f'{path}: holds scores that are not finite')
     return image_probabilities(score_map, input_size if at_input_size else size, kind, allowed)
 
 

@@ -50,7 +50,7 @@ def read_table(path: str | Path) -> tuple[list[str], dict[str, tuple[float, ...]
         raise InputError(f'{path}: not a text file') from None
     header, *rows = list(csv.reader(text.splitlines())) or [[]]
     if header[:1] != ['name']:
-        raise InputError(f'{path}: no table of scores (the first line must begin with "name")')
+        raise InputError(f'{path}: not a table of scores (the first line must begin with "name")')
     if not text.endswith('\n'):
         raise InputError(f'{path}: cut off in line {len(rows) + 1}; make it again')
     values, faults = {}, []
@@ -65,7 +65,7 @@ def read_table(path: str | Path) -> tuple[list[str], dict[str, tuple[float, ...]
         values[name] = tuple(map(_score, fields))
         for column, score in zip(header[1:], values[name], strict=False):
             if score is None:
-                faults.append(f'{path}, line {number}: {column} is no number from 0 to 1')
+                faults.append(f'{path}, line {number}: {column} is not a number from 0 to 1')
     raise_all(faults)
     return header[1:], values
 
