@@ -262,7 +262,7 @@ def test_classifier_is_restored_only_when_asked(data, whole_run):
 
 
 def test_accumulated_gradients_are_those_of_the_larger_batch(data):
-    # All samples must have the same number of labelled pixels: else a mean of means is not the mean.
+    # All samples must have as many labelled pixels: otherwise a mean of means is not the mean.
     folder = data / 'even'
     make_samples(folder)
     for mask in (folder / 'SegmentationClassAug').iterdir():
