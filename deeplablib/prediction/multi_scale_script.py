@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from deeplablib.data.image_lists import read_list
+from deeplablib.data.image_lists import masks_of, read_list
 from deeplablib.data.sample_check import check_outputs, check_samples
 from deeplablib.data.tags import allowed_classes, read_tags
 from deeplablib.network.network_spec import NetworkSpec
@@ -132,7 +132,8 @@ def _score_map_dir(args, save_dir):
 def _say_what_was_saved(samples, folder, classes):
     print(f'The segmentation masks have been saved to {folder}')
     if all(sample.mask for sample in samples):
-        pairs = [(s.mask, folder / f'{s.name}.png') for s in samples if s.mask]
+        predictions = [folder / f'{sample.name}.png' for sample in samples]
+        pairs = list(zip(masks_of(samples), predictions, strict=True))
         print(iou_table(evaluate(pairs, len(classes)), classes))
 
 
