@@ -249,7 +249,7 @@ def test_its_encoder_starts_a_segmentation(data, name):
     fresh = {'vgg': 'starts anew: fc6_weights, fc6_bias, fc7_weights, fc7_bias\n', 'res50': ''}[
         name
     ]
-    assert fresh in result.out and ('note: a tag classifier' in result.out) == bool(fresh)
+    assert fresh in result.out and ('note: this is a tag classifier' in result.out) == bool(fresh)
 
 
 def test_each_kind_of_checkpoint_is_refused_where_the_other_is_wanted(data, trained):
