@@ -6,6 +6,7 @@
     python reproduce.py resnet --annotations DIR DIR DIR    from the annotations of each round
     python reproduce.py vgg --annotations DIR               VGG16, from the final annotations
     python reproduce.py vgg --annotations result/resnet/train_3.txt    the same, from a list
+    python reproduce.py vgg --settings small --cues DIR     on a laptop, a part of VOC, in hours
     python reproduce.py photos --images DIR --tags FILE     on your own photographs, from their tags
 
 Each stage is a command that can be run by hand (--dry-run prints them, and an estimate of time and
@@ -54,6 +55,7 @@ PAPER = {  # mean IoU on PASCAL VOC 2012 val, percent
         'with CRF': 62.3,
     },
     'vgg': {'last round': 56.9, 'test script': 58.4, 'with CRF': 59.9},
+    'small': {},
     'toy': {},
     'photos': {},
 }
@@ -80,7 +82,7 @@ def main() -> None:
     """Plan the stages, run them, and say what was reached."""
     args = get_arguments()
     check_arguments(args)
-    work = Path(args.work_dir or f'./result/{args.what}').resolve()
+    work = Path(args.work_dir or f'./result/{settings_name(args)}').resolve()
     run = make_run(args, work)
     if args.dry_run:
         left = run_stages(run.stages, work, dry_run=True, title=title_of(args))
@@ -102,7 +104,7 @@ def get_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('what', choices=PAPER)
+    parser.add_argument('what', choices=('resnet', 'vgg', 'toy', 'photos'))
     parser.add_argument('--work-dir', help='where everything goes (default: ./result/WHAT)')
     parser.add_argument(
         '--rounds', type=int, help=f'how many (default: {ROUNDS}; --annotations names one for each)'
@@ -155,6 +157,13 @@ def add_voc_flags(parser: argparse.ArgumentParser) -> None:
     )
     voc.add_argument('--saliency', help='folder of saliency maps, NAME.png')
     voc.add_argument(
+        '--settings',
+        choices=('paper', 'small'),
+        default='paper',
+        help='small, of vgg: few steps and small crops, for hundreds of photographs on a laptop; '
+        "its numbers are not the paper's (default: %(default)s)",
+    )
+    voc.add_argument(
         '--width',
         type=float,
         help='multiplies the channels; --init must have that width',
@@ -182,6 +191,8 @@ def check_arguments(args: argparse.Namespace) -> None:
     if args.annotations and (args.rounds or args.saliency):
         raise InputError('--annotations names the rounds: not with --rounds or --saliency')
     given = (args.cues, args.annotations, args.saliency)
+    if args.settings == 'small' and args.what != 'vgg':
+        raise InputError('--settings small is for: reproduce.py vgg')
     if args.what == 'toy':
         files = (args.init, args.imagenet, args.tags, args.classes)
         flags = (args.train_flags, args.classifier_flags, args.width is not None)
@@ -198,13 +209,19 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise InputError('--images is for: reproduce.py photos')
 
 
+def settings_name(args: argparse.Namespace) -> str:
+    """Which of SETTINGS a run takes."""
+    return 'small' if args.settings == 'small' else args.what
+
+
 def title_of(args: argparse.Namespace) -> str:
     """What a work folder is for: runs of one title go on from each other."""
+    name = settings_name(args)
     if args.annotations:
-        return f'{args.what} from annotations'
+        return f'{name} from annotations'
     if args.cues:
-        return f'{args.what} from cues'
-    return f'{args.what} from tags' if begins_with_tags(args) else args.what
+        return f'{name} from cues'
+    return f'{name} from tags' if begins_with_tags(args) else name
 
 
 def begins_with_tags(args: argparse.Namespace) -> bool:
@@ -268,7 +285,7 @@ def find_data(args: argparse.Namespace, work: Path) -> tuple[DataPaths, list[str
 
 def make_settings(args: argparse.Namespace) -> RoundSettings:
     """What the rounds are set to, with what the flags change."""
-    settings = SETTINGS[args.what]
+    settings = SETTINGS[settings_name(args)]
     training = replace(settings.training, random_seed=args.seed)
     named_flags = settings.named_flags
     classifier_flags = (*settings.classifier_flags, '--random-seed', str(args.seed))
@@ -347,7 +364,7 @@ def show_photographs(run: Run, work: Path) -> None:
 
 def show_numbers(args: argparse.Namespace, run: Run, work: Path) -> None:
     """Save and print the numbers beside the paper's; of generated data, pictures too."""
-    paper = {} if args.classes else PAPER[args.what]
+    paper = {} if args.classes else PAPER[settings_name(args)]
     numbers = result_tables.read_numbers(work, run.rounds)
     pairs = result_tables.beside_paper(numbers, paper, run.rounds)
     tables = [result_tables.number_table(pairs)]

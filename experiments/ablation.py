@@ -35,10 +35,9 @@ from deeplablib.run.stage_runner import Stage, as_flags, run_stages
 from deeplablib.run.text_tables import as_markdown
 from experiments import toy_settings
 from experiments.evidence import rank_correlation, true_confusions
-from experiments.small_settings import SETTINGS as SMALL
 from selection.quality import list_quality
 from selection.refine import TABLE
-from selection.rounds import plan
+from selection.rounds import plan, voc_settings
 from selection.rounds import round_stages as make
 from selection.rounds.round_settings import DataPaths, RoundSettings
 from selection.shared.quality_table import read_column
@@ -61,11 +60,13 @@ def arm_stages(
     work: Path,
     arms: Sequence[str],
     number: int,
+    chance: str = '',
 ) -> list[Stage]:
     """The stages of one seed, from the common first round on.
 
     first: folder of the proxy annotations and their list, as plan.first_annotations makes them.
     work: absolute folder of the seed. arms: of ARMS, and TRUTH. number: rounds.
+    chance: what tells the random choices of this seed from another's on the same data.
     """
     proxies = first / 'proxies'
     stages = plan.one_round(1, data, settings, first / 'train_1.txt', work)
@@ -88,7 +89,7 @@ def arm_stages(
             stages += _named(arm, [every, *plan.one_round(1, data, settings, every.output, folder)])
             continue
         for k in range(2, number + 1):
-            of_arm, train_list = _choice(arm, k, data, settings, before, folder)
+            of_arm, train_list = _choice(arm, k, data, settings, before, folder, chance)
             of_arm += plan.one_round(k, data, settings, train_list, folder)
             if k < number:
                 of_arm += plan.new_masks(k, data, settings, folder)
@@ -101,7 +102,7 @@ def _named(arm, stages):
     return [replace(stage, name=f'{arm}: {stage.name}') for stage in stages]
 
 
-def _choice(arm, k, data, settings, before, folder):
+def _choice(arm, k, data, settings, before, folder, chance):
     """The stages that choose the list of round k, and the list."""
     refined, out = before / 'refined', folder / f'train_{k}.txt'
     name = f'round {k}'
@@ -117,8 +118,8 @@ def _choice(arm, k, data, settings, before, folder):
         return [pixels, make.keep_all(name, data, sure, out)], out
     table = folder / f'{arm}_{k}.csv'
     flags = as_flags(masks=refined, truth=data.val_masks, out=table)
-    if 'random_seed' in settings.named_flags:  # seeds share the data: each makes its own choice
-        flags += as_flags(seed=settings.training.random_seed)
+    if chance:
+        flags += as_flags(seed=chance)
     stand_in = Stage(
         name=f'{name} scores',
         command=('-m', 'experiments.stand_in_quality', arm, *flags),
@@ -271,7 +272,7 @@ def run_seeds(args: argparse.Namespace) -> dict[int, dict]:
     """Run all seeds: a dict from seed to its summary, empty after a dry run."""
     work = args.work_dir.resolve()
     real = args.data_dir or args.dataset or args.cues or args.init
-    settings = SMALL if real else toy_settings.SETTINGS
+    settings = voc_settings.SETTINGS['small'] if real else toy_settings.SETTINGS
     if args.learning_rate is not None:
         training = replace(settings.training, learning_rate=args.learning_rate)
         settings = replace(settings, training=training)
@@ -285,14 +286,15 @@ def run_seeds(args: argparse.Namespace) -> dict[int, dict]:
     results = {}
     for seed in args.seeds:
         folder = work / f'seed_{seed}'
+        chance = ''
         if real:
-            stages = []
+            stages, chance = [], str(seed)
             settings = replace(settings, training=replace(settings.training, random_seed=seed))
         else:
             first = folder
             stages, data = toy_settings.data_stages(folder, seed)
             stages += plan.first_annotations(data, folder)[0]
-        stages += arm_stages(data, settings, first, folder, args.arms, args.rounds)
+        stages += arm_stages(data, settings, first, folder, args.arms, args.rounds, chance)
         run_stages(stages, folder, args.dry_run)
         if not args.dry_run:
             results[seed] = summary(data, first, folder, args.arms, args.rounds)

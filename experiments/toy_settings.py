@@ -41,6 +41,7 @@ SETTINGS = RoundSettings(
     named_flags=(*_NAMED, 'learning_rate', 'random_seed'),
     prediction_script='test_vocspsm_resnet.py',
     single_scale=True,
+    single_scale_at_last=True,
     # Lengths for images a fifth as large as photographs; chosen on the data of seed 1.
     crf={
         'gaussian_sxy': 1,

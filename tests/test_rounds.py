@@ -13,7 +13,7 @@ from experiments import ablation, toy_settings
 from experiments.panel import save_panel
 from reproduce import PAPER
 from selection.quality import list_quality, mask_confusion
-from selection.rounds import plan, result_tables
+from selection.rounds import plan, result_tables, voc_settings
 from selection.rounds.round_settings import DataPaths
 from selection.shared.quality_table import write_table
 from tests.command import run_command
@@ -161,6 +161,18 @@ def test_the_plan_of_toy_is_printed_as_commands(tmp_path):
     assert '--seed 7\n' in result.out, 'the data'
 
 
+def test_small_settings_predict_at_one_scale_but_for_the_last_numbers():
+    _, data = toy_settings.data_stages(WORK, seed=5)
+    settings = voc_settings.SETTINGS['small']
+    stages, model = plan.all_rounds(data, settings, WORK, 2)
+    stages += plan.final_predictions(data, settings, model, WORK)
+    trainings = [stage for stage in stages if stage.command[0] == 'main.py']
+    assert {flag(stage, '--input_height') for stage in trainings} == {'161'}
+    predictions = {s.name: s.work for s in stages if s.command[0] == 'test_vocspsm_vgg.py'}
+    assert predictions['round 1 predict train'].single_scale
+    assert not predictions['last predict last'].single_scale
+
+
 @pytest.mark.parametrize(
     'arguments, message',
     [
@@ -169,6 +181,7 @@ def test_the_plan_of_toy_is_printed_as_commands(tmp_path):
         (['resnet', '--data-dir', 'nowhere'], 'nowhere: not there; set DATA_DIRECTORY'),
         (['resnet', '--data-dir', '.', '--dataset', 'no'], 'val.txt: not there; make it with'),
         (['vgg'], 'init: not there; make it with: python -m deeplab_vgg.convert imagenet'),
+        (['resnet', '--settings', 'small'], '--settings small is for: reproduce.py vgg'),
         (['vgg', '--images', 'a'], '--images is for: reproduce.py photos'),
         (['vgg', '--annotations', 'no-a', 'no-b'], 'no-b: not there; a folder of annotations'),
         (['vgg', '--train-flags', "--modeldir 'a"], "--modeldir 'a: No closing quotation"),

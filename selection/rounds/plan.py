@@ -60,11 +60,18 @@ def new_masks(number: int, data: DataPaths, settings: RoundSettings, work: Path)
         model=folder / 'model',
         predictions=folder / 'train',
         out=folder / 'refined',
+        single_scale=settings.single_scale,
     )
 
 
 def refined_masks(
-    name: str, data: DataPaths, settings: RoundSettings, model: Path, predictions: Path, out: Path
+    name: str,
+    data: DataPaths,
+    settings: RoundSettings,
+    model: Path,
+    predictions: Path,
+    out: Path,
+    single_scale: bool,
 ) -> list[Stage]:
     """Label the training images with a model, restricted to their tags, and refine by the CRF.
 
@@ -72,7 +79,14 @@ def refined_masks(
     out: folder of the refined masks.
     """
     predict = predict_score_maps(
-        name, data, settings, model, data.train_list, out=predictions, tags=data.tags
+        name,
+        data,
+        settings,
+        model=model,
+        image_list=data.train_list,
+        out=predictions,
+        single_scale=single_scale,
+        tags=data.tags,
     )
     return [predict, make.refine(name, data, settings, predictions / SCORE_MAPS, out)]
 
@@ -84,6 +98,7 @@ def predict_score_maps(
     model: Path,
     image_list: Path,
     out: Path,
+    single_scale: bool,
     tags: Path | None = None,
 ) -> Stage:
     """The stage that labels a list and saves the score maps too, in OUT/scores; for the CRF."""
@@ -94,7 +109,7 @@ def predict_score_maps(
         model=model,
         image_list=image_list,
         out=out,
-        single_scale=settings.single_scale,
+        single_scale=single_scale,
         score_maps=out / SCORE_MAPS,
         tags=tags,
     )
@@ -141,7 +156,15 @@ def final_predictions(
         raise ValueError('there are no validation images')
     last, after = work / 'last', work / 'crf'
     return [
-        predict_score_maps('last', data, settings, model, data.val_list, out=last),
+        predict_score_maps(
+            'last',
+            data,
+            settings,
+            model=model,
+            image_list=data.val_list,
+            out=last,
+            single_scale=settings.single_scale_at_last,
+        ),
         make.evaluate('last', data, last, work / 'last.json'),
         make.crf(data, settings, last / SCORE_MAPS, after),
         make.evaluate('CRF', data, after, work / 'crf.json'),
@@ -154,5 +177,11 @@ def final_masks(data: DataPaths, settings: RoundSettings, model: Path, work: Pat
     The last network at several scales, restricted to the tags, and the CRF.
     """
     return refined_masks(
-        'last', data, settings, model, predictions=work / 'last', out=work / 'masks'
+        'last',
+        data,
+        settings,
+        model=model,
+        predictions=work / 'last',
+        out=work / 'masks',
+        single_scale=settings.single_scale_at_last,
     )

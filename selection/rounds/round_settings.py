@@ -56,9 +56,9 @@ class RoundSettings:
     training: of each round; the stages fill in data, initial checkpoint and folder.
     named_flags: the settings of training that its command line names; the others have the defaults
     of main.py. train_flags: further flags of main.py, as they were typed; they come last.
-    prediction_script: the script that predicts with the network. single_scale: refined masks and
-    the last numbers come from one scale. crf: parameters of the CRF, by name, in place of the
-    preset's. measure, fraction, class_minimum: of the mask selection.
+    prediction_script: the script that predicts with the network. single_scale: refined masks come
+    from one scale; single_scale_at_last: the last numbers do. crf: parameters of the CRF,
+    by name, in place of the preset's. measure, fraction, class_minimum: of the mask selection.
     """
 
     training: TrainingSettings
@@ -66,6 +66,7 @@ class RoundSettings:
     prediction_script: str
     train_flags: tuple[str, ...] = ()
     single_scale: bool = False
+    single_scale_at_last: bool = False
     crf: Mapping[str, float] = field(default_factory=dict)
     measure: str = MEASURE
     fraction: float = FRACTION

@@ -45,6 +45,26 @@ SETTINGS = {
         classifier_flags=('--learning-rate', '0.001', '--num-steps', '3300', *_CLASSIFIER),
     ),
 }
+# For a laptop and a part of VOC: hours on two CPU cores. Small crops, small batches and few steps:
+# its numbers stand beside each other, not beside the paper's.
+SETTINGS['small'] = replace(
+    SETTINGS['vgg'],
+    training=replace(
+        SETTINGS['vgg'].training,
+        num_steps=500,
+        learning_rate=1e-3,
+        batch_size=8,
+        input_height=161,
+        input_width=161,
+        save_interval=100,
+    ),
+    named_flags=(*SETTINGS['vgg'].named_flags, 'save_interval'),
+    single_scale=True,
+    classifier_flags=(
+        *('--learning-rate', '0.0003', '--num-steps', '800', '--save-interval', '200'),
+        *('--batch-size', '8', '--crop-size', '160'),
+    ),
+)
 # For hundreds of photographs, where VOC has ten thousand.
 SETTINGS['photos'] = replace(
     SETTINGS['vgg'],
