@@ -1,4 +1,4 @@
-"""What selection is worth, measured where the true masks are known.
+r"""What selection is worth, measured where the true masks are known.
 
 python -m experiments.ablation --seeds 2 3 4        on generated data, another for each seed
 python -m experiments.ablation --seeds 1 2 --data-dir ./VOC2012 --dataset ./dataset \

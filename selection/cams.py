@@ -1,4 +1,4 @@
-"""Localization cues from a classifier of tags: its class activation maps.
+r"""Localization cues from a classifier of tags: its class activation maps.
 
 python -m selection.cams --restore-from ./model/classifier --out ./cues
 

@@ -42,7 +42,7 @@ SETTINGS = {
         training=replace(_TRAINING, encoder_name='vgg', learning_rate=1e-4),
         named_flags=('learning_rate', 'recipe', *_NAMED),
         prediction_script='test_vocspsm_vgg.py',
-        classifier_flags=('--learning-rate', '0.001', '--num-steps', '3300', *_CLASSIFIER),
+        classifier_flags=('--learning-rate', '0.0003', '--num-steps', '3300', *_CLASSIFIER),
     ),
 }
 # For a laptop and a part of VOC: hours on two CPU cores. Small crops, small batches and few steps:
@@ -69,5 +69,5 @@ SETTINGS['small'] = replace(
 SETTINGS['photos'] = replace(
     SETTINGS['vgg'],
     training=replace(SETTINGS['vgg'].training, num_steps=4000),
-    classifier_flags=('--learning-rate', '0.001', '--num-steps', '1000', *_CLASSIFIER),
+    classifier_flags=('--learning-rate', '0.0003', '--num-steps', '1000', *_CLASSIFIER),
 )
