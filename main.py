@@ -24,11 +24,12 @@ from deeplablib.network.convolution import require_precision
 from deeplablib.network.layers import STEM_FILTERS
 from deeplablib.network.network_spec import NetworkSpec
 from deeplablib.network.training_form import training_model
+from deeplablib.prediction.crf import require_package
 from deeplablib.prediction.metrics import evaluate, iou_table
 from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE, make_predictor
 from deeplablib.prediction.predict_list import predict_samples
 from deeplablib.run import absl_flags, errors
-from deeplablib.run.backend import keras, tf
+from deeplablib.run.backend import tf
 from deeplablib.run.errors import InputError
 from deeplablib.run.files import locked, make_output_folder
 from deeplablib.training import devices, training_run
@@ -42,7 +43,7 @@ from deeplablib.training.training_settings import (
     define_flags,
     settings_from_flags,
 )
-from deeplablib.training.validation import Validation, measure_of
+from deeplablib.training.validation import MEASURES, VALIDATIONS, Validation, measure_of
 from deeplablib.weights import checkpoints, run_settings
 from deeplablib.weights.load_model import load_model
 
@@ -96,12 +97,15 @@ flags.DEFINE_integer(
     lower_bound=1,
 )
 flags.DEFINE_integer(
-    'valid_every', 0, 'steps between two validations while training, 0: none', lower_bound=0
+    'valid_every',
+    0,
+    'steps between two validations while training, at one scale; 0: none',
+    lower_bound=0,
 )
 flags.DEFINE_enum(
     'valid_by',
     'mean_iou',
-    ['mean_iou', 'crf_agreement'],
+    MEASURES,
     'how to validate: by the masks of valid_data_list, or, without true masks, by the agreement '
     'with the CRF on images of data_list',
 )
@@ -157,13 +161,16 @@ def train(network: NetworkSpec) -> None:
         if first_step > settings.num_steps:
             print(f'{modeldir}: step {first_step - 1} is there already, nothing is left to do')
             return
-        log, validate = None, None
+        log, validate, first_valid_step = None, None, first_step
         if leads:
+            if FLAGS.valid_every and not validates_as_before(modeldir):
+                print('note: validation is not what it was: the best checkpoint is chosen anew')
+                first_valid_step = 0
             flagfile = absl_flags.flagfile(own_flags())
             run_settings.write_settings(modeldir, record, flagfile)
             log = open_log(settings, first_step, record['result']['classes'])
         if log is not None and FLAGS.valid_every:
-            validate = make_validation(trainer, network, valid_list, log, first_step)
+            validate = make_validation(trainer, network, valid_list, log, first_valid_step)
         training_run.train(
             trainer,
             train_list,
@@ -215,6 +222,7 @@ def predict(network: NetworkSpec) -> None:
 def validation_list(train_list: list[Sample]) -> list[Sample]:
     """The samples of the validations while training, checked."""
     if FLAGS.valid_by == 'crf_agreement':
+        require_package()
         return train_list[: FLAGS.valid_num_steps or CRF_IMAGES]
     return read_list(FLAGS.valid_data_list, FLAGS.valid_num_steps, need_masks=True)
 
@@ -253,11 +261,7 @@ def make_trainer(
     network: NetworkSpec, settings: TrainingSettings, strategy: tf.distribute.Strategy
 ) -> Trainer:
     """Build the network in its training form, and what trains it, on the devices of a strategy."""
-    gpus = len(tf.config.list_physical_devices('GPU'))
-    print(f'Training on {gpus} GPU' if gpus else 'No GPU was found: training on the CPU')
-    keras.utils.set_random_seed(settings.random_seed)
-    if not gpus:
-        tf.config.experimental.enable_op_determinism()  # costs nothing on a CPU
+    devices.make_repeatable(settings.random_seed)
     with strategy.scope():
         return Trainer(
             model=training_model(network.build(**network_options()), settings.precision),
@@ -331,6 +335,13 @@ def make_validation(
         log=log,
         first_step=first_step,
     )
+
+
+def validates_as_before(modeldir: Path) -> bool:
+    """Whether the validations of a run, if it had any, were of the same measure and images."""
+    known = run_settings.read_settings(modeldir) if (modeldir / VALIDATIONS).exists() else None
+    names = ('valid_by', 'valid_data_list', 'valid_num_steps')
+    return known is None or all(known['flags'].get(name) == FLAGS[name].value for name in names)
 
 
 def make_predict(network: NetworkSpec, flag: str) -> Callable:

@@ -145,7 +145,7 @@ def main() -> None:
     def save(sample, image, labels, score_map):
         name, size, kind = sample.name, sizes[sample.name], network.score_map_kind
         confidence = None
-        if args.confidence or labels.shape != size:
+        if args.confidence or labels.shape != size and not args.crf:
             at_size, confidence = label_photograph(score_map, size, kind, allowed)
             labels = labels if labels.shape == size else at_size
         if args.crf:

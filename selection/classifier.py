@@ -40,7 +40,7 @@ from deeplablib.run.backend import keras, tf
 from deeplablib.run.errors import InputError
 from deeplablib.run.files import locked, make_output_folder
 from deeplablib.run.progress import progress
-from deeplablib.training import training_log, training_run
+from deeplablib.training import devices, training_log, training_run
 from deeplablib.training.augment import scale_to_crop
 from deeplablib.training.batches import BatchSettings
 from deeplablib.training.trainer import Trainer
@@ -121,9 +121,7 @@ def train(
     """
     out = make_output_folder(args.out)
     network = NETWORKS[args.encoder_name]
-    keras.utils.set_random_seed(args.random_seed)
-    if not tf.config.list_physical_devices('GPU'):
-        tf.config.experimental.enable_op_determinism()  # costs nothing on a CPU
+    devices.make_repeatable(args.random_seed)
     classifier = network.build_classifier(
         num_tags=labels.shape[1], width=args.width, frozen=args.frozen
     )
@@ -167,21 +165,16 @@ def train(
         flags = ''.join(f'--{name.replace("_", "-")}={v}\n' for name, v in record['flags'].items())
         run_settings.write_settings(out, record, flags)
         log = training_log.RunLog(out / 'log.txt', out / 'log', first_step)
-        try:
-            training_run.train(
-                trainer,
-                samples,
-                first_step,
-                out,
-                log,
-                args.save_interval,
-                max_to_keep=CHECKPOINTS_KEPT,
-                after_save=partial(validate, log),
-            )
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                f'interrupted; the same command goes on from the newest checkpoint in {out}'
-            ) from None
+        training_run.train(
+            trainer,
+            samples,
+            first_step,
+            modeldir=out,
+            log=log,
+            save_interval=args.save_interval,
+            max_to_keep=CHECKPOINTS_KEPT,
+            after_save=partial(validate, log),
+        )
 
 
 def run_record(
@@ -253,8 +246,10 @@ def check_arguments(args: argparse.Namespace) -> None:
             raise InputError(f'value {getattr(args, name)} of --{flag}: at least 1 is needed')
     if not 0 <= args.frozen <= 5:
         raise InputError(f'value {args.frozen} of --frozen: there are five blocks, 0 to 5')
-    if learning_rate(args) < 0 or args.random_seed < 0:
-        raise InputError('--learning-rate and --random-seed must not be negative')
+    if learning_rate(args) < 0:
+        raise InputError('--learning-rate must not be negative')
+    if not 0 <= args.random_seed < 2**32:
+        raise InputError(f'value {args.random_seed} of --random-seed: expected 0 to {2**32 - 1}')
 
 
 def read_tagged(

@@ -378,6 +378,8 @@ def test_a_map_that_is_nowhere_positive_is_empty(drawn):
         ({'crop-size': -1}, ['value -1 of --crop-size']),
         ({'frozen': 6}, ['value 6 of --frozen: there are five blocks']),
         ({'learning-rate': -1}, ['must not be negative']),
+        ({'random-seed': 2**32}, ['value 4294967296 of --random-seed: expected 0 to 4294967295']),
+        ({'width': 0.1}, ['width 0.1 is not a positive multiple of 1/64']),
         ({'pretrain-file': 'nowhere'}, ['nowhere: no such checkpoint']),
         ({'pretrain-file': 'other width'}, ['does not fit the network; wrong shape: conv1_1']),
     ],

@@ -80,6 +80,23 @@ def test_a_photograph_is_turned_as_it_was_held(tmp_path, model):
         np.testing.assert_array_equal(*(np.array(Image.open(name)) for name in names))
 
 
+def test_the_overlay_is_turned_only_where_the_labels_are(tmp_path, model):
+    """EXIF that stands behind the pixels of a PNG is not looked for."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    path = tmp_path / 'late.png'
+    Image.open(PHOTOS / 'gold_000002.jpg').save(path, exif=exif)
+    content = path.read_bytes()
+    start = content.index(b'eXIf') - 4
+    end = start + 12 + int.from_bytes(content[start : start + 4], 'big')
+    last = content.index(b'IEND') - 4
+    path.write_bytes(content[:start] + content[end:last] + content[start:end] + content[last:])
+    result = predict(tmp_path, model, path)
+    assert result.code == 0, result.error
+    labels, overlay = (Image.open(tmp_path / f'out/late{e}.png') for e in ('', '_overlay'))
+    assert labels.size == Image.open(path).size and overlay.width == max(180, labels.width)
+
+
 def test_a_name_that_is_not_utf_8_is_kept(tmp_path, model):
     image = tmp_path / os.fsdecode(b'caf\xe9.jpg')
     shutil.copy(PHOTOS / 'gold_000002.jpg', image)

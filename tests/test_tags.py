@@ -128,3 +128,10 @@ def test_bad_tags_are_named(tmp_path, name, text, message):
 def test_annotations_may_have_classes_of_their_own(tmp_path):
     (tmp_path / 'a.xml').write_text(XML.format('traffic light').replace('cat', 'pear'))
     assert tags_of_annotation(tmp_path / 'a.xml', NAMES) == (2, 3)
+
+
+def test_a_csv_file_with_an_open_quotation_mark_is_named_as_such(tmp_path):
+    path = tmp_path / 'tags.csv'
+    path.write_text('name,tags\na,"dog\n' + 'b,cat\n' * 30000)
+    with pytest.raises(InputError, match='not a CSV file'):
+        read_tags(path, ('background', 'dog', 'cat'))

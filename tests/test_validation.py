@@ -66,6 +66,7 @@ def stand_in(values, folder, first_step):
     )
     trainer = SimpleNamespace(
         model=None,
+        is_finite=lambda: True,
         batches=SimpleNamespace(img_mean=(0, 0, 0)),
         settings=SimpleNamespace(num_steps=len(values) - 1),
     )
@@ -128,3 +129,15 @@ def test_agreement_with_the_crf_needs_no_true_masks(data):
 def test_bad_flags_are_named_before_the_first_step(data, flags, message):
     result = run_main(data, 'bad', **({'valid_every': 2} | flags))
     assert result.code == 2 and message in result.error
+
+
+def test_a_resume_that_validates_otherwise_chooses_its_best_anew(data):
+    flags = {'valid_data_list': data / 'list.txt', 'valid_every': 1, 'num_steps': 4}
+    assert run_main(data, 'anew', valid_num_steps=1, **flags).code == 0
+    model = data / 'anew/model'
+    for path in model.glob('model.ckpt-4*'):
+        path.unlink()
+    result = run_main(data, 'anew', valid_num_steps=2, **flags)
+    assert result.code == 0, result.error
+    assert 'validation is not what it was' in result.out
+    assert read_log(model / 'validation.txt')[0] == [3, 4]

@@ -46,6 +46,8 @@ def read_tags(path: str | Path, classes: tuple[str, ...] = CLASSES) -> dict[str,
         raise InputError(f'{path}: cannot read the tags ({error.strerror})') from None
     except UnicodeDecodeError:
         raise InputError(f'{path}: not a text file') from None
+    except csv.Error as error:
+        raise InputError(f'{path}: not a CSV file ({error})') from None
     tags: dict[str, tuple[int, ...]] = {}
     faults: list[str] = []
     for name, words, origin in rows:
@@ -82,8 +84,9 @@ def _rows_of_folder(path, classes):
 def _rows_of_csv(path, classes):
     """The same of a CSV file; tags that share a cell are apart by ; or |."""
     with path.open(newline='', encoding='utf-8-sig') as file:
-        rows = [[cell.strip() for cell in row] for row in csv.reader(file) if any(row)]
-    first, *titles = rows[0] if rows else ['']
+        reader = csv.reader(file)
+        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]
+    first, *titles = rows[0][1] if rows else ['']
     if first.lower() not in CSV_NAMES or not titles:
         raise InputError(
             f'{path}: the first line must name the columns, "name,tags", or "name" and a class '
@@ -93,7 +96,7 @@ def _rows_of_csv(path, classes):
     by_class = len(titles) > 1 or not unknown
     if by_class and unknown:
         raise InputError(f'{path}: column {unknown[0]} is no class ({_legal(classes)})')
-    for number, (name, *cells) in enumerate(rows[1:], 2):
+    for number, (name, *cells) in rows[1:]:
         origin = f'{path}, row {number}'
         if not by_class:
             yield name, re.split('[;|,]', ';'.join(cells)), origin

@@ -2,6 +2,7 @@
 
 from deeplablib.network.convolution import conv2d
 from deeplablib.run.backend import keras, tf
+from deeplablib.run.errors import InputError
 
 BATCH_NORM_EPSILON = 1e-3  # tf.contrib.slim's default, which the originals leave in place
 BATCH_NORM_MOMENTUM = 0.9  # statistics over some ten steps: runs from scratch are short
@@ -90,8 +91,8 @@ def scaled(filters: int, width: float) -> int:
 
     filters: channels at width 1. width: a multiple of 1/64, so that the first convolution, which
     has 64 channels at width 1, tells the width of a checkpoint.
-    Raises ValueError for another width.
+    Raises InputError for another width.
     """
     if width <= 0 or STEM_FILTERS * width % 1:
-        raise ValueError(f'width {width} is not a positive multiple of 1/{STEM_FILTERS}')
+        raise InputError(f'width {width} is not a positive multiple of 1/{STEM_FILTERS}')
     return max(1, round(filters * width))

@@ -66,9 +66,11 @@ def prepared(
 
 
 def upright(path: Path) -> Image.Image:
-    """A photograph as it is to be shown, RGB, at its own size."""
+    """A photograph as it is to be shown, RGB, at its own size; turned where prepared turns it."""
     with Image.open(path) as image:
-        return to_rgb(ImageOps.exif_transpose(image))
+        # Asked before the pixels are read: Pillow then finds what other programs do not look for.
+        turned = exif_turn(image) is not None
+        return to_rgb(ImageOps.exif_transpose(image) if turned else image)
 
 
 def label_photograph(

@@ -48,9 +48,10 @@ def predict_samples(
     every_class = np.ones(predict.input_signature[1].shape[0], bool)
     sizes = photograph_sizes(samples, max_size) if max_size else {}
 
-    def save(name, input_size, allowed, labels, score_map):
-        size = sizes.get(name, input_size)
+    def save(name, allowed, labels, score_map):
         labels, score_map = labels.numpy(), score_map.numpy()
+        input_size = labels.shape
+        size = sizes.get(name, input_size)
         # The score map first: the label map is what tells a resumed run that an image is done.
         if score_map_dir is not None:
             path = score_map_dir / f'{name}.npz'
@@ -64,7 +65,7 @@ def predict_samples(
         if allowed_by_image is not None:
             allowed = allowed_by_image[sample.name]
         outputs = predict(image, allowed)
-        return partial(save, sample.name, tuple(image.shape[:2]), allowed, *outputs)
+        return partial(save, sample.name, allowed, *outputs)
 
     run_network(label, samples, 'predicting', max_size, saves_in_flight=saves_for(sizes, max_size))
 

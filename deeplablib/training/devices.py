@@ -5,7 +5,7 @@ import zlib
 import numpy as np
 import numpy.typing as npt
 
-from deeplablib.run.backend import tf
+from deeplablib.run.backend import keras, tf
 from deeplablib.run.errors import InputError
 from deeplablib.training.trainer import Trainer
 from deeplablib.training.training_settings import TrainingSettings
@@ -34,6 +34,15 @@ def make_strategy(settings: TrainingSettings) -> tf.distribute.Strategy:
             f'{strategy.num_replicas_in_sync} devices'
         )
     return strategy
+
+
+def make_repeatable(random_seed: int) -> None:
+    """Say what a training runs on, and let all that it draws come from its seed."""
+    gpus = len(tf.config.list_physical_devices('GPU'))
+    print(f'Training on {gpus} GPU' if gpus else 'No GPU was found: training on the CPU')
+    keras.utils.set_random_seed(random_seed)
+    if not gpus:
+        tf.config.experimental.enable_op_determinism()  # costs nothing on a CPU
 
 
 def gather(strategy: tf.distribute.Strategy, *values: int) -> npt.NDArray[np.int64]:

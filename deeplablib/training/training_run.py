@@ -134,11 +134,10 @@ def train(
             saves = step % save_interval == 0 or step == num_steps
             if not np.isfinite(loss) or saves and not trainer.is_finite():
                 _raise_diverged(step, loss, rate, samples_of_step(step, samples, trainer.batches))
-            now = time.monotonic()
+            seconds = time.monotonic() - last
             status['note'] = f'loss {loss:.3f}, rate {rate:.3g}'
             if log is not None:
-                log.add(step, loss, rate, trainer.batches.samples_a_step / (now - last))
-            last = now
+                log.add(step, loss, rate, trainer.batches.samples_a_step / seconds)
             if validate is not None:
                 validate(step)
             if log is not None and saves:
@@ -147,6 +146,7 @@ def train(
                     log.add_panel(step, trainer.panel(images, labels))
                 if after_save is not None:
                     after_save(step)
+            last = time.monotonic()
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,8 @@ from deeplablib.training.training_run import CHECKPOINT
 from deeplablib.weights import checkpoints
 
 BEST = f'{CHECKPOINT}-best'
-FILE = 'validation.txt'
+VALIDATIONS = 'validation.txt'
+MEASURES = ('mean_iou', 'crf_agreement')
 
 
 class Validation:
@@ -54,7 +56,7 @@ class Validation:
         self._network, self._trainer, self._measure, self._log = network, trainer, measure, log
         self._predict = make_predict(trainer.model, network.to_score_map, trainer.batches.img_mean)
         self._every, self._last = every, trainer.settings.num_steps
-        self._modeldir, self._file = Path(modeldir), Path(modeldir) / FILE
+        self._modeldir, self._file = Path(modeldir), Path(modeldir) / VALIDATIONS
         cut_log(self._file, first_step)
         earlier = read_log(self._file)[1] if self._file.is_file() else []
         self._best = max((value for value in earlier if value == value), default=-math.inf)
@@ -63,6 +65,8 @@ class Validation:
         """Measure the network after a step, where it is due, and keep it if it is the best."""
         if step == 0 or step % self._every and step != self._last:
             return
+        if not self._trainer.is_finite():
+            return  # the run ends at its next step or save, and says why
         value = float(self._measure(self._predict))
         is_best = value > self._best
         if is_best:
@@ -99,20 +103,17 @@ def measure_of(
 ) -> Callable:
     """What is measured on some samples: a function of a `predict`, as make_predict gives.
 
-    name: 'mean_iou' or 'crf_agreement'; num_classes and ignore_label are those of the masks.
+    name: of MEASURES; num_classes and ignore_label are those of the masks.
     score_map_kind: NetworkSpec.score_map_kind.
     """
+    masks: dict[str, Any] = {
+        'samples': samples,
+        'num_classes': num_classes,
+        'ignore_label': ignore_label,
+    }
     if name == 'mean_iou':
-        return partial(
-            mean_iou_on, samples=samples, num_classes=num_classes, ignore_label=ignore_label
-        )
-    return partial(
-        crf_agreement_on,
-        samples=samples,
-        num_classes=num_classes,
-        ignore_label=ignore_label,
-        kind=score_map_kind,
-    )
+        return partial(mean_iou_on, **masks)
+    return partial(crf_agreement_on, **masks, kind=score_map_kind)
 
 
 def mean_iou_on(

@@ -127,10 +127,12 @@ def _batch_norm(name, mean, variance, factor):
     return name, {'mean': mean.ravel() * factor, 'variance': variance.ravel() * factor}
 
 
-def _scale(name, scale, offset):
+def _scale(name, scale, offset=None):
+    offset = np.zeros_like(scale) if offset is None else offset
     return name.replace('scale', 'bn', 1), {'scale': scale.ravel(), 'offset': offset.ravel()}
 
 
+# How each type is read: (name, *blobs) -> (name of the layer in the WeightFile, its parameters).
 _LAYERS: dict[str, Callable] = {
     'Convolution': _convolution,
     'InnerProduct': _dense,
