@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import spearmanr
 
+from deeplablib.data.voc import NUM_CLASSES
 from deeplablib.prediction.metrics import mean_iou
 from deeplablib.run import errors
 from deeplablib.run.files import make_output_folder, replacing
-from deeplablib.run.parallel import add_jobs, for_each
+from deeplablib.run.parallel import add_jobs
 from deeplablib.run.text_tables import as_markdown
 from selection.masks import select_masks
-from selection.quality import compare
+from selection.quality import compare_all
 from selection.shared.mask_quality import OF_REFINED
 from selection.shared.quality_table import read_column
 from selection.shared.selection_flags import CLASS_MINIMUM, FRACTION
@@ -30,15 +31,19 @@ MINIMA = (0.0, CLASS_MINIMUM)
 
 
 def true_confusions(
-    names: Sequence[str], masks: str | Path, truth: str | Path, jobs: int | str = -1
-) -> list[npt.NDArray[np.int64]]:
+    names: Sequence[str],
+    masks: str | Path,
+    truth: str | Path,
+    num_classes: int = NUM_CLASSES,
+    jobs: int | str = -1,
+) -> Sequence[npt.NDArray[np.int64]]:
     """The confusion matrix of each mask with its true mask; ignored pixels are left out.
 
     names: of images. masks, truth: folders of NAME.png. jobs: as for parallel.for_each.
-    Returns a list of int64 [classes, classes]. Raises InputError for a mask that cannot be read.
+    Returns int64 [classes, classes] of each. Raises InputError for a mask that cannot be read.
     """
     pairs = [(Path(masks) / f'{name}.png', Path(truth) / f'{name}.png') for name in names]
-    return [counts for counts, _ in for_each(compare, pairs, 'comparing', jobs)]
+    return compare_all(pairs, num_classes, jobs)[0]
 
 
 def true_quality(confusions: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.floating]:
@@ -138,7 +143,7 @@ def main() -> None:
     samples, allowed_by_image = read_samples(args)
     names = [sample.name for sample in samples]
     estimates = {c: np.array(read_column(args.table, c, names)) for c in args.measures}
-    confusions = true_confusions(names, args.masks, args.truth, args.jobs)
+    confusions = true_confusions(names, args.masks, args.truth, len(args.classes), args.jobs)
     text = evidence_tables(
         estimates, confusions, np.array([allowed_by_image[name] for name in names])
     )

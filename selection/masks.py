@@ -108,7 +108,7 @@ def _check(**values):
 def get_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = step_parser(__doc__, './result/train.txt', 'list of the selected samples')
-    add_selection_flags(parser, need_table=False)
+    add_selection_flags(parser, without_table='every mask that is there goes on')
     args = parser.parse_args()
     choice = ('measure', 'fraction', 'threshold', 'class_minimum')
     if args.table is None and any(getattr(args, f) != parser.get_default(f) for f in choice):

@@ -59,6 +59,19 @@ def compare(
     return mask_confusion(mask, truth, num_classes), np.mean(mask != IGNORE_LABEL)
 
 
+def compare_all(
+    pairs: Sequence[tuple[Path, Path]], num_classes: int = NUM_CLASSES, jobs: int | str = -1
+) -> tuple[Sequence[npt.NDArray[np.int64]], Sequence[float]]:
+    """Compare masks with their true masks, on all cores.
+
+    pairs: paths of a mask and of its true mask. jobs: as for parallel.for_each.
+    Returns (the confusion matrices, the labelled fractions), as compare gives them.
+    """
+    work = partial(compare, num_classes=num_classes)
+    confusions, labelled = zip(*for_each(work, pairs, 'comparing', jobs), strict=True)
+    return confusions, labelled
+
+
 def list_quality(
     train_list: str | Path, data_dir: str | Path, truth: str | Path, num_classes: int = NUM_CLASSES
 ) -> tuple[int, float, float]:
@@ -72,10 +85,8 @@ def list_quality(
     samples = read_list(train_list, data_dir)
     truths = [Path(truth) / f'{sample.name}.png' for sample in samples]
     pairs = list(zip(masks_of(samples), truths, strict=True))
-    confusions, labelled = zip(
-        *for_each(partial(compare, num_classes=num_classes), pairs, 'quality'), strict=True
-    )
-    return len(samples), mean_iou(sum(confusions)), float(np.mean(labelled))
+    confusions, labelled = compare_all(pairs, num_classes)
+    return len(samples), mean_iou(np.sum(confusions, 0)), float(np.mean(labelled))
 
 
 def seed(cues: Mapping[int, npt.NDArray[np.uint8]], threshold: float) -> npt.NDArray[np.uint8]:
@@ -176,9 +187,8 @@ def quality_of_masks(
     """Print the quality of masks, and return it as a dict for JSON; arguments as above."""
     pairs = [(Path(folder) / path.name, path) for path in masks.values()]
     errors.raise_all([f'no mask at {path}' for path, _ in pairs if not path.is_file()])
-    work = partial(compare, num_classes=len(classes))
-    confusions, labelled = zip(*for_each(work, pairs, 'quality', jobs), strict=True)
-    confusion, labelled = sum(confusions), float(np.mean(labelled))
+    confusions, fractions = compare_all(pairs, len(classes), jobs)
+    confusion, labelled = np.sum(confusions, 0), float(np.mean(fractions))
     print(f'{iou_table(confusion, classes)}\n{"labelled":<16}{100 * labelled:>8.2f}')
     return iou_summary(confusion, classes) | {'labelled': labelled, 'images': len(masks)}
 

@@ -284,6 +284,13 @@ def test_report_of_cues_shows_photographs_cues_and_annotations(data):
     assert f'{NAMES[0]}: bird; 100 % labelled' in page
     assert f'{NAMES[2]}: aeroplane, bicycle; 100 % labelled' in page
     assert page.count('<img') == page.count('src="data:image/jpeg') == 3
+    small = data / f'refined/{NAMES[0]}.png'
+    whole = small.read_bytes()
+    Image.new('L', (3, 3)).save(small)
+    bad(run('report.__main__', data, *given), f'{small}: ')
+    small.write_bytes(whole)
+    both = run('report.__main__', data, *given, '--table', data / 'refined/scores.csv')
+    assert both.code == 2 and 'give --table, or --cues' in both.error
     (data / f'cues/{NAMES[0]}_2.png').unlink()
     bad(run('report.__main__', data, *given), f'no cue at {data}/cues/{NAMES[0]}_2.png')
     result = run('report.__main__', data, *given[2:])

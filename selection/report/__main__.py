@@ -30,7 +30,7 @@ def get_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = step_parser(__doc__, './result/report.html', 'where the page goes')
     parser.prog = 'python -m selection.report'
-    add_selection_flags(parser, need_table=False)
+    add_selection_flags(parser, without_table='give --cues')
     parser.add_argument('--annotations', help='folder of what the network was trained on, NAME.png')
     parser.add_argument(
         '--cues',
@@ -39,7 +39,7 @@ def get_arguments() -> argparse.Namespace:
         'were made of them',
     )
     args = parser.parse_args()
-    if not args.cues and not args.table:
+    if bool(args.cues) == bool(args.table):
         parser.error('give --table, or --cues')
     return args
 

@@ -11,7 +11,7 @@ from PIL import Image
 from deeplablib.data.image_lists import Sample
 from deeplablib.data.images import read_grey, read_image, read_mask
 from deeplablib.data.voc import IGNORE_LABEL, colour_map
-from selection.report.page import as_address, colour_of, render, side_by_side
+from selection.report.page import as_address, classes_shown, colour_of, render, side_by_side
 
 EXAMPLES = 3  # of each class
 TEMPLATE = 'cue_page.html.j2'
@@ -50,7 +50,8 @@ def cue_page(
     """
 
     def example(i: int) -> dict:
-        image, annotation = read_image(samples[i].image), read_mask(annotations[i], len(classes))
+        image = read_image(samples[i].image)
+        annotation = read_mask(annotations[i], len(classes), image.shape[:2])
         maps = [read_grey(path, image.shape[:2]) for path in cues[i].values()]
         return {
             'name': samples[i].name,
@@ -60,7 +61,7 @@ def cue_page(
         }
 
     parts = []
-    for index in np.flatnonzero(shown[:, 1:].any(0)) + 1:
+    for index in classes_shown(shown):
         images = np.flatnonzero(shown[:, index])
         chosen = np.unique(np.linspace(0, len(images) - 1, EXAMPLES).astype(int))
         parts.append(

@@ -107,9 +107,10 @@ def report_page(
     """
 
     def example(i: int) -> dict:
-        annotation = None if annotations is None else read_mask(annotations[i], len(classes))
-        mask = read_mask(masks[i], len(classes))
-        drawn = panel(read_image(samples[i].image), annotation, mask, kept[i])
+        image = read_image(samples[i].image)
+        size = image.shape[:2]
+        annotation = None if annotations is None else read_mask(annotations[i], len(classes), size)
+        drawn = panel(image, annotation, read_mask(masks[i], len(classes), size), kept[i])
         tags = [classes[int(c)] for c in np.flatnonzero(shown[i][1:]) + 1]
         return {
             'name': samples[i].name,
@@ -128,7 +129,7 @@ def report_page(
         kept=kept.sum(),
         total=len(kept),
         histogram=_embedded(histogram(quality, kept, level), 'image/png'),
-        classes=[_class_row(i, classes[i], shown, quality, kept) for i in _classes_shown(shown)],
+        classes=[_class_row(i, classes[i], shown, quality, kept) for i in classes_shown(shown)],
         order=' | '.join(columns),
         examples={
             heading: [example(i) for i in indices]
@@ -137,7 +138,8 @@ def report_page(
     )
 
 
-def _classes_shown(shown):
+def classes_shown(shown: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
+    """The classes that some image shows, without the background; shown: bool [images, classes]."""
     return np.flatnonzero(shown[:, 1:].any(0)) + 1
 
 

@@ -15,15 +15,12 @@ FRACTION = 0.7
 CLASS_MINIMUM = 0.4
 
 
-def add_selection_flags(parser: argparse.ArgumentParser, need_table: bool) -> None:
+def add_selection_flags(parser: argparse.ArgumentParser, without_table: str) -> None:
     """Add the flags to a command line.
 
-    need_table: whether --table must be given; without a table every mask that is there goes on.
+    without_table: what the command does without --table, for its help.
     """
-    table_help = 'scores, CSV'
-    if not need_table:
-        table_help += '; without it every mask that is there goes on'
-    parser.add_argument('--table', required=need_table, help=table_help)
+    parser.add_argument('--table', help=f'scores, CSV; without it {without_table}')
     parser.add_argument('--masks', required=True, help='folder of the masks that go on, NAME.png')
     parser.add_argument(
         '--measure', default=MEASURE, help='column of the table (default: %(default)s)'
