@@ -34,7 +34,7 @@ from experiments.panel import save_panel
 from selection.rounds import plan, result_tables, voc_settings
 from selection.rounds.find_data import imagenet_weights, photo_paths, voc_paths
 from selection.rounds.photographs import list_photographs, read_photographs
-from selection.rounds.round_settings import DataPaths, RoundSettings
+from selection.rounds.round_settings import DataPaths, RoundSettings, flags_of
 from selection.rounds.round_stages import Training
 
 # Change these to your own paths; each is the default of a flag (--help).
@@ -55,9 +55,6 @@ PAPER = {  # mean IoU on PASCAL VOC 2012 val, percent
         'with CRF': 62.3,
     },
     'vgg': {'last round': 56.9, 'test script': 58.4, 'with CRF': 59.9},
-    'small': {},
-    'toy': {},
-    'photos': {},
 }
 SETTINGS = {**voc_settings.SETTINGS, 'toy': toy_settings.SETTINGS}
 PANEL_IMAGES = 8
@@ -84,6 +81,8 @@ def main() -> None:
     check_arguments(args)
     work = Path(args.work_dir or f'./result/{settings_name(args)}').resolve()
     run = make_run(args, work)
+    if args.what == 'photos' and run.data.train_list.exists():
+        list_photographs(run.data)  # of an earlier run: photographs may have come since
     if args.dry_run:
         left = run_stages(run.stages, work, dry_run=True, title=title_of(args))
         print_estimate(args, run, left, work)
@@ -198,6 +197,12 @@ def check_arguments(args: argparse.Namespace) -> None:
         flags = (args.train_flags, args.classifier_flags, args.width is not None)
         if any((*given, *files, *flags)):
             raise InputError('toy has settings and data of its own: --rounds, --steps and --seed')
+    of_classifier = args.imagenet or args.classifier_flags
+    if of_classifier and args.what in ('resnet', 'vgg') and not begins_with_tags(args):
+        raise InputError(
+            '--imagenet and --classifier-flags are for runs that begin with tags: not with --cues '
+            'or --annotations'
+        )
     if args.what == 'photos':
         if not args.images or not args.tags:
             raise InputError('photos needs --images, a folder, and --tags, a file or folder')
@@ -307,14 +312,6 @@ def make_settings(args: argparse.Namespace) -> RoundSettings:
     )
 
 
-def flags_of(name: str, text: str) -> tuple[str, ...]:
-    """The flags that are given as one word; name: of the flag that gives them."""
-    try:
-        return tuple(shlex.split(text))
-    except ValueError as error:
-        raise InputError(f'{name} {text}: {error}') from None
-
-
 def check_images(data: DataPaths) -> None:
     """Check all that a training does not check itself before it begins."""
     if data.val_list is None:
@@ -364,7 +361,7 @@ def show_photographs(run: Run, work: Path) -> None:
 
 def show_numbers(args: argparse.Namespace, run: Run, work: Path) -> None:
     """Save and print the numbers beside the paper's; of generated data, pictures too."""
-    paper = {} if args.classes else PAPER[settings_name(args)]
+    paper = {} if args.classes else PAPER.get(settings_name(args), {})
     numbers = result_tables.read_numbers(work, run.rounds)
     pairs = result_tables.beside_paper(numbers, paper, run.rounds)
     tables = [result_tables.number_table(pairs)]

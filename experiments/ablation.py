@@ -20,37 +20,24 @@ CRF), how many and how good masks each arm was trained on, and how well each mea
 
 import argparse
 import json
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from deeplablib.data.image_lists import read_list
+from deeplablib.data.image_lists import check_files_of, read_list
 from deeplablib.run import errors
-from deeplablib.run.errors import InputError
+from deeplablib.run.errors import InputError, raise_all
 from deeplablib.run.files import replacing
 from deeplablib.run.stage_runner import Stage, as_flags, run_stages
-from deeplablib.run.text_tables import as_markdown
 from experiments import toy_settings
-from experiments.evidence import rank_correlation, true_confusions
-from selection.quality import list_quality
-from selection.refine import TABLE
+from experiments.ablation_tables import TRUTH, ablation_tables, summary
 from selection.rounds import plan, voc_settings
 from selection.rounds import round_stages as make
-from selection.rounds.round_settings import DataPaths, RoundSettings
-from selection.shared.quality_table import read_column
+from selection.rounds.find_data import voc_paths
+from selection.rounds.round_settings import DataPaths, RoundSettings, flags_of
 
 ARMS = ('argmax', 'crf', 'selection', 'random', 'oracle', 'pixels')
-TRUTH = 'truth'
 PIXEL_THRESHOLD = '0.7'
-TITLES = (
-    'Mean IoU on the validation images',
-    'Images of the round',
-    'True mean IoU of their masks',
-    'Labelled pixels, percent',
-)
 
 
 def arm_stages(
@@ -77,7 +64,7 @@ def arm_stages(
         Stage(
             name='round 1 score proxies',
             command=('-m', 'selection.score', *make.image_flags(data), *flags),
-            reads=(data.train_list, data.tags, proxies, score_maps),
+            reads=(*make.image_files(data), proxies, score_maps),
             output=table,
         )
     )
@@ -134,85 +121,9 @@ def _select_pixels(name, data, masks, score_maps, out):
     return Stage(
         name=f'{name} pixels',
         command=('-m', 'selection.pixels', *make.image_flags(data), *flags),
-        reads=(data.train_list, data.tags, masks, score_maps),
+        reads=(*make.image_files(data), masks, score_maps),
         output=out,
     )
-
-
-def summary(
-    data: DataPaths, first: Path, work: Path, arms: Sequence[str], number: int
-) -> dict[str, dict]:
-    """Everything that one seed gives: a dict from title to a table, {row: {column: float}}.
-
-    first, work, arms, number: as for arm_stages.
-    """
-    folders = {'proxies': {1: work}}
-    for arm in arms:
-        rounds = [1] if arm == TRUTH else range(2, number + 1)
-        folders[arm] = dict.fromkeys(rounds, work / arm)
-    tables: dict[str, dict[str, dict]] = {title: {arm: {} for arm in folders} for title in TITLES}
-    for arm, of_arm in folders.items():
-        for k, folder in of_arm.items():
-            train_list = (first if arm == 'proxies' else folder) / f'train_{k}.txt'
-            images, quality, labelled = list_quality(train_list, data.data_dir, data.val_masks)
-            iou = json.loads((folder / f'round_{k}/val.json').read_text())['mean_iou']
-            values = (100 * iou, images, 100 * quality, 100 * labelled)
-            for title, value in zip(TITLES, values, strict=True):
-                tables[title][arm][f'round {k}'] = value
-    last = {arm: list(row.values())[-1] for arm, row in tables[TITLES[0]].items()}
-    if 'selection' in arms:
-        tables['Last round of selection minus last round of'] = {
-            arm: {'difference': last['selection'] - value}
-            for arm, value in last.items()
-            if arm != 'selection'
-        }
-    return tables | {'Spearman with the true IoU': _correlations(data, first / 'proxies', work)}
-
-
-def _correlations(data, proxies, work):
-    """Spearman of the scores of round 1 with the true IoU of what they could choose: the proxy
-    annotations and the refined masks."""
-    names = [sample.name for sample in read_list(data.train_list, data.data_dir)]
-    refined = work / 'round_1/refined'
-    truths = {
-        'of the proxy annotation': true_confusions(names, proxies, data.val_masks),
-        'of the refined mask': true_confusions(names, refined, data.val_masks),
-    }
-    columns = {
-        'crf_agreement': (refined / TABLE, 'crf_agreement'),
-        'annotation_agreement': (work / 'proxies.csv', 'annotation_agreement'),
-        'max_probability': (refined / TABLE, 'max_probability'),
-        'mask_probability of the refined mask': (refined / TABLE, 'mask_probability'),
-        'mask_probability of the annotation': (work / 'proxies.csv', 'mask_probability'),
-    }
-    values = {name: read_column(*column, names) for name, column in columns.items()}
-    return {
-        name: {of: rank_correlation(value, truth) for of, truth in truths.items()}
-        for name, value in values.items()
-    }
-
-
-def ablation_tables(results: Sequence[dict]) -> str:
-    """The tables of several seeds as one text, Markdown: mean and standard deviation.
-
-    results: what summary returns, of each seed.
-    """
-    parts = []
-    for title, rows in results[0].items():
-        columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-        lines = []
-        for name in rows:
-            cells = [[result[title][name].get(column) for result in results] for column in columns]
-            lines.append(
-                [name, *(_spread(values) if None not in values else '' for values in cells)]
-            )
-        parts += [f'{title}:', as_markdown(['', *columns], lines)]
-    return '\n\n'.join(parts)
-
-
-def _spread(values):
-    spread = f' ± {np.std(values, ddof=1):.2g}' if len(values) > 1 else ''
-    return f'{np.mean(values):.3g}{spread}'
 
 
 def get_arguments() -> argparse.Namespace:
@@ -226,46 +137,34 @@ def get_arguments() -> argparse.Namespace:
     )
     parser.add_argument('--rounds', type=int, default=3, help='at least 2 (default: 3)')
     parser.add_argument('--learning-rate', type=float, help='of every training but the initial one')
+    parser.add_argument(
+        '--train-flags',
+        default='',
+        metavar="'FLAG ...'",
+        help="further flags of main.py, for each training but the initial one: '--num_steps 300'",
+    )
     parser.add_argument('--fraction', type=float, help='of the masks that go on')
     parser.add_argument('--work-dir', type=Path, default='./result/ablation')
     parser.add_argument('--dry-run', action='store_true', help='only print the commands')
     real = parser.add_argument_group('photographs, in place of generated data')
-    real.add_argument('--data-dir', type=Path, help='folder that the lists start from')
-    real.add_argument('--dataset', type=Path, help='folder of train.txt, val.txt and tags.txt')
-    real.add_argument('--cues', type=Path, help='folder of localization cues')
-    real.add_argument('--init', type=Path, help='initial checkpoint of a VGG16')
-    real.add_argument(
-        '--train-flags',
-        default='',
-        metavar="'FLAG ...'",
-        help="further flags of main.py, for each training: '--num_steps 300 --batch_size 4'",
-    )
+    real.add_argument('--data-dir', help='folder that the lists start from')
+    real.add_argument('--dataset', help='folder of train.txt, val.txt and tags.txt')
+    real.add_argument('--cues', help='folder of localization cues')
+    real.add_argument('--init', help='initial checkpoint of a VGG16')
     return parser.parse_args()
 
 
 def photographs(args: argparse.Namespace) -> DataPaths:
-    """Where the photographs are. Raises InputError when one of their paths is missing."""
-    paths = {name: getattr(args, name) for name in ('data_dir', 'dataset', 'cues', 'init')}
-    absent = [f'--{name.replace("_", "-")}' for name, path in paths.items() if path is None]
+    """Where the photographs are. Raises InputError for all that is not given or not there."""
+    names = ('data_dir', 'dataset', 'cues', 'init')
+    absent = [f'--{name.replace("_", "-")}' for name in names if getattr(args, name) is None]
     if absent:
         raise InputError(f'photographs need {" and ".join(absent)}, too')
-    paths = {name: path.resolve() for name, path in paths.items()}
-    for name in ('data_dir', 'dataset', 'cues'):
-        if not paths[name].is_dir():
-            raise InputError(f'{paths[name]}: no folder is there (--{name.replace("_", "-")})')
-    val_list = paths['dataset'] / 'val.txt'
-    mask = read_list(val_list, paths['data_dir'])[0].mask
-    if mask is None:
-        raise InputError(f'{val_list}: names no masks')
-    return DataPaths(
-        data_dir=paths['data_dir'],
-        train_list=paths['dataset'] / 'train.txt',
-        val_list=val_list,
-        val_masks=mask.parent,
-        tags=paths['dataset'] / 'tags.txt',
-        init=paths['init'],
-        cues=paths['cues'],
-    )
+    data, missing = voc_paths(args.data_dir, args.dataset, args.init, cues=args.cues)
+    raise_all(missing)
+    samples = read_list(data.train_list, data.data_dir)
+    check_files_of(samples, data.val_masks, 'true mask')  # looked for now, read after hours
+    return data
 
 
 def run_seeds(args: argparse.Namespace) -> dict[int, dict]:
@@ -278,9 +177,9 @@ def run_seeds(args: argparse.Namespace) -> dict[int, dict]:
         settings = replace(settings, training=training)
     if args.fraction is not None:
         settings = replace(settings, fraction=args.fraction)
+    settings = replace(settings, train_flags=flags_of('--train-flags', args.train_flags))
     if real:
         data, first = photographs(args), work
-        settings = replace(settings, train_flags=tuple(shlex.split(args.train_flags)))
         stages, _ = plan.first_annotations(data, first)
         run_stages(stages, work, args.dry_run)
     results = {}

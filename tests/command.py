@@ -1,13 +1,17 @@
-"""Run a script as a user would, without a new process: TensorFlow takes seconds to import."""
+"""Run a script as a user would: here, as TensorFlow takes seconds to import, or in a new process."""
 
 import contextlib
 import importlib
 import io
+import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from unittest import mock
 
 from deeplablib.run import errors
+
+ROOT = Path(__file__).parent.parent
 
 
 @dataclass(frozen=True)
@@ -39,3 +43,15 @@ def run_command(module, *arguments):
         except SystemExit as stop:
             code = stop.code or 0
     return Result(code, out.getvalue(), error.getvalue())
+
+
+def start(*arguments):
+    """Run a script in a process group of its own, which can be killed with all its children."""
+    return subprocess.Popen(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )

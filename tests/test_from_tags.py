@@ -11,8 +11,7 @@ from deeplab_vgg import NETWORKS
 from deeplablib.data import voc
 from deeplablib.data.image_lists import read_list
 from deeplablib.weights import checkpoints, run_settings
-from tests.command import run_command
-from tests.test_reproduce import start
+from tests.command import run_command, start
 from tests.training_run import make_samples
 
 WIDTH = 1 / 64
@@ -96,6 +95,12 @@ def test_dry_run_of_photographs_writes_nothing_and_counts_all_stages(folder):
     ]
     assert 'together' in result.out
     assert not (folder / 'dry').exists()
+    listed = folder / 'later/photos.txt'
+    listed.parent.mkdir()
+    listed.write_text('/s0.jpg\n')
+    later = photos(folder, **{'work-dir': folder / 'later'})
+    assert run_command('reproduce', *later, '--dry-run').code == 0
+    assert len(listed.read_text().splitlines()) == 6, 'those that have come since'
 
 
 def test_voc_without_cues_begins_with_the_classifier(folder):

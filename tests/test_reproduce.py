@@ -3,10 +3,7 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -16,10 +13,9 @@ from deeplablib.data.prepare_voc import COUNTS
 from deeplablib.run.files import locked
 from deeplablib.weights import checkpoints
 from experiments.toy_data import make_data
-from tests.command import run_command
+from tests.command import run_command, start
 from tests.tables import squeezed
 
-ROOT = Path(__file__).parent.parent
 IMAGES = {'train': 8, 'val': 4}  # different ones; the others of the tree are links to them
 
 
@@ -60,18 +56,6 @@ def tree(tmp_path_factory):
     network = NETWORKS['deeplab']
     checkpoints.write(root / 'init', network.variables(network.build(width=0.125)))
     return root
-
-
-def start(*arguments):
-    """Run a script in a process group of its own, which can be killed with all its children."""
-    return subprocess.Popen(
-        [sys.executable, *map(str, arguments)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
 
 
 def kill_when(process, folder, pattern):

@@ -9,7 +9,7 @@ from PIL import Image
 from deeplablib.data.image_lists import write_list
 from deeplablib.run.stage_runner import stage_entries
 from deeplablib.run.text_tables import as_markdown, as_text
-from experiments import ablation, toy_settings
+from experiments import ablation, ablation_tables, toy_settings
 from experiments.panel import save_panel
 from reproduce import PAPER
 from selection.quality import list_quality, mask_confusion
@@ -182,6 +182,7 @@ def test_small_settings_predict_at_one_scale_but_for_the_last_numbers():
         (['resnet', '--data-dir', '.', '--dataset', 'no'], 'val.txt: not there; make it with'),
         (['vgg'], 'init: not there; make it with: python -m deeplab_vgg.convert imagenet'),
         (['resnet', '--settings', 'small'], '--settings small is for: reproduce.py vgg'),
+        (['vgg', '--cues', 'a', '--imagenet', 'b'], 'are for runs that begin with tags'),
         (['vgg', '--images', 'a'], '--images is for: reproduce.py photos'),
         (['vgg', '--annotations', 'no-a', 'no-b'], 'no-b: not there; a folder of annotations'),
         (['vgg', '--train-flags', "--modeldir 'a"], "--modeldir 'a: No closing quotation"),
@@ -245,20 +246,27 @@ def test_seeds_on_photographs_differ_in_their_trainings_and_share_their_proxies(
     (tmp_path / 'train.txt').write_text('a\n')
     (tmp_path / 'tags.txt').write_text('a 1\n')
     (tmp_path / 'val.txt').write_text('/JPEGImages/b.jpg /SegmentationClassAug/b.png\n')
+    runs = tmp_path / 'runs'
     command = ['experiments.ablation', '--seeds', 1, 2, '--arms', 'random', '--dry-run']
     where = ['--data-dir', tmp_path, '--dataset', tmp_path, '--cues', tmp_path / 'cues']
-    command += ['--work-dir', tmp_path / 'work', '--train-flags', '--num_steps 3']
-    result = run_command(*command, *where, '--init', tmp_path / 'init')
+    command += ['--work-dir', runs, '--train-flags', '--num_steps 3']
+    where += ['--init', tmp_path / 'init']
+    missing = run_command(*command, *where)
+    assert missing.code == 2 and 'init: not there' in missing.error
+    (tmp_path / 'init').touch()
+    Image.new('L', (2, 2)).save(tmp_path / 'JPEGImages/a.png')
+    missing = run_command(*command, *where)
+    assert missing.code == 2 and f'no true mask at {tmp_path}/Segm' in missing.error
+    (tmp_path / 'SegmentationClassAug/a.png').touch()
+    result = run_command(*command, *where)
     assert result.code == 0, result.error
     assert result.out.count('-m selection.proxies') == 1
     for seed in (1, 2):
         assert f'--random_seed {seed} ' in result.out and f'--seed {seed}\n' in result.out
-        assert result.out.count(f'--data_list {tmp_path}/work/train_1.txt') == 2
+        assert result.out.count(f'--data_list {runs}/train_1.txt') == 2
     assert result.out.count('--num_steps 3') == 6
-    result = run_command(*command, *where)
+    result = run_command(*command, *where[:-2])
     assert result.code == 2 and 'photographs need --init' in result.error
-    result = run_command(*command, *where[2:], '--data-dir', tmp_path / 'none', '--init', 'x')
-    assert result.code == 2 and 'none: no folder is there (--data-dir)' in result.error
 
 
 def test_no_arm_reads_scores_that_no_stage_makes():
@@ -309,12 +317,12 @@ def test_the_ablation_report_gives_mean_and_spread_over_the_seeds():
         rows = {'proxies': {'round 1': first}, 'crf': {'round 2': second}}
         return {'Mean IoU': rows, 'Spearman': {'crf_agreement': {'refined': rho}}}
 
-    text = squeezed(ablation.ablation_tables([result(40, 50, 0.8), result(44, 54, 0.9)]))
+    text = squeezed(ablation_tables.ablation_tables([result(40, 50, 0.8), result(44, 54, 0.9)]))
     assert 'Mean IoU:' in text and '| | round 1 | round 2 |' in text
     assert '| proxies | 42 ± 2.8 | |' in text
     assert '| crf | | 52 ± 2.8 |' in text
     assert '| crf_agreement | 0.85 ± 0.071 |' in text
-    assert '| proxies | 40 | |' in squeezed(ablation.ablation_tables([result(40, 50, 0.8)]))
+    assert '| proxies | 40 | |' in squeezed(ablation_tables.ablation_tables([result(40, 50, 0.8)]))
 
 
 def test_the_summary_of_a_seed_measures_lists_masks_and_scores(tmp_path):
@@ -349,7 +357,7 @@ def test_the_summary_of_a_seed_measures_lists_masks_and_scores(tmp_path):
         tags=None,
         init=None,
     )
-    tables = ablation.summary(data, tmp_path, tmp_path, ['selection'], 2)
+    tables = ablation_tables.summary(data, tmp_path, tmp_path, ['selection'], 2)
     assert tables['Mean IoU on the validation images'] == {
         'proxies': {'round 1': 50},
         'selection': {'round 2': 50},

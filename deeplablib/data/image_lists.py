@@ -92,8 +92,12 @@ def write_list(path: str | Path, pairs: Iterable[Sequence[Path]], data_dir: str 
 
     path: where it goes. pairs: list of (image, mask) paths. data_dir: the folder that the list's
     paths will start from; a file outside it is named by way of '..'.
-    Raises InputError for a path with white space in it: a line is cut there.
+    Raises InputError for paths with white space in them, where a line is cut: all of them at once.
     """
+    pairs = list(pairs)
+    files = [file for pair in pairs for file in pair]
+    spaced = [file for file in files if any(c.isspace() for c in _from(data_dir, file))]
+    raise_all([f'{file}: a list cannot hold a path with white space' for file in spaced])
     lines = [' '.join(_from(data_dir, file) for file in pair) for pair in pairs]
     with replacing(path) as temporary:
         temporary.write_text(''.join(f'{line}\n' for line in lines))
@@ -105,8 +109,6 @@ def _from(data_dir, file):
     except ValueError:
         # '..' leads out of where a link points to, so links are followed first.
         relative = os.path.relpath(file.resolve(), Path(data_dir).resolve())
-    if any(character.isspace() for character in str(relative)):
-        raise InputError(f'{file}: a list cannot hold a path with white space')
     return f'/{Path(relative).as_posix()}'
 
 

@@ -19,8 +19,8 @@ def list_photographs(data: DataPaths) -> None:
 def read_photographs(data: DataPaths) -> list[Path]:
     """The photographs in data.data_dir, which must be those that have tags, in their order.
 
-    Raises InputError for a photograph without tags, tags of one that is not there, and for two of
-    one name: all of them at once.
+    Raises InputError for a photograph without tags, tags of one that is not there, for two of one
+    name, and for a name with white space, which a list cannot hold: all of them at once.
     """
     folder, tags = data.data_dir, data.tags
     paths = [path for path in list_files(folder) if path.name.lower().endswith(IMAGE_ENDINGS)]
@@ -32,7 +32,9 @@ def read_photographs(data: DataPaths) -> list[Path]:
     for path in paths:
         if path.stem in by_name:
             faults.append(f'{path}: has the name of {by_name[path.stem]}; rename one of them')
-        if path.stem not in known:
+        if any(character.isspace() for character in path.name):
+            faults.append(f'{path}: has white space in its name; rename it')
+        elif path.stem not in known:
             faults.append(f'{path}: has no tags in {tags}')
         by_name.setdefault(path.stem, path)
     faults += [

@@ -1,11 +1,13 @@
 """What the rounds are set to, and where their data is."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from deeplablib.data.classes import read_classes
 from deeplablib.data.voc import CLASSES
+from deeplablib.run.errors import InputError
 from deeplablib.training.training_settings import TrainingSettings
 from selection.shared.selection_flags import CLASS_MINIMUM, FRACTION, MEASURE
 
@@ -72,3 +74,11 @@ class RoundSettings:
     fraction: float = FRACTION
     class_minimum: float = CLASS_MINIMUM
     classifier_flags: tuple[str, ...] = ()
+
+
+def flags_of(name: str, text: str) -> tuple[str, ...]:
+    """The flags that are given as one word; name: of the flag that gives them."""
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise InputError(f'{name} {text}: {error}') from None

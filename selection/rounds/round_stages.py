@@ -91,9 +91,10 @@ def proxies(data: DataPaths, out: Path) -> Stage:
     if data.saliency is not None:
         flags += as_flags(saliency=data.saliency)
         reads.append(data.saliency)
+    flags += [*as_flags(out=out), '--resume']
     return Stage(
         name='proxies',
-        command=('-m', 'selection.proxies', *image_flags(data), *flags, *as_flags(out=out)),
+        command=('-m', 'selection.proxies', *image_flags(data), *flags),
         reads=tuple(reads),
         output=out,
         work=Drawing(data.train_list, by_crf=data.saliency is None),
