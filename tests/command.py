@@ -1,4 +1,4 @@
-"""Run a script as a user would: here, as TensorFlow takes seconds to import, or in a new process."""
+"""Run a script as a user would: here (TensorFlow takes seconds to import), or in a new process."""
 
 import contextlib
 import importlib
