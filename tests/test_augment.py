@@ -1,8 +1,16 @@
 import numpy as np
 import pytest
 
+from deeplablib.data.score_maps import resize_bilinear
 from deeplablib.run.backend import tf
-from deeplablib.training.augment import augment, draw, pad_and_crop, rescale
+from deeplablib.training.augment import (
+    augment,
+    augment_image,
+    draw,
+    pad_and_crop,
+    rescale,
+    scale_to_crop,
+)
 from tests import golden
 
 
@@ -81,3 +89,19 @@ def test_scale_and_mirror_can_be_switched_off():
         same, same_labels = augment(image, labels, numbers, (6, 6), False, False, 255)
         np.testing.assert_array_equal(same, image)
         np.testing.assert_array_equal(same_labels, labels)
+
+
+def test_crop_holds_nearly_the_whole_image():
+    image = np.random.default_rng(0).normal(size=(60, 90, 3)).astype(np.float32)
+    np.testing.assert_array_equal(
+        scale_to_crop(image, (30, 30), 1.0), resize_bilinear(image, (20, 30))
+    )
+    whole = augment_image(image, tf.zeros(4), (90, 90), scale=False, mirror=False)
+    np.testing.assert_array_equal(whole[:60], image)
+    assert not whole[60:].numpy().any()
+    # The smallest and the largest share of the longer side: 0.625 and 1.25 of the crop.
+    small = augment_image(image, tf.constant([0.0, 0.9, 0, 0]), (80, 80), True, True)
+    assert small[32, 49].numpy().any() and not small[33:].numpy().any()
+    assert not small[:, 50:].numpy().any()
+    mirrored = augment_image(image, tf.zeros(4), (90, 90), scale=False, mirror=True)
+    np.testing.assert_array_equal(mirrored[:60], image[:, ::-1])

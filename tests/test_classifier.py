@@ -9,11 +9,9 @@ from PIL import Image
 from deeplablib.data.images import IMG_MEAN
 from deeplablib.data.score_maps import resize_bilinear
 from deeplablib.network.convolution import has_dilated_gradients
-from deeplablib.prediction.metrics import average_precision, mean_average_precision
 from deeplablib.run.backend import tf
 from deeplablib.run.files import locked, make_output_folder
 from deeplablib.training import objective, training_run
-from deeplablib.training.augment import augment_image, scale_to_crop
 from deeplablib.training.training_log import read_log
 from deeplablib.weights import checkpoints
 from deeplablib.weights.load_model import load_tag_classifier
@@ -199,22 +197,6 @@ def test_map_has_a_cell_for_sixteen_pixels_and_no_dilation(name):
     kernels = {v.path: tuple(v.shape) for v in model.weights if 'classifier' not in v.path}
     of_network = classifier.NETWORKS[name].build(width=1 / 64).weights
     assert kernels.items() <= {v.path: tuple(v.shape) for v in of_network}.items()
-
-
-def test_crop_holds_nearly_the_whole_image():
-    image = np.random.default_rng(0).normal(size=(60, 90, 3)).astype(np.float32)
-    np.testing.assert_array_equal(
-        scale_to_crop(image, (30, 30), 1.0), resize_bilinear(image, (20, 30))
-    )
-    whole = augment_image(image, tf.zeros(4), (90, 90), scale=False, mirror=False)
-    np.testing.assert_array_equal(whole[:60], image)
-    assert not whole[60:].numpy().any()
-    # The smallest and the largest share of the longer side: 0.625 and 1.25 of the crop.
-    small = augment_image(image, tf.constant([0.0, 0.9, 0, 0]), (80, 80), True, True)
-    assert small[32, 49].numpy().any() and not small[33:].numpy().any()
-    assert not small[:, 50:].numpy().any()
-    mirrored = augment_image(image, tf.zeros(4), (90, 90), scale=False, mirror=True)
-    np.testing.assert_array_equal(mirrored[:60], image[:, ::-1])
 
 
 def test_it_learns_to_tell_the_classes_and_where_they_are(data, drawn):
@@ -418,22 +400,3 @@ def test_bad_input_to_the_cams_is_named(data, drawn):
     bad(make_cams(data, drawn, 'bad', scales=0), 'value 0 of --scales: must be positive')
     with locked(make_output_folder(data / 'taken')):
         bad(make_cams(data, drawn, 'taken'), 'another process is writing to this folder')
-
-
-# Average precision
-
-
-def test_average_precision_is_the_mean_precision_at_each_hit():
-    # Ranks of the hits: 1 and 3; precision there 1/1 and 2/3.
-    assert average_precision(np.array([1, 0, 1, 0]), np.array([9, 5, 4, 1])) == (1 + 2 / 3) / 2
-    assert average_precision(np.array([0, 1]), np.array([0.9, 0.1])) == 0.5
-    # Both score the same: each has rank 2, whichever stands first.
-    assert average_precision(np.array([1, 0]), np.array([0.3, 0.3])) == 0.5
-    assert np.isnan(average_precision(np.array([0, 0]), np.array([1, 2])))
-
-
-def test_mean_average_precision_leaves_out_tags_that_no_image_has():
-    labels = np.array([[1, 0, 0], [0, 0, 1]])
-    scores = np.array([[2.0, 1.0, 5.0], [1.0, 1.0, 3.0]])
-    assert mean_average_precision(labels, scores) == (1 + 0.5) / 2
-    assert np.isnan(mean_average_precision(np.zeros((2, 3)), np.ones((2, 3))))

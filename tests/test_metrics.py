@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplablib.prediction.metrics import confusion_matrix, iou_per_class, mean_iou, pixel_accuracy
+from deeplablib.prediction.metrics import (
+    average_precision,
+    confusion_matrix,
+    iou_per_class,
+    mean_average_precision,
+    mean_iou,
+    pixel_accuracy,
+)
 from tests.command import run_command
 from tests.golden import FOLDER
 
@@ -136,3 +143,19 @@ def test_a_truncated_mask_is_named(folders):
     result = evaluate(folders)
     assert result.code == 2
     assert 'a.png: cannot read the mask' in result.error
+
+
+def test_average_precision_is_the_mean_precision_at_each_hit():
+    # Ranks of the hits: 1 and 3; precision there 1/1 and 2/3.
+    assert average_precision(np.array([1, 0, 1, 0]), np.array([9, 5, 4, 1])) == (1 + 2 / 3) / 2
+    assert average_precision(np.array([0, 1]), np.array([0.9, 0.1])) == 0.5
+    # Both score the same: each has rank 2, whichever stands first.
+    assert average_precision(np.array([1, 0]), np.array([0.3, 0.3])) == 0.5
+    assert np.isnan(average_precision(np.array([0, 0]), np.array([1, 2])))
+
+
+def test_mean_average_precision_leaves_out_tags_that_no_image_has():
+    labels = np.array([[1, 0, 0], [0, 0, 1]])
+    scores = np.array([[2.0, 1.0, 5.0], [1.0, 1.0, 3.0]])
+    assert mean_average_precision(labels, scores) == (1 + 0.5) / 2
+    assert np.isnan(mean_average_precision(np.zeros((2, 3)), np.ones((2, 3))))
