@@ -8,13 +8,13 @@ import argparse
 from pathlib import Path
 
 from deeplablib.data.classes import add_classes, default_classes
-from deeplablib.data.image_lists import check_files_of, masks_of, read_list
+from deeplablib.data.image_lists import check_files_of, read_list
 from deeplablib.data.sample_check import check_outputs, check_samples
 from deeplablib.data.score_maps import read_score_map
 from deeplablib.data.tags import allowed_classes, read_tags
 from deeplablib.prediction import crf
 from deeplablib.prediction.crf_list import crf_samples
-from deeplablib.prediction.metrics import evaluate, iou_table
+from deeplablib.prediction.metrics import iou_table_of
 from deeplablib.run import errors, parallel
 from deeplablib.run.errors import InputError
 from deeplablib.run.files import make_output_folder
@@ -87,8 +87,7 @@ def main() -> None:
     print(f'The segmentation masks have been saved to {save_dir}')
 
     if all(sample.mask for sample in samples):
-        pairs = list(zip(masks_of(samples), paths, strict=True))
-        print(iou_table(evaluate(pairs, num_classes), classes))
+        print(iou_table_of(samples, save_dir, classes))
 
 
 if __name__ == '__main__':

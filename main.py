@@ -25,7 +25,7 @@ from deeplablib.network.layers import STEM_FILTERS
 from deeplablib.network.network_spec import NetworkSpec
 from deeplablib.network.training_form import training_model
 from deeplablib.prediction.crf import require_package
-from deeplablib.prediction.metrics import evaluate, iou_table
+from deeplablib.prediction.metrics import iou_table_of
 from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE, make_predictor
 from deeplablib.prediction.predict_list import predict_samples
 from deeplablib.run import absl_flags, errors
@@ -193,10 +193,7 @@ def test(network: NetworkSpec) -> None:
     save_dir = make_output_folder(Path(FLAGS.out_dir) / 'validation')
     check_outputs(valid_list, save_dir)
     predict_samples(make_predict(network, 'valid_step'), valid_list, save_dir)
-    predictions = [save_dir / f'{sample.name}.png' for sample in valid_list]
-    pairs = list(zip(masks_of(valid_list), predictions, strict=True))
-    confusion = evaluate(pairs, FLAGS.num_classes, FLAGS.ignore_label)
-    print(iou_table(confusion, class_names()))
+    print(iou_table_of(valid_list, save_dir, class_names(), FLAGS.ignore_label))
 
 
 def predict(network: NetworkSpec) -> None:
@@ -264,7 +261,7 @@ def make_trainer(
     devices.make_repeatable(settings.random_seed)
     with strategy.scope():
         return Trainer(
-            model=training_model(network.build(**network_options()), settings.precision),
+            model=training_model(network.build(**network_options(settings)), settings.precision),
             network=network,
             recipe=network.recipes[settings.recipe],
             settings=settings,
@@ -273,12 +270,12 @@ def make_trainer(
         )
 
 
-def network_options() -> dict[str, Any]:
-    """What the flags say of the network itself."""
-    options = {'num_classes': FLAGS.num_classes, 'width': FLAGS.width}
-    if FLAGS.encoder_name in deeplab_vgg.NETWORKS:
-        return options | {'dropout_rate': FLAGS.dropout_rate}
-    return options | {'train_batch_norm': FLAGS.train_batch_norm}
+def network_options(settings: TrainingSettings) -> dict[str, Any]:
+    """What the settings say of the network itself."""
+    options = {'num_classes': settings.num_classes, 'width': settings.width}
+    if settings.encoder_name in deeplab_vgg.NETWORKS:
+        return options | {'dropout_rate': settings.dropout_rate}
+    return options | {'train_batch_norm': settings.train_batch_norm}
 
 
 def first_step_of(trainer: Trainer, network: NetworkSpec, modeldir: Path, leads: bool) -> int:
@@ -301,7 +298,7 @@ def first_step_of(trainer: Trainer, network: NetworkSpec, modeldir: Path, leads:
         print(f'Restored model parameters from {settings.pretrain_file}')
         if fresh:
             print(f'note: this is a tag classifier; what it lacks starts anew: {", ".join(fresh)}')
-    elif first_step == 0 and network_options().get('train_batch_norm') is False:
+    elif first_step == 0 and network_options(settings).get('train_batch_norm') is False:
         print('note: a ResNet from scratch hardly learns without --train_batch_norm')
     return first_step
 

@@ -35,6 +35,7 @@ from deeplablib.run.files import locked, make_output_folder
 from deeplablib.run.parallel import add_resume
 from deeplablib.weights import checkpoints
 from deeplablib.weights.load_model import load_tag_classifier
+from selection.shared.cues import cue_paths
 from selection.shared.step_flags import read_samples, step_parser
 
 # Change this to your own path; it is the default of a flag.
@@ -81,14 +82,6 @@ def make_cam_function(
         return tf.math.divide_no_nan(total, tf.reduce_max(total, [0, 1]))
 
     return cams
-
-
-def cue_paths(out: str | Path, name: str, allowed: npt.NDArray[np.bool_]) -> dict[int, Path]:
-    """Where the cues of an image are: a dict from class id to path.
-
-    out: folder. name: of the image. allowed: bool [classes], background first.
-    """
-    return {int(i): Path(out) / f'{name}_{i - 1}.png' for i in np.flatnonzero(allowed[1:]) + 1}
 
 
 def has_cues(out: str | Path, name: str, allowed: npt.NDArray[np.bool_]) -> bool:

@@ -29,6 +29,7 @@ from deeplablib.prediction.crf import PRESETS, Parameters, crf_labels
 from deeplablib.run import errors, parallel
 from deeplablib.run.errors import InputError
 from deeplablib.run.files import locked, make_output_folder
+from selection.shared.cues import cue_paths
 from selection.shared.step_flags import add_work_flags, read_samples, step_parser
 
 LEAST_SCORE = 0.2  # scores below it count as none
@@ -146,8 +147,7 @@ def make_proxies(
     """
     items, faults = [], []
     for sample in samples:
-        tags = np.flatnonzero(allowed_by_image[sample.name][1:]) + 1
-        paths = {int(i): Path(cues) / f'{sample.name}_{i - 1}.png' for i in tags}
+        paths = cue_paths(cues, sample.name, allowed_by_image[sample.name])
         salient = None if saliency is None else Path(saliency) / f'{sample.name}.png'
         for index, path in paths.items():
             if not path.is_file():
@@ -162,9 +162,9 @@ def make_proxies(
 
 
 def _make_one(out, rule, item):
-    sample, cue_paths, saliency_path = item
+    sample, paths, saliency_path = item
     size = image_size(sample.image)
-    cues = {index: read_grey(path, size) for index, path in cue_paths.items()}
+    cues = {index: read_grey(path, size) for index, path in paths.items()}
     labels = rule(sample.image, cues, size, saliency_path)
     write_mask(Path(out) / f'{sample.name}.png', labels)
 

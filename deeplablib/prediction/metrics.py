@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deeplablib.data.classes import default_classes
+from deeplablib.data.image_lists import Sample, masks_of
 from deeplablib.data.images import read_mask
 from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
 from deeplablib.run.progress import progress
@@ -49,6 +50,21 @@ def evaluate(
     parallel = joblib.Parallel(n_jobs=-1, prefer='threads', return_as='generator')
     matrices = parallel(joblib.delayed(one)(*pair) for pair in pairs)
     return sum(progress(matrices, len(pairs), 'evaluating'))
+
+
+def iou_table_of(
+    samples: Sequence[Sample],
+    folder: Path,
+    classes: Sequence[str],
+    ignore_label: int = IGNORE_LABEL,
+) -> str:
+    """The iou_table of the predictions FOLDER/NAME.png of samples that all have masks.
+
+    classes: their names. ignore_label: in masks, no class. Raises InputError as evaluate does.
+    """
+    predictions = [folder / f'{sample.name}.png' for sample in samples]
+    pairs = list(zip(masks_of(samples), predictions, strict=True))
+    return iou_table(evaluate(pairs, len(classes), ignore_label), classes)
 
 
 def iou_per_class(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

@@ -4,13 +4,13 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from deeplablib.data.image_lists import masks_of, read_list
+from deeplablib.data.image_lists import read_list
 from deeplablib.data.sample_check import check_outputs, check_samples
 from deeplablib.data.tags import allowed_classes, read_tags
 from deeplablib.network.network_spec import NetworkSpec
 from deeplablib.prediction.crf import DEFAULT_PRESET, PRESETS, require_package
 from deeplablib.prediction.crf_list import crf_samples
-from deeplablib.prediction.metrics import evaluate, iou_table
+from deeplablib.prediction.metrics import iou_table_of
 from deeplablib.prediction.predict_list import predict_samples
 from deeplablib.prediction.prediction_flags import (
     add_prediction_flags,
@@ -132,9 +132,7 @@ def _score_map_dir(args, save_dir):
 def _say_what_was_saved(samples, folder, classes):
     print(f'The segmentation masks have been saved to {folder}')
     if all(sample.mask for sample in samples):
-        predictions = [folder / f'{sample.name}.png' for sample in samples]
-        pairs = list(zip(masks_of(samples), predictions, strict=True))
-        print(iou_table(evaluate(pairs, len(classes)), classes))
+        print(iou_table_of(samples, folder, classes))
 
 
 def _is_done(sample, save_dir, score_map_dir=None):

@@ -22,6 +22,7 @@ from deeplablib.run.files import make_output_folder, replacing
 from selection.masks import cut, select_masks
 from selection.report.cue_page import cue_page
 from selection.report.page import report_page
+from selection.shared.cues import cue_paths
 from selection.shared.selection_flags import add_selection_flags, mask_paths, read_quality
 from selection.shared.step_flags import read_samples, step_parser
 
@@ -63,8 +64,7 @@ def page_of_cues(
     """The page of cues and the annotations that were made of them."""
     masks = mask_paths(args, samples)
     cues = [
-        {int(i): args.cues / f'{sample.name}_{i - 1}.png' for i in np.flatnonzero(tags[1:]) + 1}
-        for sample, tags in zip(samples, shown, strict=True)
+        cue_paths(args.cues, sample.name, tags) for sample, tags in zip(samples, shown, strict=True)
     ]
     paths = [path for of_image in cues for path in of_image.values()]
     errors.raise_all([f'no cue at {path}' for path in paths if not path.is_file()])
