@@ -12,7 +12,8 @@
 Each stage is a command that can be run by hand (--dry-run prints them, and an estimate of time and
 disk), is recorded in WORK_DIR/stages.json when it is done, and is not done again: after a stop, run
 the same command. Ends with WORK_DIR/table.txt, table.md and table.json; of photographs, whose true
-masks nobody has, with the trained network and the masks of the photographs, WORK_DIR/masks.
+masks nobody has, with the trained network and the masks of the photographs, WORK_DIR/masks. Those
+are of copies, WORK_DIR/photographs, which are upright and as small as the rounds need (--max-size).
 """
 
 import argparse
@@ -32,10 +33,11 @@ from deeplablib.training.training_settings import flag_words
 from experiments import toy_data, toy_settings
 from experiments.panel import save_panel
 from selection.rounds import plan, result_tables, voc_settings
+from selection.rounds import round_stages as make
 from selection.rounds.find_data import imagenet_weights, photo_paths, voc_paths
 from selection.rounds.photographs import list_photographs, read_photographs
 from selection.rounds.round_settings import DataPaths, RoundSettings, flags_of
-from selection.rounds.round_stages import Training
+from selection.rounds.smaller_photographs import MAX_SIZE
 
 # Change these to your own paths; each is the default of a flag (--help).
 DATA_DIRECTORY = './VOC2012/'
@@ -134,6 +136,13 @@ def get_arguments() -> argparse.Namespace:
     add_voc_flags(parser)
     photos = parser.add_argument_group('your own photographs')
     photos.add_argument('--images', help='folder of photographs, JPEG or PNG')
+    photos.add_argument(
+        '--max-size',
+        type=int,
+        metavar='PIXELS',
+        help='the rounds work on copies that are at most as long, and are held upright (default: '
+        f'{MAX_SIZE})',
+    )
     return parser.parse_args()
 
 
@@ -210,8 +219,10 @@ def check_arguments(args: argparse.Namespace) -> None:
             raise InputError(
                 'photos begins with tags: not with --cues, --saliency or --annotations'
             )
-    elif args.images:
-        raise InputError('--images is for: reproduce.py photos')
+        if args.max_size is not None and args.max_size < 1:
+            raise InputError(f'value {args.max_size} of --max-size: at least one pixel is needed')
+    elif args.images or args.max_size is not None:
+        raise InputError('--images and --max-size are for: reproduce.py photos')
 
 
 def settings_name(args: argparse.Namespace) -> str:
@@ -243,6 +254,8 @@ def make_run(args: argparse.Namespace, work: Path) -> Run:
         stages, data = toy_settings.data_stages(work, args.seed)
     else:
         data, missing = find_data(args, work)
+    if args.what == 'photos':
+        stages.append(make.photographs(data, args.max_size or MAX_SIZE))
     if begins_with_tags(args):
         cues, data = plan.cues_from_tags(data, settings, work)
         stages += cues
@@ -339,7 +352,9 @@ def print_estimate(args: argparse.Namespace, run: Run, left: Sequence[Stage], wo
         for path in (data.train_list, data.val_list)
         if path is not None
     }
-    settings = next(stage.work.settings for stage in run.stages if isinstance(stage.work, Training))
+    settings = next(
+        stage.work.settings for stage in run.stages if isinstance(stage.work, make.Training)
+    )
     networks = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS
     if settings.encoder_name not in networks:
         raise InputError(f'--encoder_name {settings.encoder_name}: expected {", ".join(networks)}')
@@ -356,7 +371,8 @@ def print_estimate(args: argparse.Namespace, run: Run, left: Sequence[Stage], wo
 def show_photographs(run: Run, work: Path) -> None:
     """Print what each round was trained on, and where network and masks are."""
     print(as_text(*result_tables.image_table(run.data, work, run.rounds)))
-    print(f'The network: {work / f"round_{run.rounds}/model"}\nThe masks: {work / "masks"}')
+    print(f'The network: {work / f"round_{run.rounds}/model"}')
+    print(f'The masks: {work / "masks"}, of the photographs in {run.data.data_dir}')
 
 
 def show_numbers(args: argparse.Namespace, run: Run, work: Path) -> None:

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from deeplab_vgg import NETWORKS
 from deeplablib.data import voc
@@ -66,20 +66,19 @@ def test_photographs_and_tags_of_own_classes_give_a_network_and_masks(folder):
     *_, table, network, masks = output.splitlines()
     assert table.split() == ['1', '6'], 'all six images are in the list of round 1'
     assert network == f'The network: {work / "round_1/model"}'
-    assert masks == f'The masks: {work / "masks"}'
+    copies = work / 'photographs'
+    assert masks == f'The masks: {work / "masks"}, of the photographs in {copies}'
     assert checkpoints.find(work / 'round_1/model').endswith('model.ckpt-1')
     for i in range(6):
         mask = np.array(Image.open(work / f'masks/s{i}.png'))
         assert set(np.unique(mask)) <= {0, 1 + i % 3}
-    assert [s.name for s in read_list(work / 'photos.txt', folder / 'photos')] == [
-        f's{i}' for i in range(6)
-    ]
+    assert [s.name for s in read_list(work / 'photos.txt', copies)] == [f's{i}' for i in range(6)]
     settings = run_settings.read_settings(work / 'round_1/model')
     assert settings['result']['classes'] == list(CLASSES)
     of_voc = set(voc.CLASSES) - {'train'}  # which is what a stage is called, too
     assert not of_voc & set(re.findall(r'[a-z]+', output)), 'not one name of VOC'
     result = run_command('reproduce', *photos(folder, **own))
-    assert result.code == 0 and result.out.count(': done\n') == 7
+    assert result.code == 0 and result.out.count(': done\n') == 8
 
 
 def test_dry_run_of_photographs_writes_nothing_and_counts_all_stages(folder):
@@ -89,8 +88,8 @@ def test_dry_run_of_photographs_writes_nothing_and_counts_all_stages(folder):
     assert names == [
         f'# {name}: to do'
         for name in (
-            *('classifier', 'CAMs', 'proxies', 'list 1 keep all', 'round 1 train'),
-            *('last predict last', 'last refine'),
+            *('photographs', 'classifier', 'CAMs', 'proxies', 'list 1 keep all'),
+            *('round 1 train', 'last predict last', 'last refine'),
         )
     ]
     assert 'together' in result.out
@@ -101,6 +100,29 @@ def test_dry_run_of_photographs_writes_nothing_and_counts_all_stages(folder):
     later = photos(folder, **{'work-dir': folder / 'later'})
     assert run_command('reproduce', *later, '--dry-run').code == 0
     assert len(listed.read_text().splitlines()) == 6, 'those that have come since'
+
+
+def test_the_rounds_work_on_upright_copies_as_small_as_they_need(tmp_path):
+    photos, copies = tmp_path / 'photos', tmp_path / 'copies'
+    photos.mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    Image.fromarray(noise).save(photos / 'turned.jpg', exif=turned)
+    Image.fromarray(noise).save(photos / 'large.png')
+    Image.fromarray(noise[:30, :40]).save(photos / 'small.jpg')
+    names = ('turned.jpg', 'large.png', 'small.jpg')
+    (tmp_path / 'photos.txt').write_text('\n'.join(f'/{name}' for name in names))
+    flags = ('--data-dir', photos, '--data-list', tmp_path / 'photos.txt', '--out', copies)
+    module = 'selection.rounds.smaller_photographs'
+    bad(run_command(module, *flags, '--max-size', '0'), 'value 0 of --max-size: at least one')
+    result = run_command(module, *flags, '--max-size', '40')
+    assert result.code == 0, result.error
+    sizes = {path.name: Image.open(path).size for path in copies.iterdir() if path.suffix}
+    assert sizes == {'turned.jpg': (30, 40), 'large.png': (40, 30), 'small.jpg': (40, 30)}
+    assert (copies / 'small.jpg').read_bytes() == (photos / 'small.jpg').read_bytes()
+    (photos / 'large.png').write_bytes((photos / 'large.png').read_bytes()[:2000])
+    bad(run_command(module, *flags), f'{photos}/large.png', 'cut off')
 
 
 def test_voc_without_cues_begins_with_the_classifier(folder):
@@ -144,6 +166,12 @@ def test_bad_photographs_are_named(folder):
     )
     bad(
         run_command('reproduce', *photos(folder, cues=folder / 'photos', **dry)), 'begins with tags'
+    )
+    bad(
+        run_command('reproduce', *photos(folder, **{'max-size': 0}, **dry)), 'value 0 of --max-size'
+    )
+    bad(
+        run_command('reproduce', 'vgg', '--max-size', '9'), '--max-size are for: reproduce.py photo'
     )
     bad(run_command('reproduce', 'photos'), 'photos needs --images, a folder, and --tags')
     bad(run_command('reproduce', 'toy', '--imagenet', 'x'), 'toy has settings and data of its own')

@@ -9,6 +9,7 @@ from selection.rounds.round_settings import DataPaths
 
 CLASSES_HELP = 'a text file, a name a line'
 PHOTOS_LIST = 'photos.txt'
+PHOTOS_COPIES = 'photographs'
 
 
 def existing(path: str | Path, remedy: str, missing: list[str]) -> Path:
@@ -98,7 +99,8 @@ def photo_paths(
     raise_all(missing)
     start = imagenet_weights(imagenet, 'deeplab_vgg', missing)
     data = DataPaths(
-        data_dir=folder,
+        photographs=folder,
+        data_dir=work / PHOTOS_COPIES,
         train_list=work / PHOTOS_LIST,
         val_list=None,
         val_masks=folder,  # of no use without a val_list

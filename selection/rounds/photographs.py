@@ -13,16 +13,18 @@ def list_photographs(data: DataPaths) -> None:
     """Write the list of the photographs, data.train_list. Raises InputError as read_photographs."""
     photographs = read_photographs(data)
     make_output_folder(data.train_list.parent)
-    write_list(data.train_list, [(path,) for path in photographs], data.data_dir)
+    write_list(data.train_list, [(path,) for path in photographs], photographs[0].parent)
 
 
 def read_photographs(data: DataPaths) -> list[Path]:
-    """The photographs in data.data_dir, which must be those that have tags, in their order.
+    """The photographs in data.photographs, which must be those that have tags, in their order.
 
     Raises InputError for a photograph without tags, tags of one that is not there, for two of one
     name, and for a name with white space, which a list cannot hold: all of them at once.
     """
-    folder, tags = data.data_dir, data.tags
+    folder, tags = data.photographs, data.tags
+    if folder is None:
+        raise ValueError('there are no photographs')
     paths = [path for path in list_files(folder) if path.name.lower().endswith(IMAGE_ENDINGS)]
     if not paths:
         raise InputError(f'{folder}: no images ({", ".join(IMAGE_ENDINGS)}) in this folder')

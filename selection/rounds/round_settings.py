@@ -21,6 +21,7 @@ class DataPaths:
     tags, cues, saliency: of the training images.
     init: the initial checkpoint. imagenet: the one that the classifier of tags starts from.
     classes: file of the classes' names; None: VOC's.
+    photographs: folder of somebody's own, of which data_dir is to hold smaller copies.
     """
 
     data_dir: Path
@@ -33,6 +34,7 @@ class DataPaths:
     cues: Path | None = None
     saliency: Path | None = None
     classes: Path | None = None
+    photographs: Path | None = None
 
     @property
     def class_flags(self) -> list[str]:

@@ -56,6 +56,20 @@ class Drawing:
     by_crf: bool
 
 
+def photographs(data: DataPaths, max_size: int) -> Stage:
+    """The stage that copies somebody's own photographs, at most max_size pixels long."""
+    if data.photographs is None:
+        raise ValueError('there are no photographs')
+    flags = as_flags(data_dir=data.photographs, data_list=data.train_list, out=data.data_dir)
+    flags += [*as_flags(max_size=max_size), '--resume']
+    return Stage(
+        name='photographs',
+        command=('-m', 'selection.rounds.smaller_photographs', *flags),
+        reads=(data.train_list,),
+        output=data.data_dir,
+    )
+
+
 def classifier(data: DataPaths, settings: RoundSettings, out: Path) -> Stage:
     """The stage that trains the classifier of tags."""
     if data.imagenet is None:
