@@ -109,7 +109,7 @@ def crf_labels(
     crf.addPairwiseBilateral(
         sxy=parameters.bilateral_sxy,
         srgb=parameters.bilateral_srgb,
-        rgbim=np.ascontiguousarray(image),
+        rgbim=np.require(image, requirements=['C', 'W']),  # pydensecrf takes no read-only one
         compat=parameters.bilateral_weight,
     )
     marginals = np.asarray(crf.inference(parameters.iterations))[: len(kept)]
