@@ -4,6 +4,8 @@ import io
 import os
 import shutil
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
 
@@ -12,7 +14,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from deeplablib.data.image_headers import TURNS, image_size
-from deeplablib.data.image_lists import Sample, read_list
+from deeplablib.data.image_lists import Sample, read_list, write_list
 from deeplablib.data.images import read_image, read_mask, write_mask
 from deeplablib.data.network_input import decode_image
 from deeplablib.data.sample_check import check_samples
@@ -21,7 +23,8 @@ from deeplablib.prediction.metrics import confusion_matrix, evaluate, iou_table
 from deeplablib.run.backend import tf
 from deeplablib.run.errors import InputError
 from deeplablib.training.batches import BatchSettings, decode_mask, make_dataset, raise_unreadable
-from tests.command import run_command
+from tests.command import ROOT, run_command
+from tests.training_run import flags_of, make_samples
 
 in_graph = tf.function(decode_mask)
 GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
@@ -265,6 +268,37 @@ def test_hidden_files_do_not_count(tmp_path):
     assert run_command('selection.tags', *masks).code == 0
     (tmp_path / 'tags/._a.txt').write_bytes(b'\0\5\x16\7')
     assert [path.name for path in sorted((tmp_path / 'tags').glob('[!.]*'))] == ['a.txt']
+
+
+def run_bytes(*arguments):
+    """Run a script in a process of its own: what it prints is bytes, and so are its arguments."""
+    command = [sys.executable, *map(os.fsencode, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+
+
+def test_a_run_in_a_folder_that_is_not_utf_8_is_logged_and_gone_on_with(tmp_path):
+    folder = tmp_path / os.fsdecode(b'caf\xe9')
+    make_samples(folder)
+    list_file = folder / 'whole.txt'
+    write_list(list_file, [(s.image, s.mask) for s in read_list(folder / 'list.txt', folder)], '/')
+    assert [s.image for s in read_list(list_file, '/')] == [
+        s.image for s in read_list(folder / 'list.txt', folder)
+    ]
+    for steps in (1, 2):
+        result = run_bytes(
+            'main.py',
+            '--resume_changed',
+            *flags_of(folder, data_dir='/', data_list=list_file, num_steps=steps, save_interval=1),
+        )
+        assert result.returncode == 0, result.stderr
+    assert b'Restored model parameters' in result.stdout and b'model.ckpt-1' in result.stdout
+    assert list((folder / 'run/log').glob('events*'))
+    checkpoint = folder / 'run/model/model.ckpt-2'
+    given = ('-m', 'deeplab_vgg.convert', checkpoint)
+    result = run_bytes(*given, folder / 'written/model', '--num-classes', '4')
+    assert result.returncode == 0 and b'caf\xe9/written/model' in result.stdout, result.stderr
+    result = run_bytes(*given, f'{folder}/served/')
+    assert result.returncode == 2 and b'only in a folder named in UTF-8' in result.stderr
 
 
 def test_a_path_that_is_not_utf_8_is_trained_on(tmp_path):

@@ -44,16 +44,17 @@ def read_list(data_list: str | Path, data_dir: str | Path) -> list[Sample]:
     """
     data_list, data_dir = Path(data_list), Path(data_dir)
     try:
-        lines = data_list.read_text(encoding='utf-8-sig').splitlines()
+        # A path may not be UTF-8; a file with zeros in it is no list.
+        text = data_list.read_text(encoding='utf-8-sig', errors='surrogateescape')
     except OSError as error:
         raise InputError(
             f"{data_list}: cannot read the list ({error.strerror}); VOC's are made by "
             'python -m deeplablib.data.prepare_voc'
         ) from None
-    except UnicodeDecodeError:
-        raise InputError(f'{data_list}: not a text file') from None
+    if '\0' in text:
+        raise InputError(f'{data_list}: not a text file')
     samples, faults = [], []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text.splitlines(), 1):
         fields = line.split()
         if ',' in fields or ',' in line and not _find(data_dir, fields[0]).is_file():
             fields = line.replace(',', ' ').split()
@@ -100,7 +101,8 @@ def write_list(path: str | Path, pairs: Iterable[Sequence[Path]], data_dir: str 
     raise_all([f'{file}: a list cannot hold a path with white space' for file in spaced])
     lines = [' '.join(_from(data_dir, file) for file in pair) for pair in pairs]
     with replacing(path) as temporary:
-        temporary.write_text(''.join(f'{line}\n' for line in lines))
+        text = ''.join(f'{line}\n' for line in lines)
+        temporary.write_text(text, errors='surrogateescape')  # a path may not be UTF-8
 
 
 def _from(data_dir, file):

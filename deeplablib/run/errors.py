@@ -1,5 +1,6 @@
 """Errors that a user can correct, and how the scripts report them."""
 
+import io
 import re
 import sys
 import tempfile
@@ -44,6 +45,8 @@ def run(main: Callable, *args) -> None:
     error of TensorFlow are reported in one line, a defect of the program with its traceback.
     main: called with args; its return value is not used.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a path that is not UTF-8 is printed as it is
+        sys.stdout.reconfigure(errors='surrogateescape')
     try:
         main(*args)
     except InputError as error:

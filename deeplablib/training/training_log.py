@@ -36,7 +36,7 @@ class RunLog:
             self._file = open(logfile, 'a' if first_step else 'w', buffering=1)  # noqa: SIM115
         except OSError as error:
             raise InputError(f'{logfile}: cannot write the log ({error.strerror})') from None
-        self._writer = tf.summary.create_file_writer(str(make_output_folder(logdir)))
+        self._writer = tf.summary.create_file_writer(os.fsencode(make_output_folder(logdir)))
 
     def add(self, step: int, loss: float, rate: float, images_a_second: float) -> None:
         """Log one step."""

@@ -34,6 +34,8 @@ def check(path: str, format: str | None = None) -> str:
         raise InputError(f'{path}: the name of a Keras file must end in {KERAS_ENDING}')
     if format == 'savedmodel' and os.path.lexists(Path(path)):
         raise InputError(f'{path}: is there already; remove it, or name another folder')
+    if format == 'savedmodel' and not _is_utf_8(Path(path).resolve()):
+        raise InputError(f'{path}: TensorFlow takes a SavedModel only in a folder named in UTF-8')
     if format == 'checkpoint':
         if path.lower().endswith(checkpoints.FOREIGN):
             raise InputError(
@@ -75,6 +77,15 @@ def write(
                 reason = tensorflow_reason(error)
                 raise OSError(f'{path}: cannot write the SavedModel ({reason})') from None
         os.replace(temporary, path)
+
+
+def _is_utf_8(path):
+    """Whether a path is text: Linux takes any bytes, which Python keeps as surrogates."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_space(path, model):

@@ -114,7 +114,7 @@ def write_settings(folder: str | Path, settings: dict, flagfile: str) -> None:
     texts = {FILE: json.dumps(settings, indent=2) + '\n', FLAGFILE: flagfile}
     for name, text in texts.items():
         with replacing(Path(folder) / name) as temporary:
-            temporary.write_text(text)
+            temporary.write_text(text, errors='surrogateescape')  # a path may not be UTF-8
 
 
 def read_settings(folder: str | Path) -> dict | None:
