@@ -58,6 +58,20 @@ def test_the_best_checkpoint_is_loaded_by_its_name_and_is_not_the_newest(data, r
     assert f'{100 * max(values):8.2f}' in result.out
 
 
+def test_the_best_checkpoint_of_a_resnet_is_read_by_its_test_script(data):
+    flags = {'valid_data_list': data / 'list.txt', 'valid_every': 1, 'num_steps': 2}
+    result = run_main(data, 'resnet', encoder_name='res50', batch_size=1, **flags)
+    assert result.code == 0, result.error
+    steps, values = read_log(data / 'resnet/model/validation.txt')
+    assert steps == [1, 2]
+    arguments = ('--data-dir', data, '--data-list', data / 'list.txt', '--single-scale')
+    arguments += ('--save-dir', data / 'best_resnet')
+    best = data / 'resnet/model/model.ckpt-best'
+    result = run_command('test_vocspsm_resnet', *arguments, '--restore-from', best)
+    assert result.code == 0, result.error
+    assert f'{100 * max(values):8.2f}' in result.out
+
+
 def stand_in(values, folder, first_step):
     """A Validation of a network whose one weight is the step, and its log."""
     weight, logged = SimpleNamespace(value=0), []
