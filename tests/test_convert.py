@@ -1,29 +1,21 @@
-import ast
-import functools
-import os
 import re
-import shlex
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 import deeplab_resnet.convert
-import deeplab_vgg.convert
 from deeplablib.data.images import IMG_MEAN
-from deeplablib.prediction.multi_scale import make_predictor
 from deeplablib.run import errors
 from deeplablib.run.backend import keras, tf
 from deeplablib.weights import checkpoints
 from tests import golden
 from tests import weight_file_writers as writers
+from tests.conversion import assert_same, model_with, narrow_values, run_converter
 from tests.deterministic import image, weight
 
-WIDTH = 1 / 16
 PARAMETERS = {
     'weights': 'weights',
     'biases': 'biases',
@@ -37,30 +29,14 @@ PARTS = {'1': 'shortcut', '2a': 'reduce', '2b': 'conv3x3', '2c': 'increase'}
 
 
 @pytest.fixture
-def convert(monkeypatch, capsys):
+def convert(capsys):
     """Run a converter as from the command line; returns what it printed."""
 
     def run(encoder_name, *args):
-        module = deeplab_vgg.convert if 'vgg' in encoder_name else deeplab_resnet.convert
-        monkeypatch.setattr(sys, 'argv', ['convert', *map(str, args)])
-        module.main()
+        run_converter(encoder_name, *args)
         return capsys.readouterr().out
 
     return run
-
-
-def narrow_model(encoder_name, num_classes=21):
-    return golden.NETWORKS[encoder_name].build(num_classes=num_classes, width=WIDTH)
-
-
-@functools.cache
-def _narrow_values(encoder_name, num_classes):
-    variables = golden.NETWORKS[encoder_name].variables(narrow_model(encoder_name, num_classes))
-    return {name: weight(name, tuple(v.shape)) for name, v in variables.items()}
-
-
-def narrow_values(encoder_name, num_classes=21):
-    return dict(_narrow_values(encoder_name, num_classes))
 
 
 def layers_of(values, rename=lambda name: name):
@@ -70,18 +46,6 @@ def layers_of(values, rename=lambda name: name):
         layer, parameter = re.fullmatch(r'(.*?)[/_]([a-z]+|moving_[a-z]+)', name).groups()
         layers.setdefault(rename(layer), {})[PARAMETERS[parameter]] = value
     return layers
-
-
-def model_with(encoder_name, values, num_classes=21):
-    model = narrow_model(encoder_name, num_classes)
-    checkpoints.assign(values, golden.NETWORKS[encoder_name].variables(model), 'test')
-    return model
-
-
-def assert_same(found, expected):
-    assert set(found) == set(expected)
-    for name, value in expected.items():
-        np.testing.assert_array_equal(found[name], value, name)
 
 
 def _unit(name):
@@ -477,133 +441,6 @@ def test_a_classifier_of_the_number_asked_for_is_kept(tmp_path, convert):
     checkpoints.write(tmp_path / 'in', values)
     convert('vgg', tmp_path / 'in', tmp_path / 'out', '--num-classes', '5')
     assert_same(checkpoints.read(tmp_path / 'out'), values)
-
-
-# --- destinations --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize('encoder_name', ['res50', 'vgg'])
-def test_keras_weights_load_into_the_network_and_back(tmp_path, convert, encoder_name):
-    values = narrow_values(encoder_name)
-    checkpoints.write(tmp_path / 'in', values)
-    printed = convert(encoder_name, tmp_path / 'in', tmp_path / 'out.weights.h5')
-    model = narrow_model(encoder_name)
-    model.load_weights(tmp_path / 'out.weights.h5')
-    variables = golden.NETWORKS[encoder_name].variables(model)
-    assert_same({name: v.numpy() for name, v in variables.items()}, values)
-    assert '.load_weights(' in printed
-    convert(encoder_name, tmp_path / 'out.weights.h5', tmp_path / 'back')
-    assert_same(checkpoints.read(tmp_path / 'back'), values)
-
-
-@pytest.mark.parametrize('encoder_name', ['res50', 'vgg'])
-def test_a_saved_model_labels_images_of_every_size(tmp_path, convert, encoder_name):
-    values = narrow_values(encoder_name)
-    checkpoints.write(tmp_path / 'in', values)
-    convert(encoder_name, tmp_path / 'in', f'{tmp_path}/served/')
-    serve = tf.saved_model.load(str(tmp_path / 'served')).signatures['serving_default']
-    predict = make_predictor(
-        model_with(encoder_name, values), golden.NETWORKS[encoder_name].to_score_map
-    )
-    for height, width in ((33, 50), (41, 17), (1, 1)):
-        pixels = np.random.RandomState(height).randint(0, 256, (height, width, 3)).astype(np.uint8)
-        labels = serve(image=tf.constant(pixels))['labels']
-        assert labels.dtype == tf.uint8 and labels.shape == (height, width)
-        np.testing.assert_array_equal(labels, predict(pixels, [True] * 21)[0])
-
-
-@pytest.mark.parametrize('name', ['out', 'out.weights.h5', 'out/'])
-def test_the_next_command_is_fit_for_a_shell(tmp_path, convert, name):
-    folder = tmp_path / 'it\'s "my" $HOME'
-    checkpoints.write(tmp_path / 'in', narrow_values('vgg'))
-    printed = convert('vgg', tmp_path / 'in', f'{folder}/{name}')
-    words = shlex.split(printed.partition('Next: ')[2])
-    if name == 'out':
-        assert words[-1] == f'{folder}/out'
-    else:
-        texts = [node.value for node in ast.walk(ast.parse(words[-1])) if hasattr(node, 'value')]
-        assert f'{folder}/{name}' in texts
-
-
-def test_a_saved_model_that_is_there_is_not_touched(tmp_path, convert):
-    checkpoints.write(tmp_path / 'in', narrow_values('vgg'))
-    (tmp_path / 'served').mkdir()
-    with pytest.raises(errors.InputError, match='served.*is there already'):
-        convert('vgg', tmp_path / 'in', tmp_path / 'served', '--format', 'savedmodel')
-    assert not list((tmp_path / 'served').iterdir())
-
-
-@pytest.mark.parametrize('name', ['out.weights.h5', 'served/'])
-def test_nothing_is_left_of_a_write_that_fails(tmp_path, convert, monkeypatch, name):
-    checkpoints.write(tmp_path / 'in', narrow_values('vgg'))
-    before = sorted(tmp_path.iterdir())
-
-    def fail(*args, **kwargs):
-        raise OSError('disk full')
-
-    monkeypatch.setattr(keras.Model, 'save_weights', fail)
-    monkeypatch.setattr(deeplab_vgg.convert, 'save_model', fail)
-    with pytest.raises(OSError, match='disk full'):
-        convert('vgg', tmp_path / 'in', f'{tmp_path}/{name}')
-    assert sorted(tmp_path.iterdir()) == before
-
-
-@pytest.mark.parametrize('name', ['out', 'out.weights.h5', 'out/'])
-def test_what_a_killed_conversion_left_is_removed(tmp_path, convert, monkeypatch, name):
-    checkpoints.write(tmp_path / 'in', narrow_values('vgg'))
-    folders = []
-
-    def fail(source, _):
-        folders.append(Path(source).parent)
-        raise OSError('killed')
-
-    with monkeypatch.context() as patch, pytest.raises(OSError, match='killed'):
-        patch.setattr(os, 'replace', fail)
-        convert('vgg', tmp_path / 'in', f'{tmp_path}/{name}')
-    stem = f'.{Path(name).name}'
-    others = [tmp_path / f'{stem}.original', tmp_path / f'{stem}_2.unfinished-x']
-    for folder in (*folders, *others):
-        folder.mkdir()
-    convert('vgg', tmp_path / 'in', f'{tmp_path}/{name}')
-    assert sorted(tmp_path.glob('.out*')) == others
-
-
-@pytest.mark.parametrize('name', ['out.weights.h5', 'served/'])
-def test_a_full_disk_is_named_with_the_destination(tmp_path, convert, monkeypatch, name):
-    checkpoints.write(tmp_path / 'in', narrow_values('vgg'))
-    before = sorted(tmp_path.iterdir())
-
-    def fail(*_, **__):
-        message = '{{function_node __wrapped__SaveV2}} No space left on device [Op:SaveV2]'
-        raise tf.errors.ResourceExhaustedError(None, None, message)
-
-    usage = shutil.disk_usage(tmp_path)._replace(free=330_000)  # a little more than the weights
-    monkeypatch.setattr(shutil, 'disk_usage', lambda _: usage)
-    monkeypatch.setattr(tf.saved_model, 'save', fail)
-    with pytest.raises(OSError, match='No space left on device') as raised:
-        convert('vgg', tmp_path / 'in', f'{tmp_path}/{name}')
-    assert f'{tmp_path}/{name.rstrip("/")}' in str(raised.value)
-    assert 'function_node' not in str(raised.value)
-    assert sorted(tmp_path.iterdir()) == before
-
-
-@pytest.mark.parametrize(
-    'name, options, message',
-    [
-        ('out.pth', (), 'read, not written'),
-        ('out.h5', (), 'read, not written'),
-        ('out.h5', ('--format', 'keras'), r'must end in \.weights\.h5'),
-        ('out.index', (), 'a file of a checkpoint'),
-        ('out.data-00000-of-00001', (), 'a file of a checkpoint'),
-        ('.', (), 'is a folder'),
-        ('file/out', (), 'cannot write here'),
-        ('/proc/out', (), 'cannot write here'),
-    ],
-)
-def test_a_destination_that_cannot_be_is_refused_first(tmp_path, convert, name, options, message):
-    (tmp_path / 'file').touch()
-    with pytest.raises(errors.InputError, match=message):
-        convert('vgg', tmp_path / 'absent.pth', tmp_path / name, *options)
 
 
 # --- bad sources ---------------------------------------------------------------------------------

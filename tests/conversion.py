@@ -1,0 +1,51 @@
+"""The converters, run on narrow networks with deterministic weights."""
+
+import functools
+import sys
+from unittest import mock
+
+import numpy as np
+
+import deeplab_resnet.convert
+import deeplab_vgg.convert
+from deeplablib.weights import checkpoints
+from tests import golden
+from tests.deterministic import weight
+
+WIDTH = 1 / 16
+
+
+def run_converter(encoder_name, *args):
+    """Run the converter that makes such networks as from the command line: args."""
+    module = deeplab_vgg.convert if 'vgg' in encoder_name else deeplab_resnet.convert
+    with mock.patch.object(sys, 'argv', ['convert', *map(str, args)]):
+        module.main()
+
+
+def narrow_model(encoder_name, num_classes=21):
+    return golden.NETWORKS[encoder_name].build(num_classes=num_classes, width=WIDTH)
+
+
+@functools.cache
+def _narrow_values(encoder_name, num_classes):
+    variables = golden.NETWORKS[encoder_name].variables(narrow_model(encoder_name, num_classes))
+    return {name: weight(name, tuple(v.shape)) for name, v in variables.items()}
+
+
+def narrow_values(encoder_name, num_classes=21):
+    """The deterministic weights of a narrow network, by variable name."""
+    return dict(_narrow_values(encoder_name, num_classes))
+
+
+def model_with(encoder_name, values, num_classes=21):
+    """A narrow network that holds such values."""
+    model = narrow_model(encoder_name, num_classes)
+    checkpoints.assign(values, golden.NETWORKS[encoder_name].variables(model), 'test')
+    return model
+
+
+def assert_same(found, expected):
+    """That two dicts from name to array are equal."""
+    assert set(found) == set(expected)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, name)
