@@ -443,6 +443,35 @@ def test_a_classifier_of_the_number_asked_for_is_kept(tmp_path, convert):
     assert_same(checkpoints.read(tmp_path / 'out'), values)
 
 
+@pytest.mark.parametrize('name', ['back', 'back.weights.h5'])
+def test_a_file_written_here_keeps_its_number_of_classes(tmp_path, convert, name):
+    values = narrow_values('vgg', num_classes=3)
+    checkpoints.write(tmp_path / 'in', values)
+    printed = convert('vgg', tmp_path / 'in', tmp_path / name)
+    assert 'for 3 classes' in printed and 'anew' not in printed
+    printed = convert('vgg', tmp_path / name, tmp_path / 'out')
+    assert 'for 3 classes' in printed and 'anew' not in printed
+    assert_same(checkpoints.read(tmp_path / 'out'), values)
+
+
+@pytest.mark.parametrize('num_classes', [7, 1000])
+def test_the_classifier_of_another_program_makes_place_for_that_of_voc(
+    tmp_path, convert, num_classes
+):
+    _, layers = narrow_vgg16({})
+    layers['fc8'] = {name: values[..., :num_classes] for name, values in layers['fc8'].items()}
+    writers.write_caffemodel(tmp_path / 'in.caffemodel', layers)
+    printed = convert('vgg', tmp_path / 'in.caffemodel', tmp_path / 'out')
+    assert 'for 21 classes' in printed and 'drawn anew: fc8_weights, fc8_bias' in printed
+    assert checkpoints.read(tmp_path / 'out')['fc8_bias'].shape == (21,)
+
+
+@pytest.mark.parametrize('num_classes', ['0', '-3', '256'])
+def test_a_number_of_classes_that_cannot_be_is_refused_first(tmp_path, convert, num_classes):
+    with pytest.raises(errors.InputError, match='expected 1 to 255'):
+        convert('vgg', tmp_path / 'absent', tmp_path / 'out', '--num-classes', num_classes)
+
+
 # --- bad sources ---------------------------------------------------------------------------------
 
 

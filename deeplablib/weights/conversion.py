@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deeplablib.data.voc import NUM_CLASSES
+from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
 from deeplablib.network.network_spec import NetworkSpec, dimensions
 from deeplablib.run.backend import keras
 from deeplablib.run.errors import InputError
@@ -18,6 +18,7 @@ from deeplablib.weights import checkpoints, export, imagenet, readers
 
 # The original conversion left the batch norms of Caffe as they were.
 KEPT_BATCH_NORM = ('Caffe', 'kaffe')
+OWN_FORMATS = ('TensorFlow 1', 'Keras')  # those that are written here, too
 FRESH_STDDEV = 0.01  # of the kernels of DeepLab v2's own classifiers
 FRESH_SEED = 0
 MOST_NAMED = 4
@@ -50,7 +51,9 @@ def get_arguments(
         '--encoder-name', choices=networks, help='network to make (default: what SRC suggests)'
     )
     parser.add_argument(
-        '--num-classes', type=int, default=NUM_CLASSES, help='classes (default: %(default)s)'
+        '--num-classes',
+        type=int,
+        help=f'classes (default: those of SRC where it was written here, else {NUM_CLASSES})',
     )
     parser.add_argument(
         '--exact-bn',
@@ -81,8 +84,8 @@ def run(
     KerasFile of the ImageNet weights that it starts from; the first is for none.
     """
     args = get_arguments(package, description, networks)
-    if not 1 <= args.num_classes <= 255:
-        raise InputError(f'--num-classes {args.num_classes}: expected 1 to 255')
+    if args.num_classes is not None and not 1 <= args.num_classes <= IGNORE_LABEL:
+        raise InputError(f'--num-classes {args.num_classes}: expected 1 to {IGNORE_LABEL}')
     format = export.check(args.destination, args.format)
 
     source_file = args.source
@@ -96,7 +99,12 @@ def run(
     except (ValueError, IndexError) as error:
         raise InputError(f'{source_file}: its layers do not fit together ({error})') from None
     print(f'Read {source_file}: {source.title}, {file.format} file')
-    print(f'Network: {source.encoder_name} (--encoder-name)')
+    network = networks[source.encoder_name]
+    values = {network.variable_name(path): value for path, value in source.values.items()}
+    num_classes = args.num_classes or _classes(network, values, file.format)
+    print(
+        f'Network: {source.encoder_name} (--encoder-name) for {num_classes} classes (--num-classes)'
+    )
     if any(path.endswith('/gamma') for path in source.values):
         kept = 'function of the source' if exact_bn else 'scales of the source as they are'
         print(f'Batch norm keeps the {kept} (--exact-bn, --no-exact-bn)')
@@ -104,15 +112,13 @@ def run(
     if dropped:
         print(f'Dropped, not part of the network: {_named(dropped)}')
 
-    network = networks[source.encoder_name]
-    values = {network.variable_name(path): value for path, value in source.values.items()}
-    model, fresh = fill(network, values, args.num_classes, source_file)
+    model, fresh = fill(network, values, num_classes, source_file)
     if fresh:
         print(f'Not in the source, or for another number of classes; drawn anew: {_named(fresh)}')
     export.write(args.destination, format, network, model, save_model)
     total = len(model.weights)
     print(f'Wrote {args.destination} ({format}): {total} variables, {total - len(fresh)} read')
-    sizes = dimensions(network, values) | {'num_classes': args.num_classes}
+    sizes = dimensions(network, values) | {'num_classes': num_classes}
     script = None if fresh else prediction_scripts.get(source.encoder_name, 'predict.py PHOTO.jpg')
     command = _next_command(
         package,
@@ -151,6 +157,12 @@ def fill(
                 values[name] = np.zeros(variable.shape)
     checkpoints.assign(values, variables, path)
     return model, fresh
+
+
+def _classes(network, values, format):
+    """How many classes a file is for that was written here; those of VOC for any other."""
+    own = dimensions(network, values)['num_classes'] if format in OWN_FORMATS else NUM_CLASSES
+    return own if own <= IGNORE_LABEL else NUM_CLASSES
 
 
 def _is_classifier(network, name):
