@@ -11,7 +11,7 @@ Where SRC is the word imagenet, the command fetches the ImageNet ResNet-101 of K
 """
 
 from deeplab_resnet import NETWORKS, weight_layouts
-from deeplablib.prediction.saved_model import save_model
+from deeplablib.prediction.other_runtimes import WRITERS
 from deeplablib.run import errors
 from deeplablib.weights import conversion
 
@@ -25,7 +25,7 @@ def main() -> None:
         description=__doc__,
         networks=NETWORKS,
         convert=weight_layouts.convert,
-        save_model=save_model,
+        writers=WRITERS,
         prediction_scripts=PREDICTION_SCRIPTS,
         imagenet_files=weight_layouts.IMAGENET_FILES,
     )

@@ -1,13 +1,20 @@
 import ast
+import dataclasses
+import errno
 import os
 import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
+from PIL import Image
 
-import deeplab_vgg.convert
+import deeplab_vgg
+from deeplablib.network import convolution
+from deeplablib.prediction import other_runtimes
 from deeplablib.prediction.multi_scale import make_predictor
 from deeplablib.run import errors
 from deeplablib.run.backend import keras, tf
@@ -27,6 +34,26 @@ def convert(capfd):
         return printed.out
 
     return run
+
+
+@pytest.fixture
+def quick_exports(monkeypatch):
+    """Put empty files in the place of ONNX and TFLite."""
+    for format in ('onnx', 'tflite'):
+        monkeypatch.setitem(other_runtimes.WRITERS, format, lambda path, *_: Path(path).touch())
+
+
+def label_in_onnxruntime(path, image):
+    session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
+    return session.run(['labels'], {'image': image})[0]
+
+
+def label_in_tflite(path, image):
+    return tf.lite.Interpreter(str(path)).get_signature_runner()(image=image)['labels']
+
+
+LABEL = {'out.onnx': label_in_onnxruntime, 'out.tflite': label_in_tflite}
+PHOTOGRAPH = np.array(Image.open(golden.FOLDER / 'voc/JPEGImages/gold_000001.jpg'))
 
 
 @pytest.mark.parametrize('encoder_name', ['res50', 'vgg'])
@@ -59,8 +86,8 @@ def test_a_saved_model_labels_images_of_every_size(tmp_path, convert, encoder_na
         np.testing.assert_array_equal(labels, predict(pixels, [True] * 21)[0])
 
 
-@pytest.mark.parametrize('name', ['out', 'out.weights.h5', 'out/'])
-def test_the_next_command_is_fit_for_a_shell(tmp_path, convert, name):
+@pytest.mark.parametrize('name', ['out', 'out.weights.h5', 'out/', *LABEL])
+def test_the_next_command_is_fit_for_a_shell(tmp_path, convert, quick_exports, name):
     folder = tmp_path / 'it\'s "my" $HOME'
     checkpoints.write(tmp_path / 'in', narrow_values('vgg'))
     printed = convert('vgg', tmp_path / 'in', f'{folder}/{name}')
@@ -80,7 +107,7 @@ def test_a_saved_model_that_is_there_is_not_touched(tmp_path, convert):
     assert not list((tmp_path / 'served').iterdir())
 
 
-@pytest.mark.parametrize('name', ['out.weights.h5', 'served/'])
+@pytest.mark.parametrize('name', ['out.weights.h5', 'served/', 'out.onnx'])
 def test_nothing_is_left_of_a_write_that_fails(tmp_path, convert, monkeypatch, name):
     checkpoints.write(tmp_path / 'in', narrow_values('vgg'))
     before = sorted(tmp_path.iterdir())
@@ -89,14 +116,17 @@ def test_nothing_is_left_of_a_write_that_fails(tmp_path, convert, monkeypatch, n
         raise OSError('disk full')
 
     monkeypatch.setattr(keras.Model, 'save_weights', fail)
-    monkeypatch.setattr(deeplab_vgg.convert, 'save_model', fail)
+    monkeypatch.setitem(other_runtimes.WRITERS, 'savedmodel', fail)
+    monkeypatch.setitem(other_runtimes.WRITERS, 'onnx', fail)
     with pytest.raises(OSError, match='disk full'):
         convert('vgg', tmp_path / 'in', f'{tmp_path}/{name}')
     assert sorted(tmp_path.iterdir()) == before
 
 
-@pytest.mark.parametrize('name', ['out', 'out.weights.h5', 'out/'])
-def test_what_a_killed_conversion_left_is_removed(tmp_path, convert, monkeypatch, name):
+@pytest.mark.parametrize('name', ['out', 'out.weights.h5', 'out/', 'out.onnx'])
+def test_what_a_killed_conversion_left_is_removed(
+    tmp_path, convert, monkeypatch, quick_exports, name
+):
     checkpoints.write(tmp_path / 'in', narrow_values('vgg'))
     folders = []
 
@@ -134,12 +164,28 @@ def test_a_full_disk_is_named_with_the_destination(tmp_path, convert, monkeypatc
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_a_disk_that_fills_up_is_named_with_the_export(tmp_path, convert, monkeypatch):
+    checkpoints.write(tmp_path / 'in', narrow_values('vgg'))
+    before = sorted(tmp_path.iterdir())
+
+    def fail(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setitem(other_runtimes.WRITERS, 'onnx', fail)
+    with pytest.raises(OSError, match=r'out\.onnx: cannot be .*\(No space left on device\)'):
+        convert('vgg', tmp_path / 'in', tmp_path / 'out.onnx')
+    assert sorted(tmp_path.iterdir()) == before
+
+
 @pytest.mark.parametrize(
     'name, options, message',
     [
         ('out.pth', (), 'read, not written'),
         ('out.h5', (), 'read, not written'),
         ('out.h5', ('--format', 'keras'), r'must end in \.weights\.h5'),
+        ('out', ('--format', 'onnx'), r'must end in \.onnx'),
+        ('out.onnx', ('--format', 'tflite'), r'must end in \.tflite'),
+        ('file/out.onnx', (), 'cannot write here'),
         ('out.index', (), 'a file of a checkpoint'),
         ('out.data-00000-of-00001', (), 'a file of a checkpoint'),
         ('.', (), 'is a folder'),
@@ -151,3 +197,72 @@ def test_a_destination_that_cannot_be_is_refused_first(tmp_path, convert, name, 
     (tmp_path / 'file').touch()
     with pytest.raises(errors.InputError, match=message):
         convert('vgg', tmp_path / 'absent.pth', tmp_path / name, *options)
+
+
+# --- ONNX and TFLite -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('name', LABEL)
+@pytest.mark.parametrize(
+    'encoder_name, num_classes, has_dilated_gradients', [('res50', 21, True), ('vgg', 3, False)]
+)
+def test_an_exported_file_labels_as_the_saved_model_does(
+    tmp_path, convert, monkeypatch, encoder_name, num_classes, has_dilated_gradients, name
+):
+    monkeypatch.setattr(convolution, 'has_dilated_gradients', lambda _: has_dilated_gradients)
+    checkpoints.write(tmp_path / 'in', narrow_values(encoder_name, num_classes))
+    convert(encoder_name, tmp_path / 'in', f'{tmp_path}/served/')
+    printed = convert(encoder_name, tmp_path / 'in', tmp_path / name)
+    assert f'for {num_classes} classes' in printed and 'gives the labels of the' in printed
+    serve = tf.saved_model.load(str(tmp_path / 'served')).signatures['serving_default']
+    images = (PHOTOGRAPH[:97, :120], PHOTOGRAPH[20:84, 30:119], PHOTOGRAPH[:1, :1])
+    assert len(np.unique(serve(image=tf.constant(images[0]))['labels'])) > 1
+    for image in images:
+        expected = serve(image=tf.constant(image))['labels']
+        labels = LABEL[name](tmp_path / name, image)
+        assert labels.dtype == np.uint8 and labels.shape == image.shape[:2]
+        assert np.mean(labels == expected) >= 0.999  # ties are broken by rounding
+
+
+@pytest.mark.parametrize('name', LABEL)
+def test_an_export_with_other_labels_is_refused(tmp_path, convert, monkeypatch, name):
+    checkpoints.write(tmp_path / 'in', narrow_values('vgg'))
+    before = sorted(tmp_path.iterdir())
+    predict = other_runtimes.make_predictor
+    monkeypatch.setattr(
+        other_runtimes, 'make_predictor', lambda *args: predict(*args, scales=(1.0,))
+    )
+    message = rf'{name}: cannot be written as \w+ \(on an image of 97x129 .* differ .* on \d.*%'
+    with pytest.raises(OSError, match=message):
+        convert('vgg', tmp_path / 'in', tmp_path / name)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize('name', LABEL)
+def test_an_operation_that_a_format_lacks_is_named(tmp_path, convert, monkeypatch, name):
+    checkpoints.write(tmp_path / 'in', narrow_values('vgg'))
+    before = sorted(tmp_path.iterdir())
+    network = dataclasses.replace(
+        deeplab_vgg.NETWORKS['vgg'], to_score_map=lambda x: tf.raw_ops.Betainc(a=x, b=x, x=x)
+    )
+    monkeypatch.setitem(deeplab_vgg.NETWORKS, 'vgg', network)
+    with pytest.raises(OSError, match=rf'{name}: cannot be written .*Betainc') as raised:
+        convert('vgg', tmp_path / 'in', tmp_path / name)
+    assert '\n' not in str(raised.value)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize('package', ['tf2onnx', 'onnxruntime'])
+def test_a_package_that_onnx_lacks_is_named_first(tmp_path, convert, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(errors.InputError, match=rf'pip install tf2onnx onnxruntime.*{package}'):
+        convert('vgg', tmp_path / 'absent', tmp_path / 'out.onnx')
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('name', LABEL)
+def test_an_exported_file_that_is_there_is_not_touched(tmp_path, convert, name):
+    (tmp_path / name).write_text('theirs')
+    with pytest.raises(errors.InputError, match=f'{name}: is there already'):
+        convert('vgg', tmp_path / 'absent', tmp_path / name)
+    assert (tmp_path / name).read_text() == 'theirs'

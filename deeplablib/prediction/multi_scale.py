@@ -59,8 +59,18 @@ def make_predictor(
     of all classes at network resolution, float32 [height / 8, width / 8, classes]. It is traced
     once, for images of every size.
     """
-    fast = prediction_model(model, precision)
-    classes = model.output.shape[-1]
+    return predictor_of(prediction_model(model, precision), to_score_map, scales, img_mean, flip)
+
+
+def predictor_of(
+    fast: keras.Model,
+    to_score_map: Callable,
+    scales: Sequence[float] = SCALES,
+    img_mean: tuple[float, float, float] = IMG_MEAN,
+    flip: bool = False,
+) -> tf.types.experimental.PolymorphicFunction:
+    """The same for a network that is in the form that prediction_model gives."""
+    classes = fast.output.shape[-1]
 
     @tf.function(
         input_signature=[

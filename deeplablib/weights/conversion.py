@@ -45,7 +45,8 @@ def get_arguments(
     parser.add_argument(
         'destination',
         metavar='DST',
-        help='a checkpoint prefix, NAME.weights.h5, or a folder with a slash at its end',
+        help='a checkpoint prefix, NAME.weights.h5, NAME.onnx, NAME.tflite, or a folder with a '
+        'slash at its end',
     )
     parser.add_argument(
         '--encoder-name', choices=networks, help='network to make (default: what SRC suggests)'
@@ -72,14 +73,14 @@ def run(
     description: str | None,
     networks: Mapping[str, NetworkSpec],
     convert: Callable,
-    save_model: Callable,
+    writers: Mapping[str, Callable],
     prediction_scripts: Mapping[str, str],
     imagenet_files: Mapping[str, Any],
 ) -> None:
     """Convert one file, and say what was done.
 
     package, description, networks: as for get_arguments.
-    convert: the package's weight_layouts.convert. save_model: as for export.write.
+    convert: the package's weight_layouts.convert. writers: as for export.write.
     prediction_scripts: encoder name -> script that predicts. imagenet_files: encoder name ->
     KerasFile of the ImageNet weights that it starts from; the first is for none.
     """
@@ -115,7 +116,9 @@ def run(
     model, fresh = fill(network, values, num_classes, source_file)
     if fresh:
         print(f'Not in the source, or for another number of classes; drawn anew: {_named(fresh)}')
-    export.write(args.destination, format, network, model, save_model)
+    said = export.write(args.destination, format, network, model, writers)
+    if said:
+        print(said)
     total = len(model.weights)
     print(f'Wrote {args.destination} ({format}): {total} variables, {total - len(fresh)} read')
     sizes = dimensions(network, values) | {'num_classes': num_classes}
@@ -190,6 +193,14 @@ def _next_command(package, path, format, encoder_name, script, sizes):
     quoted = json.dumps(path, ensure_ascii=False)
     if format == 'savedmodel':
         code = f'import tensorflow as tf; print(tf.saved_model.load({quoted}).signatures)'
+        return f'python -c {shlex.quote(code)}'
+    if format == 'onnx':
+        session = f'onnxruntime.InferenceSession({quoted})'
+        code = f'import onnxruntime; print(*{session}.get_inputs())'
+        return f'python -c {shlex.quote(code)}'
+    if format == 'tflite':
+        interpreter = f'tf.lite.Interpreter({quoted})'
+        code = f'import tensorflow as tf; print({interpreter}.get_signature_list())'
         return f'python -c {shlex.quote(code)}'
     if format == 'keras':
         given = ', '.join(f'{name}={value}' for name, value in sizes.items())

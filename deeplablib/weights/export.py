@@ -1,11 +1,16 @@
-"""Writing a network with its weights: TF1-named checkpoint, Keras weights, SavedModel."""
+"""Writing a network with its weights: TF1-named checkpoint, Keras weights, or a whole program.
+
+The programs, which label images, are made by writers that are handed in: a SavedModel, and files
+for ONNX and TFLite.
+"""
 
 import errno
 import glob
+import importlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from deeplablib.network.network_spec import NetworkSpec
@@ -14,56 +19,70 @@ from deeplablib.run.errors import InputError, tensorflow_reason
 from deeplablib.run.files import make_output_folder
 from deeplablib.weights import checkpoints
 
-FORMATS = ('checkpoint', 'keras', 'savedmodel')
-KERAS_ENDING = '.weights.h5'
+# Format: how the names of its files end; a checkpoint is what has none of these endings.
+ENDINGS = {'keras': '.weights.h5', 'savedmodel': '/', 'onnx': '.onnx', 'tflite': '.tflite'}
+FORMATS = ('checkpoint', *ENDINGS)
+PACKAGES = {'onnx': ('tf2onnx', 'onnxruntime')}  # that a format needs besides requirements.txt
+_FILE_ENDINGS = ', '.join(ending for ending in ENDINGS.values() if ending != '/')
 KERAS_OVERHEAD = 4096  # bytes a layer, at most
 
 
 def check(path: str, format: str | None = None) -> str:
     """Decide the format of a file to write, and see, before any work, that it can be written.
 
-    path: a str; NAME.weights.h5 is 'keras', a slash at the end 'savedmodel', else 'checkpoint'.
+    path: a str; its ending tells the format, as ENDINGS has them.
     format: one of FORMATS, or None to go by the name.
-    Returns the format. Raises InputError when name and format do not go together, a SavedModel is
-    there already, or the folder cannot be written.
+    Returns the format. Raises InputError when name and format do not go together, a program is
+    there already, the folder cannot be written, or a package is missing.
     """
-    is_keras = path.endswith(KERAS_ENDING)
-    if format is None:
-        format = 'keras' if is_keras else 'savedmodel' if path.endswith('/') else 'checkpoint'
-    if format == 'keras' and not is_keras:
-        raise InputError(f'{path}: the name of a Keras file must end in {KERAS_ENDING}')
-    if format == 'savedmodel' and os.path.lexists(Path(path)):
-        raise InputError(f'{path}: is there already; remove it, or name another folder')
-    if format == 'savedmodel' and not _is_utf_8(Path(path).resolve()):
-        raise InputError(f'{path}: TensorFlow takes a SavedModel only in a folder named in UTF-8')
+    named = next((name for name, end in ENDINGS.items() if path.endswith(end)), 'checkpoint')
+    format = format or named
+    if format not in ('checkpoint', 'savedmodel', named):
+        raise InputError(f'{path}: the name of a file of this format must end in {ENDINGS[format]}')
+    if format not in ('checkpoint', 'keras') and os.path.lexists(Path(path)):
+        raise InputError(f'{path}: is there already; remove it, or choose another name')
+    if format not in ('checkpoint', 'keras') and not _is_utf_8(Path(path).resolve()):
+        raise InputError(f'{path}: this format is written only in a folder named in UTF-8')
     if format == 'checkpoint':
         if path.lower().endswith(checkpoints.FOREIGN):
             raise InputError(
-                f'{path}: this format is read, not written; name a checkpoint prefix, '
-                f'NAME{KERAS_ENDING} or a folder with a slash at its end'
+                f'{path}: this format is read, not written; name a checkpoint prefix, a folder '
+                f'with a slash at its end, or a file that ends in {_FILE_ENDINGS}'
             )
         if Path(path).is_dir():
             raise InputError(f'{path}: is a folder; name a checkpoint prefix in it')
         if path.endswith(checkpoints.PARTS):
             raise InputError(f'{path}: a file of a checkpoint; name the prefix that they share')
+    packages = PACKAGES.get(format, ())
+    try:
+        for package in packages:
+            importlib.import_module(package)
+    except ImportError as error:
+        reason = str(error).partition('\n')[0]
+        raise InputError(f'{path}: needs: pip install {" ".join(packages)} ({reason})') from None
     make_output_folder(Path(path).parent)
     return format
 
 
 def write(
-    path: str, format: str, network: NetworkSpec, model: keras.Model, save_model: Callable
-) -> None:
+    path: str,
+    format: str,
+    network: NetworkSpec,
+    model: keras.Model,
+    writers: Mapping[str, Callable],
+) -> str | None:
     """Write a model, whole or not at all.
 
     path, format: as check left them. model: with its weights.
-    save_model: prediction.saved_model.save_model; this room knows no prediction.
-    Raises OSError when it cannot be written.
+    writers: prediction.other_runtimes.WRITERS; this room knows no prediction.
+    Returns what the writer says of it, if anything. Raises OSError when it cannot be written.
     """
     path = Path(path)
     checkpoints.remove_leftovers(path.parent, glob.escape(path.name))
     if format == 'checkpoint':
         checkpoints.write(path, network.variables(model))
-        return
+        return None
+    said = None
     hidden = f'.{path.name}{checkpoints.UNFINISHED}'
     with tempfile.TemporaryDirectory(prefix=hidden, dir=path.parent) as folder:
         temporary = os.path.join(folder, path.name)
@@ -72,11 +91,13 @@ def write(
             model.save_weights(temporary)
         else:
             try:
-                save_model(temporary, network, model)
-            except tf.errors.OpError as error:
-                reason = tensorflow_reason(error)
-                raise OSError(f'{path}: cannot write the SavedModel ({reason})') from None
+                said = writers[format](temporary, network, model)
+            except (OSError, tf.errors.OpError) as error:
+                known = getattr(error, 'strerror', None)
+                reason = known or tensorflow_reason(error)
+                raise OSError(f'{path}: cannot be written as {format} ({reason})') from None
         os.replace(temporary, path)
+    return said
 
 
 def _is_utf_8(path):
