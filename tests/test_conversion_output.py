@@ -202,26 +202,26 @@ def test_a_destination_that_cannot_be_is_refused_first(tmp_path, convert, name, 
 # --- ONNX and TFLite -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('name', LABEL)
 @pytest.mark.parametrize(
     'encoder_name, num_classes, has_dilated_gradients', [('res50', 21, True), ('vgg', 3, False)]
 )
-def test_an_exported_file_labels_as_the_saved_model_does(
-    tmp_path, convert, monkeypatch, encoder_name, num_classes, has_dilated_gradients, name
+def test_exported_files_label_as_the_saved_model_does(
+    tmp_path, convert, monkeypatch, encoder_name, num_classes, has_dilated_gradients
 ):
     monkeypatch.setattr(convolution, 'has_dilated_gradients', lambda _: has_dilated_gradients)
     checkpoints.write(tmp_path / 'in', narrow_values(encoder_name, num_classes))
     convert(encoder_name, tmp_path / 'in', f'{tmp_path}/served/')
-    printed = convert(encoder_name, tmp_path / 'in', tmp_path / name)
-    assert f'for {num_classes} classes' in printed and 'gives the labels of the' in printed
     serve = tf.saved_model.load(str(tmp_path / 'served')).signatures['serving_default']
     images = (PHOTOGRAPH[:97, :120], PHOTOGRAPH[20:84, 30:119], PHOTOGRAPH[:1, :1])
-    assert len(np.unique(serve(image=tf.constant(images[0]))['labels'])) > 1
-    for image in images:
-        expected = serve(image=tf.constant(image))['labels']
-        labels = LABEL[name](tmp_path / name, image)
-        assert labels.dtype == np.uint8 and labels.shape == image.shape[:2]
-        assert np.mean(labels == expected) >= 0.999  # ties are broken by rounding
+    expected = [serve(image=tf.constant(image))['labels'] for image in images]
+    assert len(np.unique(expected[0])) > 1
+    for name, label in LABEL.items():
+        printed = convert(encoder_name, tmp_path / 'in', tmp_path / name)
+        assert f'for {num_classes} classes' in printed and 'gives the labels of the' in printed
+        for image, labels in zip(images, expected, strict=True):
+            found = label(tmp_path / name, image)
+            assert found.dtype == np.uint8 and found.shape == image.shape[:2]
+            assert np.mean(found == labels) >= 0.999  # ties are broken by rounding
 
 
 @pytest.mark.parametrize('name', LABEL)
