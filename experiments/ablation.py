@@ -104,13 +104,13 @@ def _choice(arm, k, data, settings, before, folder, chance):
         pixels = _select_pixels(name, data, refined, before / 'train/scores', sure)
         return [pixels, make.keep_all(name, data, sure, out)], out
     table = folder / f'{arm}_{k}.csv'
-    flags = as_flags(masks=refined, truth=data.val_masks, out=table)
+    flags = as_flags(masks=refined, truth=data.val_masks, out=table) + data.class_flags
     if chance:
         flags += as_flags(seed=chance)
     stand_in = Stage(
         name=f'{name} scores',
         command=('-m', 'experiments.stand_in_quality', arm, *flags),
-        reads=(refined, data.val_masks),
+        reads=(refined, data.val_masks, *data.class_files),
         output=table,
     )
     return [stand_in, make.select(name, data, settings, refined, out, table)], out
@@ -151,6 +151,9 @@ def get_arguments() -> argparse.Namespace:
     real.add_argument('--dataset', help='folder of train.txt, val.txt and tags.txt')
     real.add_argument('--cues', help='folder of localization cues')
     real.add_argument('--init', help='initial checkpoint of a VGG16')
+    real.add_argument(
+        '--classes', metavar='FILE', help="names of a data set's own classes, background first"
+    )
     return parser.parse_args()
 
 
@@ -160,7 +163,9 @@ def photographs(args: argparse.Namespace) -> DataPaths:
     absent = [f'--{name.replace("_", "-")}' for name in names if getattr(args, name) is None]
     if absent:
         raise InputError(f'photographs need {" and ".join(absent)}, too')
-    data, missing = voc_paths(args.data_dir, args.dataset, args.init, cues=args.cues)
+    data, missing = voc_paths(
+        args.data_dir, args.dataset, args.init, cues=args.cues, classes=args.classes
+    )
     raise_all(missing)
     samples = read_list(data.train_list, data.data_dir)
     check_files_of(samples, data.val_masks, 'true mask')  # looked for now, read after hours
@@ -170,7 +175,7 @@ def photographs(args: argparse.Namespace) -> DataPaths:
 def run_seeds(args: argparse.Namespace) -> dict[int, dict]:
     """Run all seeds: a dict from seed to its summary, empty after a dry run."""
     work = args.work_dir.resolve()
-    real = args.data_dir or args.dataset or args.cues or args.init
+    real = args.data_dir or args.dataset or args.cues or args.init or args.classes
     settings = voc_settings.SETTINGS['small'] if real else toy_settings.SETTINGS
     if args.learning_rate is not None:
         training = replace(settings.training, learning_rate=args.learning_rate)

@@ -41,7 +41,9 @@ def summary(
     for arm, of_arm in folders.items():
         for k, folder in of_arm.items():
             train_list = (first if arm == 'proxies' else folder) / f'train_{k}.txt'
-            images, quality, labelled = list_quality(train_list, data.data_dir, data.val_masks)
+            images, quality, labelled = list_quality(
+                train_list, data.data_dir, data.val_masks, len(data.class_names)
+            )
             iou = json.loads((folder / f'round_{k}/val.json').read_text())['mean_iou']
             values = (100 * iou, images, 100 * quality, 100 * labelled)
             for title, value in zip(TITLES, values, strict=True):
@@ -62,8 +64,8 @@ def _correlations(data, proxies, work):
     names = [sample.name for sample in read_list(data.train_list, data.data_dir)]
     refined = work / 'round_1/refined'
     truths = {
-        'of the proxy annotation': true_confusions(names, proxies, data.val_masks),
-        'of the refined mask': true_confusions(names, refined, data.val_masks),
+        f'of the {kind}': true_confusions(names, masks, data.val_masks, len(data.class_names))
+        for kind, masks in (('proxy annotation', proxies), ('refined mask', refined))
     }
     columns = {
         'crf_agreement': (refined / TABLE, 'crf_agreement'),

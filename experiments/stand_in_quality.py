@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from deeplablib.data.classes import add_classes
+from deeplablib.data.voc import NUM_CLASSES
 from deeplablib.run import errors
 from deeplablib.run.errors import InputError
 from deeplablib.run.files import list_files, make_output_folder
@@ -19,7 +21,9 @@ from selection.shared.selection_flags import MEASURE
 KINDS = ('random', 'oracle')
 
 
-def stand_in_quality(kind: str, masks: Path, truth: Path, seed: str) -> dict[str, float]:
+def stand_in_quality(
+    kind: str, masks: Path, truth: Path, seed: str, num_classes: int = NUM_CLASSES
+) -> dict[str, float]:
     """The quality of each mask of a folder, by chance or by the truth.
 
     kind: 'random', or 'oracle' for the true IoU. masks, truth: folders of NAME.png.
@@ -30,7 +34,7 @@ def stand_in_quality(kind: str, masks: Path, truth: Path, seed: str) -> dict[str
     if not names:
         raise InputError(f'{masks}: no masks (*.png) in this folder')
     if kind == 'oracle':
-        quality = true_quality(true_confusions(names, masks, truth))
+        quality = true_quality(true_confusions(names, masks, truth, num_classes))
     else:
         random = np.random.default_rng([*seed.encode()])
         quality = random.permutation(len(names)) / len(names)
@@ -47,6 +51,7 @@ def get_arguments() -> argparse.Namespace:
     parser.add_argument('--truth', type=Path, required=True, help='folder of true masks, NAME.png')
     parser.add_argument('--out', type=Path, required=True, help='where the table goes, CSV')
     parser.add_argument('--seed', default='', help='of a choice by chance (default: none)')
+    add_classes(parser)
     return parser.parse_args()
 
 
@@ -54,7 +59,13 @@ def main() -> None:
     """Write the table."""
     args = get_arguments()
     # The name of the table is the seed: each round and arm makes a random choice of its own.
-    quality = stand_in_quality(args.kind, args.masks, args.truth, seed=args.out.stem + args.seed)
+    quality = stand_in_quality(
+        args.kind,
+        args.masks,
+        args.truth,
+        seed=args.out.stem + args.seed,
+        num_classes=len(args.classes),
+    )
     make_output_folder(args.out.parent)
     write_table(args.out, [MEASURE], {name: (value,) for name, value in quality.items()})
     print(f'The table of {len(quality)} masks has been saved to {args.out}')

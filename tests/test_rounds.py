@@ -183,7 +183,7 @@ def test_small_settings_predict_at_one_scale_but_for_the_last_numbers():
         (['vgg'], 'init: not there; make it with: python -m deeplab_vgg.convert imagenet'),
         (['resnet', '--settings', 'small'], '--settings small is for: reproduce.py vgg'),
         (['vgg', '--cues', 'a', '--imagenet', 'b'], 'are for runs that begin with tags'),
-        (['vgg', '--images', 'a'], '--images is for: reproduce.py photos'),
+        (['vgg', '--images', 'a'], '--images and --max-size are for: reproduce.py photos'),
         (['vgg', '--annotations', 'no-a', 'no-b'], 'no-b: not there; a folder of annotations'),
         (['vgg', '--train-flags', "--modeldir 'a"], "--modeldir 'a: No closing quotation"),
         (['toy', '--width', '0.5'], 'toy has settings and data of its own'),
@@ -265,6 +265,14 @@ def test_seeds_on_photographs_differ_in_their_trainings_and_share_their_proxies(
         assert f'--random_seed {seed} ' in result.out and f'--seed {seed}\n' in result.out
         assert result.out.count(f'--data_list {runs}/train_1.txt') == 2
     assert result.out.count('--num_steps 3') == 6
+    classes = tmp_path / 'classes.txt'
+    classes.write_text('ground\ncat\n')
+    of_own = run_command(*command, *where, '--classes', classes)
+    assert of_own.code == 0, of_own.error
+    commands = [line for line in of_own.out.splitlines() if line.startswith('python ')]
+    names_classes = [f'--classes {classes}' in line for line in commands]
+    needs_none = [line.startswith('python test_vocspsm_vgg.py') for line in commands]
+    assert all(a != b for a, b in zip(names_classes, needs_none, strict=True))
     result = run_command(*command, *where[:-2])
     assert result.code == 2 and 'photographs need --init' in result.error
 
@@ -306,6 +314,11 @@ def test_tables_that_stand_in_for_scores(tmp_path):
         assert result.code == 0
     rows = (tmp_path / 'oracle/table.csv').read_text().splitlines()
     assert rows == ['name,crf_agreement', 'a,1.000000', 'b,0.250000', 'c,0.000000']
+    classes = tmp_path / 'classes.txt'
+    classes.write_text('ground\ncat\n')
+    own = ('--classes', classes, '--out', tmp_path / 'own.csv')
+    result = run_command('experiments.stand_in_quality', 'oracle', *where, *own)
+    assert result.code == 2 and 'truth/b.png: value 2 is no class' in result.error
     random = (tmp_path / 'random/table.csv').read_text().splitlines()
     assert sorted(line.split(',')[1] for line in random[1:]) == [
         *('0.000000', '0.333333', '0.666667')
