@@ -59,6 +59,7 @@ PAPER = {  # mean IoU on PASCAL VOC 2012 val, percent
     'vgg': {'last round': 56.9, 'test script': 58.4, 'with CRF': 59.9},
 }
 SETTINGS = {**voc_settings.SETTINGS, 'toy': toy_settings.SETTINGS}
+LAPTOP = {'small': 'vgg', 'narrow': 'resnet'}  # settings for few photographs, and of which network
 PANEL_IMAGES = 8
 
 
@@ -166,10 +167,11 @@ def add_voc_flags(parser: argparse.ArgumentParser) -> None:
     voc.add_argument('--saliency', help='folder of saliency maps, NAME.png')
     voc.add_argument(
         '--settings',
-        choices=('paper', 'small'),
+        choices=('paper', *LAPTOP),
         default='paper',
-        help='small, of vgg: few steps and small crops, for hundreds of photographs on a laptop; '
-        "its numbers are not the paper's (default: %(default)s)",
+        help='for hundreds of photographs on a laptop: small, of vgg, has few steps and small '
+        'crops; narrow, of resnet, is a ResNet-50 of a quarter of the channels; their numbers are '
+        "not the paper's (default: %(default)s)",
     )
     voc.add_argument(
         '--width',
@@ -199,8 +201,9 @@ def check_arguments(args: argparse.Namespace) -> None:
     if args.annotations and (args.rounds or args.saliency):
         raise InputError('--annotations names the rounds: not with --rounds or --saliency')
     given = (args.cues, args.annotations, args.saliency)
-    if args.settings == 'small' and args.what != 'vgg':
-        raise InputError('--settings small is for: reproduce.py vgg')
+    what = LAPTOP.get(args.settings, args.what)
+    if args.what != what:
+        raise InputError(f'--settings {args.settings} is for: reproduce.py {what}')
     if args.what == 'toy':
         files = (args.init, args.imagenet, args.tags, args.classes)
         flags = (args.train_flags, args.classifier_flags, args.width is not None)
@@ -227,7 +230,7 @@ def check_arguments(args: argparse.Namespace) -> None:
 
 def settings_name(args: argparse.Namespace) -> str:
     """Which of SETTINGS a run takes."""
-    return 'small' if args.settings == 'small' else args.what
+    return args.settings if args.settings in LAPTOP else args.what
 
 
 def title_of(args: argparse.Namespace) -> str:

@@ -2,7 +2,7 @@ r"""What selection is worth, measured where the true masks are known.
 
 python -m experiments.ablation --seeds 2 3 4        on generated data, another for each seed
 python -m experiments.ablation --seeds 1 2 --data-dir ./VOC2012 --dataset ./dataset \
-    --cues ./cues --init ./model/vgg/init           on photographs, small settings
+    --cues ./cues --init ./model/vgg/init           on photographs, --settings small or narrow
 
 Each arm starts from the same data, initial checkpoint and first round, and goes its own way:
 
@@ -150,7 +150,13 @@ def get_arguments() -> argparse.Namespace:
     real.add_argument('--data-dir', help='folder that the lists start from')
     real.add_argument('--dataset', help='folder of train.txt, val.txt and tags.txt')
     real.add_argument('--cues', help='folder of localization cues')
-    real.add_argument('--init', help='initial checkpoint of a VGG16')
+    real.add_argument('--init', help='initial checkpoint of the network of --settings')
+    real.add_argument(
+        '--settings',
+        choices=('small', 'narrow'),
+        default='small',
+        help='as for reproduce.py (default: %(default)s)',
+    )
     real.add_argument(
         '--classes', metavar='FILE', help="names of a data set's own classes, background first"
     )
@@ -176,7 +182,7 @@ def run_seeds(args: argparse.Namespace) -> dict[int, dict]:
     """Run all seeds: a dict from seed to its summary, empty after a dry run."""
     work = args.work_dir.resolve()
     real = args.data_dir or args.dataset or args.cues or args.init or args.classes
-    settings = voc_settings.SETTINGS['small'] if real else toy_settings.SETTINGS
+    settings = voc_settings.SETTINGS[args.settings] if real else toy_settings.SETTINGS
     if args.learning_rate is not None:
         training = replace(settings.training, learning_rate=args.learning_rate)
         settings = replace(settings, training=training)

@@ -161,14 +161,18 @@ def test_the_plan_of_toy_is_printed_as_commands(tmp_path):
     assert '--seed 7\n' in result.out, 'the data'
 
 
-def test_small_settings_predict_at_one_scale_but_for_the_last_numbers():
+@pytest.mark.parametrize(
+    'name, script, crop',
+    [('small', 'test_vocspsm_vgg.py', '161'), ('narrow', 'test_vocspsm_resnet.py', '129')],
+)
+def test_settings_for_a_laptop_predict_at_one_scale_but_for_the_last_numbers(name, script, crop):
     _, data = toy_settings.data_stages(WORK, seed=5)
-    settings = voc_settings.SETTINGS['small']
+    settings = voc_settings.SETTINGS[name]
     stages, model = plan.all_rounds(data, settings, WORK, 2)
     stages += plan.final_predictions(data, settings, model, WORK)
     trainings = [stage for stage in stages if stage.command[0] == 'main.py']
-    assert {flag(stage, '--input_height') for stage in trainings} == {'161'}
-    predictions = {s.name: s.work for s in stages if s.command[0] == 'test_vocspsm_vgg.py'}
+    assert {flag(stage, '--input_height') for stage in trainings} == {crop}
+    predictions = {s.name: s.work for s in stages if s.command[0] == script}
     assert predictions['round 1 predict train'].single_scale
     assert not predictions['last predict last'].single_scale
 
@@ -182,6 +186,7 @@ def test_small_settings_predict_at_one_scale_but_for_the_last_numbers():
         (['resnet', '--data-dir', '.', '--dataset', 'no'], 'val.txt: not there; make it with'),
         (['vgg'], 'init: not there; make it with: python -m deeplab_vgg.convert imagenet'),
         (['resnet', '--settings', 'small'], '--settings small is for: reproduce.py vgg'),
+        (['vgg', '--settings', 'narrow'], '--settings narrow is for: reproduce.py resnet'),
         (['vgg', '--cues', 'a', '--imagenet', 'b'], 'are for runs that begin with tags'),
         (['vgg', '--images', 'a'], '--images and --max-size are for: reproduce.py photos'),
         (['vgg', '--annotations', 'no-a', 'no-b'], 'no-b: not there; a folder of annotations'),
