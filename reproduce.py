@@ -25,6 +25,7 @@ from pathlib import Path
 from deeplablib.data.image_lists import read_list
 from deeplablib.data.prepare_voc import COUNTS
 from deeplablib.data.sample_check import check_samples
+from deeplablib.prediction.photographs import read_max_size
 from deeplablib.run import errors
 from deeplablib.run.errors import InputError, raise_all
 from deeplablib.run.stage_runner import Stage, run_stages
@@ -139,10 +140,9 @@ def get_arguments() -> argparse.Namespace:
     photos.add_argument('--images', help='folder of photographs, JPEG or PNG')
     photos.add_argument(
         '--max-size',
-        type=int,
+        type=read_max_size,
         metavar='PIXELS',
-        help='the rounds work on copies that are at most as long, and are held upright (default: '
-        f'{MAX_SIZE})',
+        help=f'longer side of the upright copies that the rounds work on (default: {MAX_SIZE})',
     )
     return parser.parse_args()
 
@@ -204,6 +204,13 @@ def check_arguments(args: argparse.Namespace) -> None:
     what = LAPTOP.get(args.settings, args.what)
     if args.what != what:
         raise InputError(f'--settings {args.settings} is for: reproduce.py {what}')
+    if args.settings == 'narrow' and not (
+        args.init and (args.imagenet or not begins_with_tags(args))
+    ):
+        raise InputError(
+            '--settings narrow needs --init, and --imagenet without cues: there are no ImageNet '
+            'weights of its width; docs/photographs.md trains one'
+        )
     if args.what == 'toy':
         files = (args.init, args.imagenet, args.tags, args.classes)
         flags = (args.train_flags, args.classifier_flags, args.width is not None)
@@ -222,8 +229,6 @@ def check_arguments(args: argparse.Namespace) -> None:
             raise InputError(
                 'photos begins with tags: not with --cues, --saliency or --annotations'
             )
-        if args.max_size is not None and args.max_size < 1:
-            raise InputError(f'value {args.max_size} of --max-size: at least one pixel is needed')
     elif args.images or args.max_size is not None:
         raise InputError('--images and --max-size are for: reproduce.py photos')
 
@@ -314,7 +319,7 @@ def make_settings(args: argparse.Namespace) -> RoundSettings:
         training = replace(training, num_steps=args.steps)
     if args.width is not None:
         training = replace(training, width=args.width)
-        named_flags += ('width',)
+        named_flags = tuple(dict.fromkeys((*named_flags, 'width')))
         classifier_flags += ('--width', str(args.width))
     return replace(
         settings,
@@ -350,6 +355,8 @@ def print_estimate(args: argparse.Namespace, run: Run, left: Sequence[Stage], wo
         expected, size = toy_data.IMAGES, (toy_data.SIZE, toy_data.SIZE)
     elif args.what == 'photos':
         expected = {data.train_list.stem: len(read_photographs(data))}
+        longest = args.max_size or MAX_SIZE
+        size = round(longest * PHOTOGRAPH[0] / PHOTOGRAPH[1]), longest
     counts = {
         path: len(read_list(path, data.data_dir)) if path.exists() else expected[path.stem]
         for path in (data.train_list, data.val_list)

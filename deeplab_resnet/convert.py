@@ -1,4 +1,4 @@
-"""Make a checkpoint of a ResNet from weights of another program.
+"""Make a checkpoint, or an exported model, of a ResNet from weights of another program.
 
 SRC: a TensorFlow 1 checkpoint (V1 or V2; of these networks, or slim's resnet_v1), a .caffemodel, a
 kaffe .npy, a PyTorch .pth, .pt or .safetensors (torchvision, deeplab-pytorch), or a .h5 of Keras

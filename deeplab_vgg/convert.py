@@ -1,4 +1,4 @@
-"""Make a checkpoint of a VGG16 network from weights of another program.
+"""Make a checkpoint, or an exported model, of a VGG16 network from weights of another program.
 
 SRC: a TensorFlow 1 checkpoint (V1 or V2), a .caffemodel, a kaffe .npy, a PyTorch .pth, .pt or
 .safetensors (torchvision), or a .h5 of Keras Applications. Nothing in it is executed. The fc6 and

@@ -154,8 +154,7 @@ def get_arguments() -> argparse.Namespace:
     real.add_argument(
         '--settings',
         choices=('small', 'narrow'),
-        default='small',
-        help='as for reproduce.py (default: %(default)s)',
+        help='as for reproduce.py (default: small)',
     )
     real.add_argument(
         '--classes', metavar='FILE', help="names of a data set's own classes, background first"
@@ -181,8 +180,9 @@ def photographs(args: argparse.Namespace) -> DataPaths:
 def run_seeds(args: argparse.Namespace) -> dict[int, dict]:
     """Run all seeds: a dict from seed to its summary, empty after a dry run."""
     work = args.work_dir.resolve()
-    real = args.data_dir or args.dataset or args.cues or args.init or args.classes
-    settings = voc_settings.SETTINGS[args.settings] if real else toy_settings.SETTINGS
+    of_photographs = ('data_dir', 'dataset', 'cues', 'init', 'classes', 'settings')
+    real = any(getattr(args, name) for name in of_photographs)
+    settings = voc_settings.SETTINGS[args.settings or 'small'] if real else toy_settings.SETTINGS
     if args.learning_rate is not None:
         training = replace(settings.training, learning_rate=args.learning_rate)
         settings = replace(settings, training=training)

@@ -16,6 +16,7 @@ The field's: the authors' cues came from elsewhere. The settings are those of ir
 
 import argparse
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -103,7 +104,7 @@ def tag_scores(
         image = scale_to_crop(preprocess(image), (crop_size, crop_size), 1.0)
         return tf.reduce_mean(tf.cast(model(image[None], training=False), tf.float32), [1, 2])[0]
 
-    images = (decode_image(str(sample.image)) for sample in samples)
+    images = (decode_image(os.fsencode(sample.image)) for sample in samples)
     return np.array([scores(image) for image in progress(images, len(samples), 'validating')])
 
 

@@ -112,7 +112,9 @@ def test_nothing_is_left_of_a_write_that_fails(tmp_path, convert, monkeypatch, n
     checkpoints.write(tmp_path / 'in', narrow_values('vgg'))
     before = sorted(tmp_path.iterdir())
 
-    def fail(*args, **kwargs):
+    def fail(first, second, *_):
+        path = first if isinstance(first, str) else second  # save_weights has the model before it
+        Path(path).write_text('half of it')
         raise OSError('disk full')
 
     monkeypatch.setattr(keras.Model, 'save_weights', fail)
@@ -184,6 +186,8 @@ def test_a_disk_that_fills_up_is_named_with_the_export(tmp_path, convert, monkey
         ('out.h5', (), 'read, not written'),
         ('out.h5', ('--format', 'keras'), r'must end in \.weights\.h5'),
         ('out', ('--format', 'onnx'), r'must end in \.onnx'),
+        ('out.onnx', ('--format', 'checkpoint'), r'must not end in \.onnx'),
+        ('file/out.ONNX', (), 'cannot write here'),
         ('out.onnx', ('--format', 'tflite'), r'must end in \.tflite'),
         ('file/out.onnx', (), 'cannot write here'),
         ('out.index', (), 'a file of a checkpoint'),

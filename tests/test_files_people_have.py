@@ -18,11 +18,13 @@ from deeplablib.data.image_lists import Sample, read_list, write_list
 from deeplablib.data.images import read_image, read_mask, write_mask
 from deeplablib.data.network_input import decode_image
 from deeplablib.data.sample_check import check_samples
+from deeplablib.data.tags import read_tags, write_tags
 from deeplablib.data.voc import colour_map
 from deeplablib.prediction.metrics import confusion_matrix, evaluate, iou_table
 from deeplablib.run.backend import tf
 from deeplablib.run.errors import InputError
 from deeplablib.training.batches import BatchSettings, decode_mask, make_dataset, raise_unreadable
+from selection.shared.quality_table import read_column, write_table
 from tests.command import ROOT, run_command
 from tests.training_run import flags_of, make_samples
 
@@ -299,6 +301,17 @@ def test_a_run_in_a_folder_that_is_not_utf_8_is_logged_and_gone_on_with(tmp_path
     assert result.returncode == 0 and b'caf\xe9/written/model' in result.stdout, result.stderr
     result = run_bytes(*given, f'{folder}/served/')
     assert result.returncode == 2 and b'only in a folder named in UTF-8' in result.stderr
+
+
+def test_names_that_are_not_utf_8_have_tags_and_scores(tmp_path):
+    name = os.fsdecode(b'caf\xe9')
+    write_tags(tmp_path / 'tags.txt', {name: (1, 2)})
+    assert read_tags(tmp_path / 'tags.txt') == {name: (1, 2)}
+    write_table(tmp_path / 'scores.csv', ['quality'], {name: (0.5,)})
+    assert read_column(tmp_path / 'scores.csv', 'quality', [name]) == [0.5]
+    (tmp_path / 'flags.txt').write_bytes(b'--data_dir=caf\xe9\n')
+    result = run_command('main', f'--flagfile={tmp_path}/flags.txt')
+    assert result.code == 2 and '--flagfile: holds a path that is not UTF-8' in result.error
 
 
 def test_a_path_that_is_not_utf_8_is_trained_on(tmp_path):

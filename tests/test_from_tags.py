@@ -79,6 +79,12 @@ def test_photographs_and_tags_of_own_classes_give_a_network_and_masks(folder):
     assert not of_voc & set(re.findall(r'[a-z]+', output)), 'not one name of VOC'
     result = run_command('reproduce', *photos(folder, **own))
     assert result.code == 0 and result.out.count(': done\n') == 8
+    photograph = folder / 'photos/s0.jpg'
+    before = photograph.read_bytes()
+    Image.new('RGB', (40, 40)).save(photograph)
+    result = run_command('reproduce', *photos(folder, **own), '--dry-run')
+    photograph.write_bytes(before)
+    assert '# photographs: stale' in result.out, 'a photograph has changed'
 
 
 def test_dry_run_of_photographs_writes_nothing_and_counts_all_stages(folder):
@@ -106,9 +112,11 @@ def test_the_rounds_work_on_upright_copies_as_small_as_they_need(tmp_path):
     photos, copies = tmp_path / 'photos', tmp_path / 'copies'
     photos.mkdir()
     noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    corner = np.full((60, 80, 3), 255, np.uint8)
+    corner[:30, :40] = 0
     turned = Image.Exif()
-    turned[ExifTags.Base.Orientation] = 6
-    Image.fromarray(noise).save(photos / 'turned.jpg', exif=turned)
+    turned[ExifTags.Base.Orientation] = 6  # the camera stood on its right side
+    Image.fromarray(corner).save(photos / 'turned.jpg', exif=turned)
     Image.fromarray(noise).save(photos / 'large.png')
     Image.fromarray(noise[:30, :40]).save(photos / 'small.jpg')
     names = ('turned.jpg', 'large.png', 'small.jpg')
@@ -118,9 +126,24 @@ def test_the_rounds_work_on_upright_copies_as_small_as_they_need(tmp_path):
     bad(run_command(module, *flags, '--max-size', '0'), 'value 0 of --max-size: at least one')
     result = run_command(module, *flags, '--max-size', '40')
     assert result.code == 0, result.error
-    sizes = {path.name: Image.open(path).size for path in copies.iterdir() if path.suffix}
+    sizes = {path.name: Image.open(path).size for path in copies.iterdir()}
     assert sizes == {'turned.jpg': (30, 40), 'large.png': (40, 30), 'small.jpg': (40, 30)}
     assert (copies / 'small.jpg').read_bytes() == (photos / 'small.jpg').read_bytes()
+    upright = np.array(Image.open(copies / 'turned.jpg'))
+    assert upright[:15, 20:].max() < 50 and upright[25:].min() > 200, 'the corner is at the right'
+    assert not Image.open(copies / 'turned.jpg').getexif()
+    (copies / 'small.jpg').unlink()
+    kept = (copies / 'large.png').stat().st_mtime_ns
+    assert run_command(module, *flags, '--resume').code == 0
+    assert (copies / 'small.jpg').exists()
+    assert (copies / 'large.png').stat().st_mtime_ns == kept
+    over = (*flags[:4], '--out', photos)
+    bad(run_command(module, *over), 'the photographs would be overwritten')
+    (tmp_path / 'other').mkdir()
+    shutil.copy(photos / 'small.jpg', tmp_path / 'other')
+    (tmp_path / 'two.txt').write_text('/photos/small.jpg\n/other/small.jpg\n')
+    two = ('--data-dir', tmp_path, '--data-list', tmp_path / 'two.txt', '--out', copies)
+    bad(run_command(module, *two), f'has the file name of {photos}/small.jpg')
     (photos / 'large.png').write_bytes((photos / 'large.png').read_bytes()[:2000])
     bad(run_command(module, *flags), f'{photos}/large.png', 'cut off')
 

@@ -187,6 +187,7 @@ def test_settings_for_a_laptop_predict_at_one_scale_but_for_the_last_numbers(nam
         (['vgg'], 'init: not there; make it with: python -m deeplab_vgg.convert imagenet'),
         (['resnet', '--settings', 'small'], '--settings small is for: reproduce.py vgg'),
         (['vgg', '--settings', 'narrow'], '--settings narrow is for: reproduce.py resnet'),
+        (['resnet', '--settings', 'narrow', '--cues', '.'], '--settings narrow needs --init'),
         (['vgg', '--cues', 'a', '--imagenet', 'b'], 'are for runs that begin with tags'),
         (['vgg', '--images', 'a'], '--images and --max-size are for: reproduce.py photos'),
         (['vgg', '--annotations', 'no-a', 'no-b'], 'no-b: not there; a folder of annotations'),
@@ -277,7 +278,12 @@ def test_seeds_on_photographs_differ_in_their_trainings_and_share_their_proxies(
     commands = [line for line in of_own.out.splitlines() if line.startswith('python ')]
     names_classes = [f'--classes {classes}' in line for line in commands]
     needs_none = [line.startswith('python test_vocspsm_vgg.py') for line in commands]
+    assert len(commands) == 38
     assert all(a != b for a, b in zip(names_classes, needs_none, strict=True))
+    narrow = run_command(*command, *where, '--settings', 'narrow')
+    assert narrow.code == 0 and '--encoder_name res50 ' in narrow.out
+    result = run_command('experiments.ablation', '--settings', 'narrow', '--dry-run')
+    assert result.code == 2 and 'photographs need --data-dir' in result.error
     result = run_command(*command, *where[:-2])
     assert result.code == 2 and 'photographs need --init' in result.error
 

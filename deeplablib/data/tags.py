@@ -63,7 +63,11 @@ def read_tags(path: str | Path, classes: tuple[str, ...] = CLASSES) -> dict[str,
 
 def _rows_of_text(path):
     """Name, tags and origin of each line of a text file."""
-    for number, line in enumerate(path.read_text('utf-8-sig').splitlines(), 1):
+    # The name of an image may not be UTF-8; a file with zeros in it is none of text.
+    text = path.read_text('utf-8-sig', errors='surrogateescape')
+    if '\0' in text:
+        raise InputError(f'{path}: not a text file')
+    for number, line in enumerate(text.splitlines(), 1):
         name, *words = line.split(',') if ',' in line else line.split() or ['']
         if name.strip():
             yield name, words, f'{path}, line {number}'
@@ -140,7 +144,8 @@ def write_tags(path: str | Path, tags: Mapping[str, Sequence[int]]) -> None:
         files = {folder / f'{name}.txt': map(str, ids) for name, ids in tags.items()}
     for file, lines in files.items():
         with replacing(file) as temporary:
-            temporary.write_text(''.join(f'{line}\n' for line in lines))
+            text = ''.join(f'{line}\n' for line in lines)
+            temporary.write_text(text, errors='surrogateescape')  # a name may not be UTF-8
 
 
 def tags_of_annotation(path: str | Path, classes: tuple[str, ...] = CLASSES) -> tuple[int, ...]:

@@ -69,7 +69,10 @@ def predictor_of(
     img_mean: tuple[float, float, float] = IMG_MEAN,
     flip: bool = False,
 ) -> tf.types.experimental.PolymorphicFunction:
-    """The same for a network that is in the form that prediction_model gives."""
+    """Build the function that labels an image, of a network in the form for prediction.
+
+    fast: from prediction_model. The other arguments and what it returns: as for make_predictor.
+    """
     classes = fast.output.shape[-1]
 
     @tf.function(

@@ -22,10 +22,10 @@ from deeplablib.prediction.saved_model import save_model
 from deeplablib.run.backend import keras, tf, without_native_messages
 
 OPSET = 17  # of ONNX: of 2022, so that older runtimes take it; later ones add nothing used here
-TRIED_SIZES = ((129, 97), (100, 150))  # 8k + 1, and neither
+TEST_SIZES = ((129, 97), (100, 150))  # 8k + 1, and neither
 TOLERANCE = 1e-4  # of the largest score
-TO_ONNX_KERNEL = (3, 2, 0, 1)  # [height, width, in, out] -> [out, in, height, width]
-TO_OUR_KERNEL = (2, 3, 1, 0)
+HWIO_TO_OIHW = (3, 2, 0, 1)  # [height, width, in, out] -> [out, in, height, width]
+OIHW_TO_HWIO = (2, 3, 1, 0)
 
 
 def write_onnx(path: str | Path, network: NetworkSpec, model: keras.Model) -> str:
@@ -35,7 +35,7 @@ def write_onnx(path: str | Path, network: NetworkSpec, model: keras.Model) -> st
     Returns what the trial showed. Raises OSError when it cannot be written, or does not label as
     the network does.
     """
-    import onnxruntime  # these three are optional: who writes no ONNX needs none of them
+    import onnxruntime  # these three are optional: only ONNX needs them
     import tf2onnx
     from onnx import numpy_helper
 
@@ -46,13 +46,13 @@ def write_onnx(path: str | Path, network: NetworkSpec, model: keras.Model) -> st
     kernels = {v.path: v for v in fast.weights if len(v.shape) == 4}
     predict = predictor_of(fast, network.to_score_map)
     specs = [
-        tf.TensorSpec([v.shape[axis] for axis in TO_ONNX_KERNEL], tf.float32, name=name)
+        tf.TensorSpec([v.shape[axis] for axis in HWIO_TO_OIHW], tf.float32, name=name)
         for name, v in kernels.items()
     ]
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.uint8, name='image'), *specs])
     def serve(image, *given):
-        ours = [tf.transpose(kernel, TO_OUR_KERNEL) for kernel in given]
+        ours = [tf.transpose(kernel, OIHW_TO_HWIO) for kernel in given]
         with keras.StatelessScope(list(zip(kernels.values(), ours, strict=True))):
             return {'labels': predict(image, _all_classes(model))[0]}
 
@@ -60,24 +60,31 @@ def write_onnx(path: str | Path, network: NetworkSpec, model: keras.Model) -> st
         onnx_model, _ = tf2onnx.convert.from_function(serve, serve.input_signature, opset=OPSET)
     graph = onnx_model.graph
     for entry in [entry for entry in graph.input if entry.name in kernels]:
-        kernel = np.ascontiguousarray(kernels[entry.name].numpy().transpose(TO_ONNX_KERNEL))
+        kernel = np.ascontiguousarray(kernels[entry.name].numpy().transpose(HWIO_TO_OIHW))
         graph.initializer.append(numpy_helper.from_array(kernel, entry.name))
         graph.input.remove(entry)
     for image in (graph.input[0], graph.output[0]):
         for axis, name in enumerate(('height', 'width')):
             image.type.tensor_type.shape.dim[axis].dim_param = name
-    _write_padding_out(graph)
+    _set_explicit_padding(graph)
     Path(path).write_bytes(onnx_model.SerializeToString())
 
     with _errors_of('onnxruntime'):
         session = onnxruntime.InferenceSession(os.fspath(path), providers=['CPUExecutionProvider'])
-        return _try(lambda image: session.run(['labels'], {'image': image})[0], network, model)
+
+    def label(image):
+        with _errors_of('onnxruntime'):
+            return session.run(['labels'], {'image': image})[0]
+
+    return _verify(label, network, model)
 
 
 def write_tflite(path: str | Path, network: NetworkSpec, model: keras.Model) -> str:
     """Write a TFLite file, and try it in TensorFlow's interpreter of such files.
 
-    As write_onnx.
+    path: of a file that is not there. model: with its weights.
+    Returns what the trial showed. Raises OSError when it cannot be written, or does not label as
+    the network does.
     """
     with tempfile.TemporaryDirectory(dir=Path(path).parent) as folder:
         saved = os.path.join(folder, 'saved')
@@ -86,8 +93,13 @@ def write_tflite(path: str | Path, network: NetworkSpec, model: keras.Model) -> 
             content = tf.lite.TFLiteConverter.from_saved_model(saved).convert()
     Path(path).write_bytes(content)
     with _errors_of('the TFLite interpreter'):
-        label = tf.lite.Interpreter(os.fspath(path)).get_signature_runner()
-        return _try(lambda image: label(image=image)['labels'], network, model)
+        signature = tf.lite.Interpreter(os.fspath(path)).get_signature_runner()
+
+    def label(image):
+        with _errors_of('the TFLite interpreter'):
+            return signature(image=image)['labels']
+
+    return _verify(label, network, model)
 
 
 WRITERS: dict[str, Callable] = {
@@ -101,7 +113,7 @@ def _all_classes(model):
     return [True] * model.output.shape[-1]
 
 
-def _write_padding_out(graph):
+def _set_explicit_padding(graph):
     """Give dilated convolutions their padding in numbers: onnxruntime takes no auto_pad there.
 
     They have stride 1, where padding SAME is the same for every size of image.
@@ -117,7 +129,7 @@ def _write_padding_out(graph):
             node.attribute.append(helper.make_attribute('pads', 2 * before))
 
 
-def _try(label: Callable, network: NetworkSpec, model: keras.Model) -> str:
+def _verify(label: Callable, network: NetworkSpec, model: keras.Model) -> str:
     """Compare the labels of another program with those of the network, on two images.
 
     A pixel may have another label where the network's scores of both are equal but for rounding.
@@ -127,7 +139,7 @@ def _try(label: Callable, network: NetworkSpec, model: keras.Model) -> str:
     """
     predict = make_predictor(model, network.to_score_map)
     same, pixels = 0, 0
-    for height, width in TRIED_SIZES:
+    for height, width in TEST_SIZES:
         image = _image(height, width)
         theirs = np.asarray(label(image))
         with tf.device('/cpu:0'):  # a GPU rounds more coarsely
@@ -135,6 +147,8 @@ def _try(label: Callable, network: NetworkSpec, model: keras.Model) -> str:
             scores = resize_bilinear(score_map[None], (height, width))[0].numpy()
         if theirs.shape != ours.shape or theirs.dtype != ours.dtype:
             raise OSError(f'it gives no labels, but {theirs.dtype} {list(theirs.shape)}')
+        if theirs.max() >= scores.shape[-1]:
+            raise OSError(f'it gives the label {theirs.max()}, and there is no such class')
         of_theirs = np.take_along_axis(scores, theirs[..., None].astype(int), -1)[..., 0]
         lost = scores.max(-1) - of_theirs
         if not lost.max() <= TOLERANCE * np.abs(scores).max():
@@ -143,7 +157,7 @@ def _try(label: Callable, network: NetworkSpec, model: keras.Model) -> str:
                 f'SavedModel on {np.mean(theirs != ours):.2%} of pixels'
             )
         same, pixels = same + np.sum(theirs == ours), pixels + ours.size
-    sizes = ' and '.join(f'{width}x{height}' for height, width in TRIED_SIZES)
+    sizes = ' and '.join(f'{width}x{height}' for height, width in TEST_SIZES)
     return (
         f'On images of {sizes} pixels it gives the labels of the SavedModel, up to rounding: '
         f'{same:,} of {pixels:,} are equal'
@@ -162,7 +176,7 @@ def _errors_of(program: str) -> Iterator[None]:
     try:
         with without_native_messages():
             yield
-    except OSError:
+    except (OSError, MemoryError):
         raise
     except Exception as error:  # they have no class in common but this one
         reason = next((line for line in str(error).splitlines() if line.strip()), repr(error))

@@ -16,6 +16,14 @@ from deeplablib.run.errors import InputError
 BAND = 1 << 20  # pixels that are labelled at once: a photograph has more than memory has room for
 
 
+def read_max_size(text: str) -> int:
+    """Read the value of a flag --max-size. Raises InputError for less than one pixel."""
+    number = int(text)
+    if number < 1:
+        raise InputError(f'value {number} of --max-size: at least one pixel is needed')
+    return number
+
+
 def photograph_sizes(
     samples: Sequence[Sample], max_size: int, turn: bool = False
 ) -> dict[str, tuple[int, int]]:

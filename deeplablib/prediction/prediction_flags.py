@@ -7,6 +7,7 @@ from deeplablib.data.classes import add_classes
 from deeplablib.network.convolution import require_precision
 from deeplablib.network.network_spec import NetworkSpec
 from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE, make_predictor
+from deeplablib.prediction.photographs import read_max_size
 from deeplablib.run.backend import keras, tf
 from deeplablib.run.errors import InputError
 from deeplablib.weights import checkpoints
@@ -21,7 +22,7 @@ def add_prediction_flags(parser: argparse.ArgumentParser, max_size: int | None) 
     """
     parser.add_argument(
         '--max-size',
-        type=int,
+        type=read_max_size,
         default=max_size,
         metavar='PIXELS',
         help='an image whose longer side is larger is made smaller for the network; its labels '
@@ -51,8 +52,6 @@ def add_prediction_flags(parser: argparse.ArgumentParser, max_size: int | None) 
 def check_prediction_flags(args: argparse.Namespace) -> None:
     """Raise InputError for a value of these flags that nothing can be done with."""
     require_precision(args.precision)
-    if args.max_size is not None and args.max_size < 1:
-        raise InputError(f'value {args.max_size} of --max-size: at least one pixel is needed')
 
 
 def restore(

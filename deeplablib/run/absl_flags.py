@@ -10,12 +10,14 @@ from deeplablib.run.errors import InputError
 def parse(values: flags.FlagValues, arguments: Sequence[str]) -> None:
     """Read a command line, whose first word is the script's name, into flags.
 
-    Raises InputError for a word that is no flag and for a wrong value.
+    Raises InputError for a word that is no flag, a wrong value, and a flagfile that is not UTF-8.
     """
     try:
         unknown = values([str(argument) for argument in arguments])[1:]
     except flags.Error as error:
         raise InputError(f'{error} (see --help)') from None
+    except UnicodeDecodeError:
+        raise InputError('--flagfile: holds a path that is not UTF-8; give the flags') from None
     if unknown:
         raise InputError(f'{unknown[0]}: not a flag (see --help)')
 

@@ -45,7 +45,8 @@ def run(main: Callable, *args) -> None:
     error of TensorFlow are reported in one line, a defect of the program with its traceback.
     main: called with args; its return value is not used.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a path that is not UTF-8 is printed as it is
+    # A path that is not UTF-8 is printed as it is.
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == 'strict':
         sys.stdout.reconfigure(errors='surrogateescape')
     try:
         main(*args)

@@ -45,8 +45,8 @@ def get_arguments(
     parser.add_argument(
         'destination',
         metavar='DST',
-        help='a checkpoint prefix, NAME.weights.h5, NAME.onnx, NAME.tflite, or a folder with a '
-        'slash at its end',
+        help='a checkpoint prefix, NAME.weights.h5, NAME.onnx, NAME.tflite, or, for a '
+        'SavedModel, a folder with a slash at its end',
     )
     parser.add_argument(
         '--encoder-name', choices=networks, help='network to make (default: what SRC suggests)'

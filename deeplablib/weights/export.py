@@ -35,8 +35,11 @@ def check(path: str, format: str | None = None) -> str:
     Returns the format. Raises InputError when name and format do not go together, a program is
     there already, the folder cannot be written, or a package is missing.
     """
-    named = next((name for name, end in ENDINGS.items() if path.endswith(end)), 'checkpoint')
+    lower = path.lower()
+    named = next((name for name, end in ENDINGS.items() if lower.endswith(end)), 'checkpoint')
     format = format or named
+    if format == 'checkpoint' and named != 'checkpoint':
+        raise InputError(f'{path}: the name of a checkpoint must not end in {ENDINGS[named]}')
     if format not in ('checkpoint', 'savedmodel', named):
         raise InputError(f'{path}: the name of a file of this format must end in {ENDINGS[format]}')
     if format not in ('checkpoint', 'keras') and os.path.lexists(Path(path)):
@@ -44,7 +47,7 @@ def check(path: str, format: str | None = None) -> str:
     if format not in ('checkpoint', 'keras') and not _is_utf_8(Path(path).resolve()):
         raise InputError(f'{path}: this format is written only in a folder named in UTF-8')
     if format == 'checkpoint':
-        if path.lower().endswith(checkpoints.FOREIGN):
+        if lower.endswith(checkpoints.FOREIGN):
             raise InputError(
                 f'{path}: this format is read, not written; name a checkpoint prefix, a folder '
                 f'with a slash at its end, or a file that ends in {_FILE_ENDINGS}'

@@ -54,7 +54,7 @@ def main() -> None:
     page = make_page(args, samples, shown)
     make_output_folder(Path(args.out).parent)
     with replacing(args.out) as temporary:
-        temporary.write_text(page, encoding='utf-8')
+        temporary.write_text(page, encoding='utf-8', errors='surrogateescape')
     print(f'The report has been saved to {args.out}')
 
 

@@ -65,7 +65,7 @@ def photographs(data: DataPaths, max_size: int) -> Stage:
     return Stage(
         name='photographs',
         command=('-m', 'selection.rounds.smaller_photographs', *flags),
-        reads=(data.train_list,),
+        reads=(data.train_list, data.photographs),
         output=data.data_dir,
     )
 

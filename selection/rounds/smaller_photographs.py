@@ -14,11 +14,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from deeplablib.data.image_lists import read_list
+from deeplablib.data.image_lists import Sample, read_list
 from deeplablib.data.sample_check import check_samples
-from deeplablib.prediction.photographs import prepared
+from deeplablib.prediction.photographs import prepared, read_max_size
 from deeplablib.run import errors, parallel
-from deeplablib.run.errors import InputError
+from deeplablib.run.errors import InputError, raise_all
 from deeplablib.run.files import make_output_folder, replacing
 
 MAX_SIZE = 512
@@ -43,33 +43,51 @@ def copy_photograph(max_size: int, out: Path, path: Path) -> None:
 def get_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog='python -m selection.rounds.smaller_photographs',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('--data-dir', required=True, help='folder that the list starts from')
     parser.add_argument('--data-list', required=True, help='list of the photographs')
     parser.add_argument('--out', required=True, help='folder of the copies')
     parser.add_argument(
         '--max-size',
-        type=int,
+        type=read_max_size,
         default=MAX_SIZE,
         metavar='PIXELS',
         help='of the longer side of a copy (default: %(default)s)',
     )
     parallel.add_jobs(parser)
     parallel.add_resume(parser)
-    args = parser.parse_args()
-    if args.max_size < 1:
-        raise InputError(f'value {args.max_size} of --max-size: at least one pixel is needed')
-    return args
+    return parser.parse_args()
+
+
+def read_photographs(args: argparse.Namespace) -> list[Sample]:
+    """The photographs of the list, checked.
+
+    Raises InputError for each that cannot be read, for two of one name, and when the copies would
+    stand in the place of the photographs.
+    """
+    samples = read_list(args.data_list, args.data_dir)
+    check_samples(samples, args.data_dir, say_turned=False)
+    if Path(args.out).resolve() in {sample.image.parent.resolve() for sample in samples}:
+        raise InputError(f'{args.out}: the photographs would be overwritten; choose another folder')
+    files: dict[str, Path] = {}
+    faults = [
+        f'{sample.origin}: {sample.image} has the file name of {files[sample.image.name]}'
+        for sample in samples
+        if files.setdefault(sample.image.name, sample.image) != sample.image
+    ]
+    raise_all(faults)
+    return samples
 
 
 def main() -> None:
     """Copy the photographs."""
     args = get_arguments()
-    samples = read_list(args.data_list, args.data_dir)
-    check_samples(samples, args.data_dir, say_turned=False)
+    parallel.check_workers(args.jobs)
+    paths = [sample.image for sample in read_photographs(args)]
     out = make_output_folder(args.out)
-    paths = [sample.image for sample in samples]
     if args.resume:
         paths = [path for path in paths if not (out / path.name).is_file()]
     copy = partial(copy_photograph, args.max_size, out)

@@ -15,7 +15,10 @@ def write_table(
 
     path: where it goes. columns: names of the measures. rows: dict from image name to their values.
     """
-    with replacing(path) as temporary, temporary.open('w', newline='') as file:
+    with (
+        replacing(path) as temporary,
+        temporary.open('w', newline='', errors='surrogateescape') as file,  # names may not be UTF-8
+    ):
         writer = csv.writer(file, lineterminator='\n')
         writer.writerow(['name', *columns])
         writer.writerows([name, *(f'{value:.6f}' for value in row)] for name, row in rows.items())
@@ -43,11 +46,9 @@ def read_table(path: str | Path) -> tuple[list[str], dict[str, tuple[float, ...]
     """
     path = Path(path)
     try:
-        text = path.read_text()
+        text = path.read_text(errors='surrogateescape')
     except OSError as error:
         raise InputError(f'{path}: cannot read the scores ({error.strerror})') from None
-    except UnicodeDecodeError:
-        raise InputError(f'{path}: not a text file') from None
     header, *rows = list(csv.reader(text.splitlines())) or [[]]
     if header[:1] != ['name']:
         raise InputError(f'{path}: not a table of scores (the first line must begin with "name")')
