@@ -392,7 +392,9 @@ def test_a_palette_mask_gives_the_same_table_as_a_grey_one(narrow, data):
     assert run_vgg(narrow, data).out == grey
 
 
-@pytest.mark.parametrize('damage', ['nowhere', 'data alone', 'other network', 'Keras weights'])
+@pytest.mark.parametrize(
+    'damage', ['nowhere', 'data alone', 'other network', 'Keras weights', 'exported']
+)
 def test_a_bad_checkpoint_is_named(narrow, released, data, damage):
     path = data / 'model.ckpt'
     message = 'no such checkpoint'
@@ -406,6 +408,9 @@ def test_a_bad_checkpoint_is_named(narrow, released, data, damage):
     if damage == 'Keras weights':
         path, message = data / 'a.weights.h5', 'not a TensorFlow checkpoint; make one of it as docs'
         path.write_bytes(b'\x89HDF\r\n')
+    if damage == 'exported':
+        path, message = data / 'a.onnx', 'an exported model; name the checkpoint that it was made'
+        path.touch()
     bad_input(run_vgg(narrow, data, '--restore-from', path), message)
 
 

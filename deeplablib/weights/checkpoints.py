@@ -20,6 +20,8 @@ from deeplablib.run.files import replacing
 # Endings of weights in other formats, which users give where a checkpoint is wanted.
 FOREIGN = ('.h5', '.hdf5', '.keras', '.npy', '.npz', '.pth', '.pt', '.safetensors', '.caffemodel')
 
+EXPORTED = ('.onnx', '.tflite')  # endings of models that are written, and not read back
+
 # So ends the name of a folder that holds what is not whole yet.
 UNFINISHED = '.unfinished-'
 
@@ -67,6 +69,8 @@ def read(path: str | Path) -> dict[str, npt.NDArray]:
         raise InputError(
             f'{prefix}: not a TensorFlow checkpoint; make one of it as docs/checkpoints.md shows'
         )
+    if prefix.lower().endswith(EXPORTED):
+        raise InputError(f'{prefix}: an exported model; name the checkpoint that it was made from')
     try:
         with _plain(prefix) as plain:
             reader = tf.train.load_checkpoint(plain)
