@@ -60,7 +60,6 @@ PAPER = {  # mean IoU on PASCAL VOC 2012 val, percent
     'vgg': {'last round': 56.9, 'test script': 58.4, 'with CRF': 59.9},
 }
 SETTINGS = {**voc_settings.SETTINGS, 'toy': toy_settings.SETTINGS}
-LAPTOP = {'small': 'vgg', 'narrow': 'resnet'}  # settings for few photographs, and of which network
 PANEL_IMAGES = 8
 
 
@@ -167,7 +166,7 @@ def add_voc_flags(parser: argparse.ArgumentParser) -> None:
     voc.add_argument('--saliency', help='folder of saliency maps, NAME.png')
     voc.add_argument(
         '--settings',
-        choices=('paper', *LAPTOP),
+        choices=('paper', *voc_settings.LAPTOP),
         default='paper',
         help='for hundreds of photographs on a laptop: small, of vgg, has few steps and small '
         'crops; narrow, of resnet, is a ResNet-50 of a quarter of the channels; their numbers are '
@@ -201,7 +200,7 @@ def check_arguments(args: argparse.Namespace) -> None:
     if args.annotations and (args.rounds or args.saliency):
         raise InputError('--annotations names the rounds: not with --rounds or --saliency')
     given = (args.cues, args.annotations, args.saliency)
-    what = LAPTOP.get(args.settings, args.what)
+    what = voc_settings.LAPTOP.get(args.settings, args.what)
     if args.what != what:
         raise InputError(f'--settings {args.settings} is for: reproduce.py {what}')
     if args.settings == 'narrow' and not (
@@ -235,7 +234,7 @@ def check_arguments(args: argparse.Namespace) -> None:
 
 def settings_name(args: argparse.Namespace) -> str:
     """Which of SETTINGS a run takes."""
-    return args.settings if args.settings in LAPTOP else args.what
+    return args.settings if args.settings in voc_settings.LAPTOP else args.what
 
 
 def title_of(args: argparse.Namespace) -> str:

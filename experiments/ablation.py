@@ -153,7 +153,7 @@ def get_arguments() -> argparse.Namespace:
     real.add_argument('--init', help='initial checkpoint of the network of --settings')
     real.add_argument(
         '--settings',
-        choices=('small', 'narrow'),
+        choices=voc_settings.LAPTOP,
         help='as for reproduce.py (default: small)',
     )
     real.add_argument(

@@ -62,7 +62,7 @@ def get_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_photographs(args: argparse.Namespace) -> list[Sample]:
+def read_samples(args: argparse.Namespace) -> list[Sample]:
     """The photographs of the list, checked.
 
     Raises InputError for each that cannot be read, for two of one name, and when the copies would
@@ -86,7 +86,7 @@ def main() -> None:
     """Copy the photographs."""
     args = get_arguments()
     parallel.check_workers(args.jobs)
-    paths = [sample.image for sample in read_photographs(args)]
+    paths = [sample.image for sample in read_samples(args)]
     out = make_output_folder(args.out)
     if args.resume:
         paths = [path for path in paths if not (out / path.name).is_file()]

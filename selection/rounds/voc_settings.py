@@ -93,3 +93,4 @@ SETTINGS['photos'] = replace(
     training=replace(SETTINGS['vgg'].training, num_steps=4000),
     classifier_flags=('--learning-rate', '0.0003', '--num-steps', '1000', *_CLASSIFIER),
 )
+LAPTOP = {'small': 'vgg', 'narrow': 'resnet'}  # settings for few photographs, and of which network
