@@ -61,6 +61,7 @@ PAPER = {  # mean IoU on PASCAL VOC 2012 val, percent
 }
 SETTINGS = {**voc_settings.SETTINGS, 'toy': toy_settings.SETTINGS}
 PANEL_IMAGES = 8
+MEASURED_IMAGES = 100  # whose mean size is that of an estimate
 
 
 @dataclass(frozen=True)
@@ -346,7 +347,7 @@ def print_estimate(args: argparse.Namespace, run: Run, left: Sequence[Stage], wo
     # Here and not above: TensorFlow takes seconds to import and memory to keep, while stages run.
     import deeplab_resnet
     import deeplab_vgg
-    from experiments.cost_estimate import PHOTOGRAPH, estimate, estimate_text
+    from experiments.cost_estimate import PHOTOGRAPH, estimate, estimate_text, mean_size
 
     data = run.data
     expected, size = COUNTS, PHOTOGRAPH
@@ -356,6 +357,9 @@ def print_estimate(args: argparse.Namespace, run: Run, left: Sequence[Stage], wo
         expected = {data.train_list.stem: len(read_photographs(data))}
         longest = args.max_size or MAX_SIZE
         size = round(longest * PHOTOGRAPH[0] / PHOTOGRAPH[1]), longest
+    elif not run.missing:
+        samples = read_list(data.train_list, data.data_dir)
+        size = mean_size([sample.image for sample in samples[:MEASURED_IMAGES]])
     counts = {
         path: len(read_list(path, data.data_dir)) if path.exists() else expected[path.stem]
         for path in (data.train_list, data.val_list)

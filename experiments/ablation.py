@@ -12,6 +12,8 @@ Each arm starts from the same data, initial checkpoint and first round, and goes
     random      as many refined masks go on, by chance
     oracle      as many refined masks go on, by their true IoU
     pixels      all refined masks go on, without the pixels that the network is not sure of
+    candidates  of the refined mask and the proxy annotation of each image the one that agrees
+                better with the network is a candidate; the best candidates go on
     truth       one training on the true masks: the most that the settings can reach
 
 Writes WORK_DIR/ablation.md and .json: the mean IoU on the validation images (single scale, without
@@ -35,8 +37,9 @@ from selection.rounds import plan, voc_settings
 from selection.rounds import round_stages as make
 from selection.rounds.find_data import voc_paths
 from selection.rounds.round_settings import DataPaths, RoundSettings, flags_of
+from selection.shared.mask_quality import OF_ANNOTATION
 
-ARMS = ('argmax', 'crf', 'selection', 'random', 'oracle', 'pixels')
+ARMS = ('argmax', 'crf', 'selection', 'random', 'oracle', 'pixels', 'candidates')
 PIXEL_THRESHOLD = '0.7'
 
 
@@ -76,7 +79,7 @@ def arm_stages(
             stages += _named(arm, [every, *plan.one_round(1, data, settings, every.output, folder)])
             continue
         for k in range(2, number + 1):
-            of_arm, train_list = _choice(arm, k, data, settings, before, folder, chance)
+            of_arm, train_list = _choice(arm, k, data, settings, proxies, before, folder, chance)
             of_arm += plan.one_round(k, data, settings, train_list, folder)
             if k < number:
                 of_arm += plan.new_masks(k, data, settings, folder)
@@ -89,7 +92,7 @@ def _named(arm, stages):
     return [replace(stage, name=f'{arm}: {stage.name}') for stage in stages]
 
 
-def _choice(arm, k, data, settings, before, folder, chance):
+def _choice(arm, k, data, settings, proxies, before, folder, chance):
     """The stages that choose the list of round k, and the list."""
     refined, out = before / 'refined', folder / f'train_{k}.txt'
     name = f'round {k}'
@@ -103,6 +106,11 @@ def _choice(arm, k, data, settings, before, folder, chance):
         sure = folder / f'pixels_{k}'
         pixels = _select_pixels(name, data, refined, before / 'train/scores', sure)
         return [pixels, make.keep_all(name, data, sure, out)], out
+    if arm == 'candidates':
+        best = folder / f'candidates_{k}'
+        chosen = _choose_candidates(name, data, (proxies, refined), before / 'train/scores', best)
+        by_agreement = replace(settings, measure=OF_ANNOTATION[0])
+        return [chosen, make.select(name, data, by_agreement, best, out)], out
     table = folder / f'{arm}_{k}.csv'
     flags = as_flags(masks=refined, truth=data.val_masks, out=table) + data.class_flags
     if chance:
@@ -122,6 +130,16 @@ def _select_pixels(name, data, masks, score_maps, out):
         name=f'{name} pixels',
         command=('-m', 'selection.pixels', *make.image_flags(data), *flags),
         reads=(*make.image_files(data), masks, score_maps),
+        output=out,
+    )
+
+
+def _choose_candidates(name, data, masks, score_maps, out):
+    flags = ('--masks', *map(str, masks), *as_flags(scores=score_maps, out=out))
+    return Stage(
+        name=f'{name} candidates',
+        command=('-m', 'selection.candidates', *make.image_flags(data), *flags),
+        reads=(*make.image_files(data), *masks, score_maps),
         output=out,
     )
 

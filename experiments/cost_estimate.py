@@ -13,7 +13,9 @@ from functools import cache
 from pathlib import Path
 
 import joblib
+import numpy as np
 
+from deeplablib.data.image_headers import image_size
 from deeplablib.data.score_maps import OUTPUT_STRIDE
 from deeplablib.network.flops import TRAINING, forward_flops, matmul_rate
 from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE
@@ -97,6 +99,15 @@ def estimate(
             seconds *= math.prod(size) / math.prod(PHOTOGRAPH)
             total += Cost(crf=images * seconds, bytes=images * MASK_BYTES)
     return total
+
+
+def mean_size(images: Sequence[str | Path]) -> tuple[int, int]:
+    """The mean (height, width) of images, rounded.
+
+    images: paths, at least one. Raises InputError for a file that is no image.
+    """
+    height, width = np.mean([image_size(image) for image in images], axis=0).round()
+    return int(height), int(width)
 
 
 def _training(settings, model, flops):

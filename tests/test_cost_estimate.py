@@ -2,12 +2,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from deeplab_vgg import NETWORKS
 from deeplablib.network.flops import forward_flops
 from deeplablib.run.stage_runner import Stage
 from deeplablib.training.training_settings import TrainingSettings
-from experiments.cost_estimate import Cost, estimate, estimate_text
+from experiments.cost_estimate import Cost, estimate, estimate_text, mean_size
 from selection.rounds.round_stages import Prediction, Refinement, Training
 
 SETTINGS = TrainingSettings(
@@ -62,6 +63,14 @@ def test_tags_make_the_crf_cheaper(model):
 
 def test_what_is_small_costs_nothing(model):
     assert cost_of(model, None) == Cost()
+
+
+def test_the_size_of_photographs_is_their_mean(tmp_path):
+    paths = []
+    for width, height in ((40, 20), (20, 40), (30, 33)):
+        paths.append(tmp_path / f'{width}.png')
+        Image.new('RGB', (width, height)).save(paths[-1])
+    assert mean_size(paths) == (31, 30), 'height, width'
 
 
 def test_the_report_is_for_this_machine(tmp_path):

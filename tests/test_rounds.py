@@ -238,6 +238,17 @@ def test_every_arm_of_the_ablation_has_its_own_folder_and_the_common_first_round
         assert lists == [str(WORK / arm / f'train_{k}.txt') for k in (2, 3)]
 
 
+def test_candidates_are_a_proxy_annotation_and_the_refined_mask_of_the_round_before():
+    stages = stages_of_arms(['candidates'])
+    chosen = [stage for stage in stages if stage.command[1] == 'selection.candidates']
+    for stage, before in zip(chosen, ('round_1', 'candidates/round_2'), strict=True):
+        at = stage.command.index('--masks') + 1
+        folders = [str(WORK / 'proxies'), str(WORK / before / 'refined')]
+        assert list(stage.command[at : at + 3]) == [*folders, '--scores']
+    tables = [flag(stage, '--table') for stage in stages if stage.name.endswith('select')]
+    assert tables == [f'{stage.output}/scores.csv' for stage in chosen]
+
+
 def test_one_arm_is_trained_once_on_the_true_masks():
     stages = stages_of_arms(['truth'])
     of_arm = [stage for stage in stages if stage.name.startswith('truth: ')]
