@@ -67,6 +67,7 @@ SETTINGS['small'] = replace(
 )
 # For photographs at half their size, where VGG16 takes too long: a ResNet-50 of a quarter of the
 # channels, in minutes a round. No ImageNet weights have that width: --init is trained from scratch.
+# The lengths of the CRF are half of the preset's, as the photographs are.
 SETTINGS['narrow'] = replace(
     SETTINGS['resnet'],
     training=replace(
@@ -82,6 +83,7 @@ SETTINGS['narrow'] = replace(
     ),
     named_flags=(*SETTINGS['resnet'].named_flags, 'width', 'save_interval'),
     single_scale=True,
+    crf={'bilateral_sxy': 40, 'gaussian_sxy': 1.5},
     classifier_flags=(
         *('--learning-rate', '0.1', '--num-steps', '800', '--save-interval', '200'),
         *('--batch-size', '8', '--crop-size', '128', '--width', '0.25'),
