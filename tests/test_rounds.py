@@ -293,6 +293,7 @@ def test_seeds_on_photographs_differ_in_their_trainings_and_share_their_proxies(
     assert all(a != b for a, b in zip(names_classes, needs_none, strict=True))
     narrow = run_command(*command, *where, '--settings', 'narrow')
     assert narrow.code == 0 and '--encoder_name res50 ' in narrow.out
+    assert '--bilateral-sxy 40' in narrow.out, 'half, as the photographs are'
     result = run_command('experiments.ablation', '--settings', 'narrow', '--dry-run')
     assert result.code == 2 and 'photographs need --data-dir' in result.error
     result = run_command(*command, *where[:-2])
