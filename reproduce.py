@@ -185,6 +185,7 @@ def make_settings(args: argparse.Namespace) -> RoundSettings:
         settings,
         training=training,
         named_flags=named_flags,
+        candidates=args.candidates,
         train_flags=flags_of('--train-flags', args.train_flags),
         classifier_flags=(
             *classifier_flags,

@@ -37,7 +37,6 @@ from selection.rounds import plan, voc_settings
 from selection.rounds import round_stages as make
 from selection.rounds.find_data import voc_paths
 from selection.rounds.round_settings import DataPaths, RoundSettings, flags_of
-from selection.shared.mask_quality import OF_ANNOTATION
 
 ARMS = ('argmax', 'crf', 'selection', 'random', 'oracle', 'pixels', 'candidates')
 PIXEL_THRESHOLD = '0.7'
@@ -107,10 +106,16 @@ def _choice(arm, k, data, settings, proxies, before, folder, chance):
         pixels = _select_pixels(name, data, refined, before / 'train/scores', sure)
         return [pixels, make.keep_all(name, data, sure, out)], out
     if arm == 'candidates':
-        best = folder / f'candidates_{k}'
-        chosen = _choose_candidates(name, data, (proxies, refined), before / 'train/scores', best)
-        by_agreement = replace(settings, measure=OF_ANNOTATION[0])
-        return [chosen, make.select(name, data, by_agreement, best, out)], out
+        chosen = plan.best_candidates(
+            name,
+            data,
+            settings,
+            proxies=proxies,
+            before=before,
+            best=folder / f'candidates_{k}',
+            train_list=out,
+        )
+        return chosen, out
     table = folder / f'{arm}_{k}.csv'
     flags = as_flags(masks=refined, truth=data.val_masks, out=table) + data.class_flags
     if chance:
@@ -130,16 +135,6 @@ def _select_pixels(name, data, masks, score_maps, out):
         name=f'{name} pixels',
         command=('-m', 'selection.pixels', *make.image_flags(data), *flags),
         reads=(*make.image_files(data), masks, score_maps),
-        output=out,
-    )
-
-
-def _choose_candidates(name, data, masks, score_maps, out):
-    flags = ('--masks', *map(str, masks), *as_flags(scores=score_maps, out=out))
-    return Stage(
-        name=f'{name} candidates',
-        command=('-m', 'selection.candidates', *make.image_flags(data), *flags),
-        reads=(*make.image_files(data), *masks, score_maps),
         output=out,
     )
 

@@ -161,6 +161,23 @@ def test_the_plan_of_toy_is_printed_as_commands(tmp_path):
     assert '--seed 7\n' in result.out, 'the data'
 
 
+def test_rounds_that_choose_among_candidates_train_on_what_was_chosen(tmp_path):
+    _, data = toy_settings.data_stages(WORK, seed=5)
+    settings = replace(toy_settings.SETTINGS, candidates=True)
+    stages = {stage.name: stage for stage in plan.all_rounds(data, settings, WORK, 3)[0]}
+    for k in (1, 2):
+        chosen, select = stages[f'round {k} candidates'], stages[f'round {k} select']
+        assert flag(chosen, '--scores') == str(WORK / f'round_{k}/train/scores')
+        assert flag(select, '--masks') == str(chosen.output)
+        assert flag(select, '--measure') == 'annotation_agreement'
+        assert flag(stages[f'round {k + 1} train'], '--data_list') == str(select.output)
+    plain = run_command('reproduce', 'toy', '--work-dir', tmp_path, '--rounds', 2, '--dry-run')
+    assert plain.code == 0 and 'selection.candidates' not in plain.out
+    given = ('--work-dir', tmp_path, '--rounds', 2, '--dry-run', '--candidates')
+    result = run_command('reproduce', 'toy', *given)
+    assert result.code == 0 and result.out.count('selection.candidates') == 1
+
+
 @pytest.mark.parametrize(
     'name, script, crop',
     [('small', 'test_vocspsm_vgg.py', '161'), ('narrow', 'test_vocspsm_resnet.py', '129')],
@@ -195,6 +212,7 @@ def test_settings_for_a_laptop_predict_at_one_scale_but_for_the_last_numbers(nam
         (['toy', '--width', '0.5'], 'toy has settings and data of its own'),
         (['toy', '--init', 'model'], 'toy has settings and data of its own'),
         (['vgg', '--annotations', 'a', '--rounds', '2'], '--annotations names the rounds'),
+        (['vgg', '--annotations', 'a', '--candidates'], '--annotations names the rounds'),
     ],
 )
 def test_what_is_missing_is_named(arguments, message):

@@ -15,6 +15,7 @@ from pathlib import Path
 from deeplablib.run.stage_runner import Stage
 from selection.rounds import round_stages as make
 from selection.rounds.round_settings import DataPaths, RoundSettings
+from selection.shared.mask_quality import OF_ANNOTATION
 
 SCORE_MAPS = 'scores'  # folder of the score maps, in that of the labels
 
@@ -125,9 +126,43 @@ def all_rounds(
         if number < rounds:
             stages += new_masks(number, data, settings, work)
             train_list = work / f'train_{number + 1}.txt'
-            refined = work / f'round_{number}' / 'refined'
-            stages.append(make.select(f'round {number}', data, settings, refined, train_list))
+            name, folder = f'round {number}', work / f'round_{number}'
+            if settings.candidates:
+                stages += best_candidates(
+                    name,
+                    data,
+                    settings,
+                    proxies=work / 'proxies',
+                    before=folder,
+                    best=folder / 'candidates',
+                    train_list=train_list,
+                )
+            else:
+                stages.append(make.select(name, data, settings, folder / 'refined', train_list))
     return stages, work / f'round_{rounds}' / 'model'
+
+
+def best_candidates(
+    name: str,
+    data: DataPaths,
+    settings: RoundSettings,
+    proxies: Path,
+    before: Path,
+    best: Path,
+    train_list: Path,
+) -> list[Stage]:
+    """Of the refined mask and the proxy annotation of each image, take the one that agrees better
+    with the network; list the best of these.
+
+    proxies: folder of the proxy annotations. before: folder of the round that the refined masks are
+    from. best: folder of what is taken. train_list: the list of the next round.
+    """
+    masks = proxies, before / 'refined'
+    settings = replace(settings, measure=OF_ANNOTATION[0])
+    return [
+        make.candidates(name, data, masks, before / 'train' / SCORE_MAPS, best),
+        make.select(name, data, settings, best, train_list),
+    ]
 
 
 def given_annotations(

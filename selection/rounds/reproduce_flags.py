@@ -47,6 +47,12 @@ def get_arguments(
     parser.add_argument(
         '--classes', metavar='FILE', help="names of a data set's own classes, background first"
     )
+    parser.add_argument(
+        '--candidates',
+        action='store_true',
+        help='choose between the refined mask and the proxy annotation of each image, by agreement '
+        'with the network; for networks that are weaker than their proxy annotations',
+    )
     _add_voc_flags(parser, data_dir, dataset)
     photos = parser.add_argument_group('your own photographs')
     photos.add_argument('--images', help='folder of photographs, JPEG or PNG')
@@ -111,8 +117,10 @@ def _check(args):
         raise InputError('--rounds and --steps must be at least 1')
     if not 0 <= args.seed < 2**32:
         raise InputError(f'--seed {args.seed}: expected 0 to {2**32 - 1}')
-    if args.annotations and (args.rounds or args.saliency):
-        raise InputError('--annotations names the rounds: not with --rounds or --saliency')
+    if args.annotations and (args.rounds or args.saliency or args.candidates):
+        raise InputError(
+            '--annotations names the rounds: not with --rounds, --saliency or --candidates'
+        )
     given = (args.cues, args.annotations, args.saliency)
     what = voc_settings.LAPTOP.get(args.settings, args.what)
     if args.what != what:

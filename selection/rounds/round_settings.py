@@ -62,7 +62,8 @@ class RoundSettings:
     of main.py. train_flags: further flags of main.py, as they were typed; they come last.
     prediction_script: the script that predicts with the network. single_scale: refined masks come
     from one scale; single_scale_at_last: the last numbers do. crf: parameters of the CRF,
-    by name, in place of the preset's. measure, fraction, class_minimum: of the mask selection.
+    by name, in place of the preset's. candidates: whether it is chosen between the refined mask and
+    the proxy annotation of each image. measure, fraction, class_minimum: of the mask selection.
     """
 
     training: TrainingSettings
@@ -72,6 +73,7 @@ class RoundSettings:
     single_scale: bool = False
     single_scale_at_last: bool = False
     crf: Mapping[str, float] = field(default_factory=dict)
+    candidates: bool = False
     measure: str = MEASURE
     fraction: float = FRACTION
     class_minimum: float = CLASS_MINIMUM

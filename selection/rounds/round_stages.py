@@ -1,5 +1,6 @@
 """The commands of the rounds as stages: each names what it reads, makes and does."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -201,6 +202,22 @@ def refine(
         reads=(score_maps, *image_files(data)),
         output=out,
         work=Refinement(data.train_list, has_tags=True),
+    )
+
+
+def candidates(
+    name: str, data: DataPaths, masks: Sequence[Path], score_maps: Path, out: Path
+) -> Stage:
+    """The stage that chooses, for each image, the mask that agrees best with the network.
+
+    masks: folders of the candidates.
+    """
+    flags = ('--masks', *map(str, masks), *as_flags(scores=score_maps, out=out), '--resume')
+    return Stage(
+        name=f'{name} candidates',
+        command=('-m', 'selection.candidates', *image_flags(data), *flags),
+        reads=(*image_files(data), *masks, score_maps),
+        output=out,
     )
 
 
