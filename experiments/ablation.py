@@ -38,7 +38,8 @@ from selection.rounds import round_stages as make
 from selection.rounds.find_data import voc_paths
 from selection.rounds.round_settings import DataPaths, RoundSettings, flags_of
 
-ARMS = ('argmax', 'crf', 'selection', 'random', 'oracle', 'pixels', 'candidates')
+ARMS = ('argmax', 'crf', 'selection', 'random', 'oracle', 'pixels')
+OTHER_ARMS = ('candidates', TRUTH)  # those that are not run unless they are named
 PIXEL_THRESHOLD = '0.7'
 
 
@@ -54,7 +55,7 @@ def arm_stages(
     """The stages of one seed, from the common first round on.
 
     first: folder of the proxy annotations and their list, as plan.first_annotations makes them.
-    work: absolute folder of the seed. arms: of ARMS, and TRUTH. number: rounds.
+    work: absolute folder of the seed. arms: of ARMS and OTHER_ARMS. number: rounds.
     chance: what tells the random choices of this seed from another's on the same data.
     """
     proxies = first / 'proxies'
@@ -146,7 +147,11 @@ def get_arguments() -> argparse.Namespace:
     )
     parser.add_argument('--seeds', type=int, nargs='+', default=[2, 3, 4], help='default: 2 3 4')
     parser.add_argument(
-        '--arms', nargs='+', choices=(*ARMS, TRUTH), default=ARMS, help=f'default: all but {TRUTH}'
+        '--arms',
+        nargs='+',
+        choices=(*ARMS, *OTHER_ARMS),
+        default=ARMS,
+        help=f'default: all but {" and ".join(OTHER_ARMS)}',
     )
     parser.add_argument('--rounds', type=int, default=3, help='at least 2 (default: 3)')
     parser.add_argument('--learning-rate', type=float, help='of every training but the initial one')

@@ -246,11 +246,12 @@ def stages_of_arms(arms=ablation.ARMS):
 
 
 def test_every_arm_of_the_ablation_has_its_own_folder_and_the_common_first_round():
-    stages = stages_of_arms()
+    arms = (*ablation.ARMS, 'candidates')
+    stages = stages_of_arms(arms)
     assert len({stage.name for stage in stages}) == len(stages)
     assert len({stage.output for stage in stages}) == len(stages)
     assert sum(stage.name == 'round 1 train' for stage in stages) == 1
-    for arm in ablation.ARMS:
+    for arm in arms:
         lists = [flag(s, '--data_list') for s in stages if s.name.startswith(f'{arm}: round')
                  and s.name.endswith('train') and 'predict' not in s.name]  # fmt: skip
         assert lists == [str(WORK / arm / f'train_{k}.txt') for k in (2, 3)]
