@@ -218,7 +218,7 @@ def print_estimate(args: argparse.Namespace, run: Run, left: Sequence[Stage], wo
         expected = {data.train_list.stem: len(read_photographs(data))}
         longest = args.max_size or MAX_SIZE
         size = round(longest * PHOTOGRAPH[0] / PHOTOGRAPH[1]), longest
-    elif not run.missing:
+    elif data.train_list.exists():
         samples = read_list(data.train_list, data.data_dir)
         size = mean_size([sample.image for sample in samples[:MEASURED_IMAGES]])
     counts = {
@@ -261,6 +261,8 @@ def show_numbers(args: argparse.Namespace, run: Run, work: Path) -> None:
     named = ('encoder_name', 'num_steps', *run.settings.named_flags)
     words = [*flag_words(run.settings.training, named), *run.settings.train_flags]
     trained = f'Trained by main.py {shlex.join(words)}'
+    if run.settings.candidates:
+        trained += '\nMasks chosen by --candidates'
     print(result_tables.save_tables(work, tables, pairs, trained))
 
 

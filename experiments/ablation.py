@@ -12,8 +12,8 @@ Each arm starts from the same data, initial checkpoint and first round, and goes
     random      as many refined masks go on, by chance
     oracle      as many refined masks go on, by their true IoU
     pixels      all refined masks go on, without the pixels that the network is not sure of
-    candidates  of the refined mask and the proxy annotation of each image the one that agrees
-                better with the network is a candidate; the best candidates go on
+    candidates  the refined mask or the proxy annotation of each image is chosen, whichever agrees
+                better with the network; the best of the chosen masks go on
     truth       one training on the true masks: the most that the settings can reach
 
 Writes WORK_DIR/ablation.md and .json: the mean IoU on the validation images (single scale, without
@@ -107,16 +107,16 @@ def _choice(arm, k, data, settings, proxies, before, folder, chance):
         pixels = _select_pixels(name, data, refined, before / 'train/scores', sure)
         return [pixels, make.keep_all(name, data, sure, out)], out
     if arm == 'candidates':
-        chosen = plan.best_candidates(
+        stages = plan.chosen_candidates(
             name,
             data,
             settings,
             proxies=proxies,
             before=before,
-            best=folder / f'candidates_{k}',
+            chosen=folder / f'chosen_{k}',
             train_list=out,
         )
-        return chosen, out
+        return stages, out
     table = folder / f'{arm}_{k}.csv'
     flags = as_flags(masks=refined, truth=data.val_masks, out=table) + data.class_flags
     if chance:

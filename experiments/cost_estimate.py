@@ -5,6 +5,7 @@ times the part of it that the networks reached where both were measured. What is
 lists, evaluation) is left out.
 """
 
+import contextlib
 import math
 import shutil
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from deeplablib.data.score_maps import OUTPUT_STRIDE
 from deeplablib.network.flops import TRAINING, forward_flops, matmul_rate
 from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE
 from deeplablib.run.backend import keras, tf
+from deeplablib.run.errors import InputError
 from deeplablib.run.stage_runner import Stage
 from selection import cams, classifier
 from selection.rounds.round_stages import (
@@ -102,11 +104,17 @@ def estimate(
 
 
 def mean_size(images: Sequence[str | Path]) -> tuple[int, int]:
-    """The mean (height, width) of images, rounded.
+    """The mean (height, width) of the images that can be read, rounded; PHOTOGRAPH where none can.
 
-    images: paths, at least one. Raises InputError for a file that is no image.
+    images: paths. What is wrong with an image is not for an estimate to say.
     """
-    height, width = np.mean([image_size(image) for image in images], axis=0).round()
+    sizes = []
+    for image in images:
+        with contextlib.suppress(InputError):
+            sizes.append(image_size(image))
+    if not sizes:
+        return PHOTOGRAPH
+    height, width = np.mean(sizes, axis=0).round()
     return int(height), int(width)
 
 

@@ -5,7 +5,8 @@ python -m selection.candidates --masks ./result/proxies ./result/refined ./resul
     --scores ./result/scores --out ./result/best
 
 Known: the same group's later work chooses among these three for each image. Reconstructed: the
-choice, by agreement with the network, which favours the mask that was made from its own labels.
+choice, by agreement with the network. It favours the mask that was made from the network's own
+labels, and proxy annotations because they are compared only where they are sure.
 """
 
 import argparse

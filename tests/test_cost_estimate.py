@@ -8,7 +8,7 @@ from deeplab_vgg import NETWORKS
 from deeplablib.network.flops import forward_flops
 from deeplablib.run.stage_runner import Stage
 from deeplablib.training.training_settings import TrainingSettings
-from experiments.cost_estimate import Cost, estimate, estimate_text, mean_size
+from experiments.cost_estimate import PHOTOGRAPH, Cost, estimate, estimate_text, mean_size
 from selection.rounds.round_stages import Prediction, Refinement, Training
 
 SETTINGS = TrainingSettings(
@@ -71,6 +71,10 @@ def test_the_size_of_photographs_is_their_mean(tmp_path):
         paths.append(tmp_path / f'{width}.png')
         Image.new('RGB', (width, height)).save(paths[-1])
     assert mean_size(paths) == (31, 30), 'height, width'
+    broken = tmp_path / 'broken.png'
+    broken.write_bytes(paths[0].read_bytes()[:40])
+    assert mean_size([*paths, broken, tmp_path / 'not_there.png']) == (31, 30)
+    assert mean_size([broken]) == PHOTOGRAPH, 'what most of VOC has'
 
 
 def test_the_report_is_for_this_machine(tmp_path):

@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -213,6 +214,7 @@ def test_settings_for_a_laptop_predict_at_one_scale_but_for_the_last_numbers(nam
         (['toy', '--init', 'model'], 'toy has settings and data of its own'),
         (['vgg', '--annotations', 'a', '--rounds', '2'], '--annotations names the rounds'),
         (['vgg', '--annotations', 'a', '--candidates'], '--annotations names the rounds'),
+        (['toy', '--candidates', '--rounds', '1'], 'the masks of round 2: not with --rounds 1'),
     ],
 )
 def test_what_is_missing_is_named(arguments, message):
@@ -237,6 +239,21 @@ def test_a_dry_run_names_all_that_is_missing_after_the_plan_and_an_estimate(tmp_
     wrong = ('--train-flags', '--no_such_flag 1')
     result = run_command('reproduce', 'resnet', *where, *cues, *wrong, '--dry-run')
     assert result.code == 2 and 'no_such_flag' in result.error
+
+
+def test_an_estimate_is_for_photographs_of_the_size_they_have(tmp_path):
+    (tmp_path / 'train.txt').write_text('/a.png\n')
+    (tmp_path / 'val.txt').write_text('/a.png /a.png\n')
+    where = ('--data-dir', tmp_path, '--dataset', tmp_path, '--cues', tmp_path / 'cues')
+
+    def prediction():
+        run = run_command('reproduce', 'vgg', *where, '--width', '0.015625', '--dry-run')
+        assert 'cues: not there' in run.error
+        return float(re.search(r'prediction +([0-9.]+) MFLOP', run.out).group(1))
+
+    of_vocs_usual_size = prediction()
+    Image.new('RGB', (50, 40)).save(tmp_path / 'a.png')
+    assert prediction() < of_vocs_usual_size / 20
 
 
 def stages_of_arms(arms=ablation.ARMS):
@@ -320,7 +337,7 @@ def test_seeds_on_photographs_differ_in_their_trainings_and_share_their_proxies(
 
 
 def test_no_arm_reads_scores_that_no_stage_makes():
-    stages = stages_of_arms()
+    stages = stages_of_arms((*ablation.ARMS, *ablation.OTHER_ARMS))
     made = {flag(s, '--save-scores') for s in stages if '--save-scores' in s.command}
     read = {flag(s, '--scores') for s in stages if '--scores' in s.command}
     assert read == made

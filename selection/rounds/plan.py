@@ -128,13 +128,13 @@ def all_rounds(
             train_list = work / f'train_{number + 1}.txt'
             name, folder = f'round {number}', work / f'round_{number}'
             if settings.candidates:
-                stages += best_candidates(
+                stages += chosen_candidates(
                     name,
                     data,
                     settings,
                     proxies=work / 'proxies',
                     before=folder,
-                    best=folder / 'candidates',
+                    chosen=folder / 'chosen',
                     train_list=train_list,
                 )
             else:
@@ -142,26 +142,26 @@ def all_rounds(
     return stages, work / f'round_{rounds}' / 'model'
 
 
-def best_candidates(
+def chosen_candidates(
     name: str,
     data: DataPaths,
     settings: RoundSettings,
     proxies: Path,
     before: Path,
-    best: Path,
+    chosen: Path,
     train_list: Path,
 ) -> list[Stage]:
-    """Of the refined mask and the proxy annotation of each image, take the one that agrees better
-    with the network; list the best of these.
+    """Choose the refined mask or the proxy annotation of each image, whichever agrees better with
+    the network, and list the best of the chosen masks.
 
     proxies: folder of the proxy annotations. before: folder of the round that the refined masks are
-    from. best: folder of what is taken. train_list: the list of the next round.
+    from. chosen: folder of the chosen masks. train_list: the list of the next round.
     """
-    masks = proxies, before / 'refined'
+    candidates = proxies, before / 'refined'
     settings = replace(settings, measure=OF_ANNOTATION[0])
     return [
-        make.candidates(name, data, masks, before / 'train' / SCORE_MAPS, best),
-        make.select(name, data, settings, best, train_list),
+        make.candidates(name, data, candidates, before / 'train' / SCORE_MAPS, chosen),
+        make.select(name, data, settings, chosen, train_list),
     ]
 
 

@@ -115,6 +115,8 @@ def _add_voc_flags(parser, data_dir, dataset):
 def _check(args):
     if any(number is not None and number < 1 for number in (args.rounds, args.steps)):
         raise InputError('--rounds and --steps must be at least 1')
+    if args.candidates and args.rounds == 1:
+        raise InputError('--candidates chooses the masks of round 2: not with --rounds 1')
     if not 0 <= args.seed < 2**32:
         raise InputError(f'--seed {args.seed}: expected 0 to {2**32 - 1}')
     if args.annotations and (args.rounds or args.saliency or args.candidates):
@@ -136,7 +138,9 @@ def _check(args):
         files = (args.init, args.imagenet, args.tags, args.classes)
         flags = (args.train_flags, args.classifier_flags, args.width is not None)
         if any((*given, *files, *flags)):
-            raise InputError('toy has settings and data of its own: --rounds, --steps and --seed')
+            raise InputError(
+                'toy has settings and data of its own: --rounds, --steps, --seed and --candidates'
+            )
     of_classifier = args.imagenet or args.classifier_flags
     if of_classifier and args.what in ('resnet', 'vgg') and not begins_with_tags(args):
         raise InputError(

@@ -62,8 +62,9 @@ class RoundSettings:
     of main.py. train_flags: further flags of main.py, as they were typed; they come last.
     prediction_script: the script that predicts with the network. single_scale: refined masks come
     from one scale; single_scale_at_last: the last numbers do. crf: parameters of the CRF,
-    by name, in place of the preset's. candidates: whether it is chosen between the refined mask and
-    the proxy annotation of each image. measure, fraction, class_minimum: of the mask selection.
+    by name, in place of the preset's. candidates: whether the rounds choose between the
+    refined mask and the proxy annotation of each image; then they measure agreement.
+    measure, fraction, class_minimum: of the mask selection.
     """
 
     training: TrainingSettings

@@ -210,7 +210,7 @@ def candidates(
 ) -> Stage:
     """The stage that chooses, for each image, the mask that agrees best with the network.
 
-    masks: folders of the candidates.
+    masks: folders of the candidates. out: of the chosen masks.
     """
     flags = ('--masks', *map(str, masks), *as_flags(scores=score_maps, out=out), '--resume')
     return Stage(
