@@ -14,7 +14,7 @@ Each arm starts from the same data, initial checkpoint and first round, and goes
     pixels      all refined masks go on, without the pixels that the network is not sure of
     candidates  the refined mask or the proxy annotation of each image is chosen, whichever agrees
                 better with the network; the best of the chosen masks go on
-    truth       one training on the true masks: the most that the settings can reach
+    truth       one training on the true masks
 
 Writes WORK_DIR/ablation.md and .json: the mean IoU on the validation images (single scale, without
 CRF), how many and how good masks each arm was trained on, and how well each measure ranks masks.
