@@ -14,6 +14,7 @@ from typing import Any
 
 from absl import flags
 
+import deeplab_efficientnet
 import deeplab_resnet
 import deeplab_vgg
 from deeplablib.data import image_lists, images, voc
@@ -64,7 +65,7 @@ IMG_MEAN = images.IMG_MEAN  # blue, green, red
 # The settings that only one kind of network has.
 RESNET_SETTINGS, VGG_SETTINGS = ('train_batch_norm',), ('recipe', 'dropout_rate')
 
-NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS
+NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS | deeplab_efficientnet.NETWORKS
 FLAGS = flags.FLAGS
 
 flags.DEFINE_enum('option', 'train', ['train', 'test', 'predict'], 'what to do')

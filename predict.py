@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+import deeplab_efficientnet
 import deeplab_resnet
 import deeplab_vgg
 from deeplablib.data.classes import class_ids
@@ -40,7 +41,7 @@ SAVE_DIR = './result/photos/'
 MAX_SIZE = 1024  # pixels of the longer side that the network sees
 IMG_MEAN = (104.00698793, 116.66876762, 122.67891434)  # blue, green, red
 
-NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS
+NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS | deeplab_efficientnet.NETWORKS
 OPACITY = 0.55  # of the colours over the photograph
 LINE = 20  # height of a line of the legend, pixels
 

@@ -8,9 +8,8 @@ from deeplab_resnet.resnet import (
     slim_resnet50,
     slim_resnet101,
     tag_classifier,
-    variable_name,
 )
-from deeplablib.network.network_spec import NetworkSpec, Recipe
+from deeplablib.network.network_spec import NetworkSpec, Recipe, slashed_name
 
 
 def _logits(logits):
@@ -18,15 +17,15 @@ def _logits(logits):
     return logits
 
 
-def _network(build, depth, names, classifier, first_kernel, last_bias):
+def _network(build, depth, names, classifier, width_kernel, last_bias):
     recipe = Recipe(classifier=classifier, bias_rate=1.0, outputs=_logits)
     return NetworkSpec(
         build=build,
         build_classifier=tag_classifier(UNITS[depth], names),
-        variable_name=variable_name,
+        variable_name=slashed_name,
         to_score_map=_logits,
         score_map_kind='logits',
-        first_kernel=first_kernel,
+        width_kernel=width_kernel,
         last_bias=last_bias,
         head=classifier,
         # One recipe, whichever --recipe names: the choice is for the VGG networks.
@@ -41,7 +40,7 @@ def _slim_network(build, depth):
         depth,
         names=slim_names(scope),
         classifier='decoder',
-        first_kernel=f'{scope}/conv1/weights',
+        width_kernel=f'{scope}/conv1/weights',
         last_bias='decoder/aspp/conv4/biases',
     )
 
@@ -52,7 +51,7 @@ NETWORKS = {
         depth=101,
         names=caffe_names,
         classifier='fc',
-        first_kernel='conv1/weights',
+        width_kernel='conv1/weights',
         last_bias='fc1_voc12_c3/biases',
     ),
     'res101': _slim_network(slim_resnet101, 101),

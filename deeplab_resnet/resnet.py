@@ -85,18 +85,6 @@ def tag_classifier(units: Sequence[int], names: Callable) -> Callable[..., keras
     return build
 
 
-def variable_name(path: str) -> str:
-    """The TensorFlow 1 name of a Keras variable of these networks.
-
-    path: 'res2a_branch1/kernel'. Returns 'res2a_branch1/weights'. Keras layer names cannot hold the
-    slashes of slim's scopes, so a dot stands for them: 'decoder.aspp.conv1/bias' is
-    'decoder/aspp/conv1/biases'.
-    """
-    layer, variable = path.split('/')
-    variable = {'kernel': 'weights', 'bias': 'biases'}.get(variable, variable)
-    return f'{layer.replace(".", "/")}/{variable}'
-
-
 def caffe_names(stage: int, unit: int, part: str) -> tuple[str, str]:
     """Names of a convolution and its batch norm as in the Caffe model of DeepLab v2.
 

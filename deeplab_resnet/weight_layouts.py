@@ -13,6 +13,7 @@ from deeplablib.weights.foreign_weights import (
     Converted,
     Preprocessing,
     adapt_input,
+    biases_into_norm,
     recognise,
     with_our_epsilon,
 )
@@ -162,7 +163,7 @@ def convert(file: WeightFile, encoder_name: str | None = None, exact_bn: bool = 
     for position in layout.positions():
         conv, norm = (result.take(name) for name in layout.names(*position))
         preprocessing = layout.preprocessing if position[0] == 1 else OURS
-        conv, norm = _without_biases(adapt_input(conv, preprocessing), norm)
+        conv, norm = biases_into_norm(adapt_input(conv, preprocessing), norm)
         if epsilon != BATCH_NORM_EPSILON:
             norm = with_our_epsilon(norm, epsilon)
         conv_name, norm_name = target.names(*position)
@@ -171,10 +172,3 @@ def convert(file: WeightFile, encoder_name: str | None = None, exact_bn: bool = 
     for name, target_name in zip(layout.classifiers, target.classifiers, strict=False):
         result.put(target_name, result.take(name))
     return result
-
-
-def _without_biases(conv, norm):
-    """Take the biases of a convolution from the mean of the batch norm after it: the same."""
-    if 'biases' in conv and 'mean' in norm:
-        norm = norm | {'mean': norm['mean'] - conv['biases']}
-    return {name: conv[name] for name in conv if name != 'biases'}, norm

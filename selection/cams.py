@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+import deeplab_efficientnet
 import deeplab_resnet
 import deeplab_vgg
 from deeplablib.data.image_lists import Sample
@@ -42,7 +43,7 @@ from selection.shared.step_flags import read_samples, step_parser
 RESTORE_FROM = './model/classifier'
 SCALES = (0.5, 1.0, 1.5, 2.0)
 
-NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS
+NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS | deeplab_efficientnet.NETWORKS
 
 
 def make_cam_function(

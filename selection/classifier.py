@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+import deeplab_efficientnet
 import deeplab_resnet
 import deeplab_vgg
 from deeplablib.data.image_lists import Sample, read_list
@@ -57,11 +58,12 @@ BATCH_SIZE = 16
 CROP_SIZE = 512
 RESNET_RATE = 0.1  # irn's
 VGG_RATE = 0.0003  # no batch norm keeps its features small: at 0.01 it diverges, 0.001 learns less
+LITE0_RATE = 0.0003  # its batch norms are frozen, and it unlearns at larger rates
 POWER, MOMENTUM, WEIGHT_DECAY = 0.9, 0.9, 1e-4
 FROZEN = 3
 CHECKPOINTS_KEPT = 2
 
-NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS
+NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS | deeplab_efficientnet.NETWORKS
 RECIPE = Recipe(classifier=TAG_LAYER, bias_rate=1.0, outputs=tf.identity)
 
 
@@ -204,7 +206,8 @@ def learning_rate(args: argparse.Namespace) -> float:
     """The rate of the encoder: --learning-rate, or what suits the network."""
     if args.learning_rate is not None:
         return args.learning_rate
-    return VGG_RATE if args.encoder_name in deeplab_vgg.NETWORKS else RESNET_RATE
+    rates = dict.fromkeys(deeplab_vgg.NETWORKS, VGG_RATE) | {'lite0': LITE0_RATE}
+    return rates.get(args.encoder_name, RESNET_RATE)
 
 
 def get_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -229,7 +232,7 @@ def get_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         '--learning-rate',
         type=float,
         help='of the encoder, ten times that for the layer of the tags (default: '
-        f'{VGG_RATE} for VGG16, {RESNET_RATE} for ResNets)',
+        f'{VGG_RATE} for VGG16, {LITE0_RATE} for lite0, {RESNET_RATE} for ResNets)',
     )
     parser.add_argument(
         '--resume-changed', action='store_true', help='go on with other settings than before'

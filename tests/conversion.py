@@ -6,6 +6,7 @@ from unittest import mock
 
 import numpy as np
 
+import deeplab_efficientnet.convert
 import deeplab_resnet.convert
 import deeplab_vgg.convert
 from deeplablib.weights import checkpoints
@@ -13,11 +14,12 @@ from tests import golden
 from tests.deterministic import weight
 
 WIDTH = 1 / 16
+CONVERTERS = (deeplab_resnet.convert, deeplab_vgg.convert, deeplab_efficientnet.convert)
 
 
 def run_converter(encoder_name, *args):
     """Run the converter that makes such networks as from the command line: args."""
-    module = deeplab_vgg.convert if 'vgg' in encoder_name else deeplab_resnet.convert
+    module = next(m for m in CONVERTERS if encoder_name in m.NETWORKS)
     with mock.patch.object(sys, 'argv', ['convert', *map(str, args)]):
         module.main()
 

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+import deeplab_efficientnet
 import deeplab_resnet
 import deeplab_vgg
 from tests.deterministic import weight
 
 FOLDER = Path(__file__).parent / 'golden'
-NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS
-# Our name of a network: its name in the reference files.
+NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS | deeplab_efficientnet.NETWORKS
+# Our name of a network of the original programs: its name in the reference files.
 REFERENCE = {
     'deeplab': 'resnet',
     'res101': 'res101',
@@ -40,7 +41,7 @@ def model(encoder_name):
     network = NETWORKS[encoder_name]
     model = network.build()
     for name, variable in network.variables(model).items():
-        variable.assign(checkpoint_values(encoder_name)[name])
+        variable.assign(weight(name, tuple(variable.shape)))
     return model
 
 

@@ -188,7 +188,7 @@ def test_loss_is_the_sigmoid_cross_entropy_of_the_pooled_map():
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize('name', ['vgg', 'res50'])
+@pytest.mark.parametrize('name', ['vgg', 'res50', 'lite0'])
 def test_map_has_a_cell_for_sixteen_pixels_and_no_dilation(name):
     model = classifier.NETWORKS[name].build_classifier(num_tags=2, width=1 / 64)
     assert model(np.zeros((1, 65, 47, 3), np.float32)).shape == (1, 5, 3, 2)

@@ -56,7 +56,7 @@ LABEL = {'out.onnx': label_in_onnxruntime, 'out.tflite': label_in_tflite}
 PHOTOGRAPH = np.array(Image.open(golden.FOLDER / 'voc/JPEGImages/gold_000001.jpg'))
 
 
-@pytest.mark.parametrize('encoder_name', ['res50', 'vgg'])
+@pytest.mark.parametrize('encoder_name', ['res50', 'vgg', 'lite0'])
 def test_keras_weights_load_into_the_network_and_back(tmp_path, convert, encoder_name):
     values = narrow_values(encoder_name)
     checkpoints.write(tmp_path / 'in', values)
@@ -70,7 +70,7 @@ def test_keras_weights_load_into_the_network_and_back(tmp_path, convert, encoder
     assert_same(checkpoints.read(tmp_path / 'back'), values)
 
 
-@pytest.mark.parametrize('encoder_name', ['res50', 'vgg'])
+@pytest.mark.parametrize('encoder_name', ['res50', 'vgg', 'lite0'])
 def test_a_saved_model_labels_images_of_every_size(tmp_path, convert, encoder_name):
     values = narrow_values(encoder_name)
     checkpoints.write(tmp_path / 'in', values)
@@ -207,7 +207,8 @@ def test_a_destination_that_cannot_be_is_refused_first(tmp_path, convert, name, 
 
 
 @pytest.mark.parametrize(
-    'encoder_name, num_classes, has_dilated_gradients', [('res50', 21, True), ('vgg', 3, False)]
+    'encoder_name, num_classes, has_dilated_gradients',
+    [('res50', 21, True), ('vgg', 3, False), ('lite0', 21, False)],
 )
 def test_exported_files_label_as_the_saved_model_does(
     tmp_path, convert, monkeypatch, encoder_name, num_classes, has_dilated_gradients

@@ -15,7 +15,7 @@ FLOORS = (
     ('deeplablib/weights',),
     ('deeplablib/prediction',),
     ('deeplablib/training',),
-    ('deeplab_resnet', 'deeplab_vgg'),
+    ('deeplab_resnet', 'deeplab_vgg', 'deeplab_efficientnet'),
     ('selection',),
     ('experiments',),
     ('.',),  # the scripts
@@ -28,7 +28,9 @@ MODULES = [
 ]
 MOST_MODULES = 10
 DOCUMENTS = sorted([*ROOT.glob('*.md'), *ROOT.glob('docs/*.md')])
-PACKAGES = 'deeplablib|deeplab_resnet|deeplab_vgg|selection|experiments|tests|docs'
+PACKAGES = (
+    'deeplablib|deeplab_resnet|deeplab_vgg|deeplab_efficientnet|selection|experiments|tests|docs'
+)
 # What else the documents name: an original script, what our commands write, a program.
 OTHERS = {'main_msc.py', 'table.md', 'result/benchmark.md', 'dask'}
 

@@ -27,7 +27,7 @@ def relative_difference(values, expected):
     return np.linalg.norm(np.subtract(values, expected)) / np.linalg.norm(expected)
 
 
-@pytest.mark.parametrize('encoder_name', ['deeplab', 'vgg'])
+@pytest.mark.parametrize('encoder_name', ['deeplab', 'vgg', 'lite0'])
 def test_folding_frozen_batch_norm_keeps_logits_and_gradients(encoder_name):
     model = golden.model(encoder_name)
     form = training_model(model)
@@ -56,7 +56,13 @@ def test_a_batch_norm_that_learns_is_not_folded():
 
 @pytest.mark.parametrize(
     'encoder_name, precision',
-    [('deeplab', 'float32'), ('res50', 'bfloat16'), ('vgg', 'bfloat16'), ('vgg_aspp', 'float32')],
+    [
+        ('deeplab', 'float32'),
+        ('res50', 'bfloat16'),
+        ('vgg', 'bfloat16'),
+        ('vgg_aspp', 'float32'),
+        ('lite0', 'bfloat16'),
+    ],
 )
 def test_recomputing_keeps_gradients(encoder_name, precision):
     model = golden.NETWORKS[encoder_name].build(width=1 / 16)

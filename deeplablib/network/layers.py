@@ -22,8 +22,32 @@ class Conv2D(keras.layers.Conv2D):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Convolve [batch, height, width, in] and add the bias, if any."""
-        outputs = conv2d(inputs, self.kernel, self.strides, self.dilation_rate)
+        outputs = self.convolve(inputs, self.kernel)
         return tf.nn.bias_add(outputs, self.bias) if self.use_bias else outputs
+
+    def convolve(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        """Convolve with another kernel of the same shape and type as inputs, without a bias."""
+        return conv2d(inputs, kernel, self.strides, self.dilation_rate)
+
+
+class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
+    """A convolution of each channel by itself, with padding SAME, that takes Conv2D's place."""
+
+    def __init__(self, kernel_size: int, **kwargs):
+        super().__init__(kernel_size, **{'padding': 'same', **kwargs})
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Convolve [batch, height, width, channels] and add the bias, if any."""
+        outputs = self.convolve(inputs, self.kernel)
+        return tf.nn.bias_add(outputs, self.bias) if self.use_bias else outputs
+
+    def convolve(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        """Convolve with another kernel of the same shape and type as inputs, without a bias."""
+        strides = (1, *self.strides, 1)
+        return tf.nn.depthwise_conv2d(inputs, kernel, strides, 'SAME', dilations=self.dilation_rate)
+
+
+CONVOLUTIONS = (Conv2D, DepthwiseConv2D)
 
 
 def batch_norm(
@@ -61,12 +85,14 @@ def folded(
 
     With s = gamma / sqrt(variance + epsilon), the kernel is multiplied by s and the bias is
     beta + (bias - mean) * s.
-    kernel: float32 [height, width, in, out]. bias: float32 [out], or None. norm: the layer.
+    kernel: float32 [height, width, in, out], or [height, width, channels, 1] of a depthwise
+    convolution. bias: float32 [channels of its output], or None. norm: the layer.
     Returns kernel and bias of the convolution that does both.
     """
     scale = norm.gamma / tf.sqrt(norm.moving_variance + norm.epsilon)
     bias = 0.0 if bias is None else bias
-    return kernel * scale, norm.beta + (bias - norm.moving_mean) * scale
+    of_kernel = tf.reshape(scale, [-1, 1]) if kernel.shape[-1] != scale.shape[0] else scale
+    return kernel * of_kernel, norm.beta + (bias - norm.moving_mean) * scale
 
 
 def tag_layer(num_tags: int) -> keras.layers.Layer:

@@ -37,7 +37,8 @@ class NetworkSpec:
         checkpoints use ('conv1/weights').
     to_score_map: turns logits into the score map, in which the scales of a prediction are fused.
     score_map_kind: what a score map holds, 'logits' or 'probabilities'.
-    first_kernel, last_bias: checkpoint names of variables whose shapes tell width and classes.
+    width_kernel, last_bias: checkpoint names of variables whose shapes tell width and classes.
+    width_filters: how many channels come out of width_kernel at width 1.
     head: what every variable behind the encoder has in its checkpoint name.
     recipes: how it is trained, by the names that --recipe takes.
     """
@@ -47,10 +48,11 @@ class NetworkSpec:
     variable_name: Callable[[str], str]
     to_score_map: Callable[[tf.Tensor], tf.Tensor]
     score_map_kind: str
-    first_kernel: str
+    width_kernel: str
     last_bias: str
     head: str
     recipes: dict[str, Recipe]
+    width_filters: int = STEM_FILTERS
 
     @property
     def tag_kernel(self) -> str:
@@ -77,6 +79,18 @@ def dimensions(network: NetworkSpec, values: Mapping[str, Any]) -> dict[str, Any
         return shape[-1] if shape and shape[-1] else default
 
     return {
-        'width': channels(network.first_kernel, STEM_FILTERS) / STEM_FILTERS,
+        'width': channels(network.width_kernel, network.width_filters) / network.width_filters,
         'num_classes': channels(network.last_bias, NUM_CLASSES),
     }
+
+
+def slashed_name(path: str) -> str:
+    """The TensorFlow 1 name of a Keras variable of a network whose scopes end in slashes.
+
+    path: 'res2a_branch1/kernel'. Returns 'res2a_branch1/weights'. Keras layer names cannot hold the
+    slashes of slim's scopes, so a dot stands for them: 'decoder.aspp.conv1/bias' is
+    'decoder/aspp/conv1/biases'.
+    """
+    layer, variable = path.split('/')
+    variable = {'kernel': 'weights', 'bias': 'biases'}.get(variable, variable)
+    return f'{layer.replace(".", "/")}/{variable}'

@@ -1,6 +1,6 @@
 """The form of a network that predicts fastest."""
 
-from deeplablib.network.layers import Conv2D, ends_in_classes, folded, norms_after
+from deeplablib.network.layers import CONVOLUTIONS, ends_in_classes, folded, norms_after
 from deeplablib.run.backend import keras
 
 
@@ -19,7 +19,7 @@ def prediction_model(model: keras.Model, precision: str = 'float32') -> keras.Mo
         if isinstance(layer, keras.layers.BatchNormalization):
             return layer
         config = layer.get_config()
-        if isinstance(layer, Conv2D):
+        if isinstance(layer, CONVOLUTIONS):
             config['use_bias'] = layer.use_bias or layer.name in norms
         if not isinstance(layer, keras.layers.InputLayer):
             config['dtype'] = 'float32' if ends_in_classes(layer, model) else precision
@@ -30,7 +30,7 @@ def prediction_model(model: keras.Model, precision: str = 'float32') -> keras.Mo
 
     copied = keras.models.clone_model(model, clone_function=copy, call_function=call)
     for layer in model.layers:
-        if isinstance(layer, Conv2D):
+        if isinstance(layer, CONVOLUTIONS):
             weights = layer.weights
             if layer.name in norms:
                 weights = folded(layer.kernel, layer.bias, norms[layer.name])

@@ -1,7 +1,6 @@
 """The form of a network that trains fastest, over the variables of the network itself."""
 
-from deeplablib.network.convolution import conv2d
-from deeplablib.network.layers import Conv2D, ends_in_classes, folded, norms_after
+from deeplablib.network.layers import CONVOLUTIONS, ends_in_classes, folded, norms_after
 from deeplablib.run.backend import keras, tf
 
 
@@ -25,7 +24,7 @@ def training_model(model: keras.Model, precision: str = 'float32') -> keras.Mode
             return type(layer).from_config(layer.get_config())
         mixed = precision == 'bfloat16' and not ends_in_classes(layer, model)
         dtype = 'mixed_bfloat16' if mixed else 'float32'
-        if isinstance(layer, Conv2D):
+        if isinstance(layer, CONVOLUTIONS):
             return _SharedConv2D(layer, norms.get(layer.name), name=layer.name, dtype=dtype)
         if layer.weights:
             return layer
@@ -49,11 +48,8 @@ class _SharedConv2D(keras.layers.Layer):
         kernel, bias = self.conv.kernel, self.conv.bias
         if self.norm is not None:
             kernel, bias = folded(kernel, bias, self.norm)
-        outputs = conv2d(
-            tf.cast(inputs, self.compute_dtype),
-            tf.cast(kernel, self.compute_dtype),
-            self.conv.strides,
-            self.conv.dilation_rate,
+        outputs = self.conv.convolve(
+            tf.cast(inputs, self.compute_dtype), tf.cast(kernel, self.compute_dtype)
         )
         if bias is None:
             return outputs

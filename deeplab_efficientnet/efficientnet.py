@@ -1,0 +1,145 @@
+"""DeepLab v2 on EfficientNet-Lite0, a small network that learns from photographs on a laptop.
+
+The encoder is that of Tan and Le (2019) in its Lite form (TensorFlow's lite/README.md, 2020): ReLU6
+for swish, no squeeze-and-excitation. Output stride 8: stages 4 to 7 keep the resolution of stage 3,
+and the convolutions behind the strides that they do without are dilated. Four parallel classifiers
+with dilations 6, 12, 18 and 24 are summed (ASPP), as on the ResNets.
+"""
+
+from typing import NamedTuple
+
+from deeplablib.data.voc import NUM_CLASSES
+from deeplablib.network.layers import Conv2D, DepthwiseConv2D, batch_norm, scaled, tag_layer
+from deeplablib.run.backend import keras
+
+
+class Stage(NamedTuple):
+    """A row of inverted bottlenecks.
+
+    level: which of the five resolutions of the ImageNet network its output has, from half the
+    image's on. blocks: how many. kernel: size of the depthwise convolutions. expansion: how many
+    times the channels of its input they have. filters: channels of its output.
+    """
+
+    level: int
+    blocks: int
+    kernel: int
+    expansion: int
+    filters: int
+
+
+STAGES = (
+    Stage(level=1, blocks=1, kernel=3, expansion=1, filters=16),
+    Stage(level=2, blocks=2, kernel=3, expansion=6, filters=24),
+    Stage(level=3, blocks=2, kernel=5, expansion=6, filters=40),
+    Stage(level=4, blocks=3, kernel=3, expansion=6, filters=80),
+    Stage(level=4, blocks=3, kernel=5, expansion=6, filters=112),
+    Stage(level=5, blocks=4, kernel=5, expansion=6, filters=192),
+    Stage(level=5, blocks=1, kernel=3, expansion=6, filters=320),
+)
+STEM_FILTERS = 32
+HEAD_FILTERS = 1280
+# Pixels are divided in the network: with a first kernel for pixels of 0..255 in their place, as
+# small as it would be, the rate of the other kernels is so large that it unlearns in a few steps.
+PIXEL_SCALE = 1 / 128
+SEGMENTATION_LEVEL = 3  # the last whose resolution is kept: an output stride of 8
+CLASSIFIER_LEVEL = 4  # 16
+ASPP_DILATIONS = (6, 12, 18, 24)
+
+
+def deeplab_lite0(
+    num_classes: int = NUM_CLASSES, width: float = 1.0, train_batch_norm: bool = False
+) -> keras.Model:
+    """DeepLab v2 on EfficientNet-Lite0.
+
+    num_classes: channels of the logits. width: multiplies the channels of every other layer, a
+    multiple of 1/64.
+    train_batch_norm: let batch norm learn, for training from scratch (see layers.batch_norm).
+    Returns a Keras model: float32 BGR minus mean [batch, height, width, 3] -> float32 logits
+    [batch, ceil(height / 8), ceil(width / 8), num_classes].
+    """
+    image = keras.Input((None, None, 3), name='image')
+    net = encoder(image, width, train_batch_norm, dilate=True, last_level=SEGMENTATION_LEVEL)
+    parts = [
+        Conv2D(num_classes, 3, dilation_rate=dilation, name=f'decoder.aspp.conv{i}')(net)
+        for i, dilation in enumerate(ASPP_DILATIONS, 1)
+    ]
+    return keras.Model(image, keras.layers.Add(name='decoder.aspp')(parts))
+
+
+def tag_classifier(
+    num_tags: int = NUM_CLASSES - 1, width: float = 1.0, frozen: int = 0
+) -> keras.Model:
+    """EfficientNet-Lite0 and what each tag responds to in the image, before pooling.
+
+    The strides are those of the ImageNet network but the last, and nothing is dilated.
+
+    num_tags: channels of the responses. width: as for deeplab_lite0.
+    frozen: how many of the five levels of resolution, from the first, keep their weights in
+    training.
+    Returns a Keras model: float32 BGR minus mean [batch, height, width, 3] -> float32
+    [batch, ceil(height / 16), ceil(width / 16), num_tags]; its mean over the map is the logit of
+    a tag.
+    """
+    image = keras.Input((None, None, 3), name='image')
+    net = encoder(image, width, last_level=CLASSIFIER_LEVEL, frozen=frozen)
+    return keras.Model(image, tag_layer(num_tags)(net))
+
+
+def encoder(
+    image: keras.KerasTensor,
+    width: float = 1.0,
+    train_batch_norm: bool = False,
+    dilate: bool = False,
+    last_level: int = 5,
+    frozen: int = 0,
+) -> keras.KerasTensor:
+    """Stem, seven stages and head of EfficientNet-Lite0; as on ImageNet by default.
+
+    image: float32 BGR minus mean [batch, height, width, 3]. width, train_batch_norm, frozen: as
+    above. last_level: the level whose resolution the later ones keep, 1 to 5. dilate: whether
+    those are dilated for it.
+    Returns float32 [batch, ceil(height / s), ceil(width / s), 1280 * width], s = 2 ** last_level.
+    """
+
+    def norm(net, name, **options):
+        return batch_norm(f'{name}.BatchNorm', train_batch_norm, **options)(net)
+
+    def relu6(net, name):
+        return keras.layers.ReLU(max_value=6, name=f'{name}.relu6')(net)
+
+    def conv(net, filters, name, level, size=1, strides=1):
+        options = {'strides': strides, 'use_bias': False, 'trainable': level > frozen}
+        net = Conv2D(scaled(filters, width), size, name=name, **options)(net)
+        return relu6(norm(net, name), name)
+
+    def bottleneck(net, filters, stage, name, stride, dilation):
+        trainable = stage.level > frozen
+        if stage.expansion > 1:
+            net = conv(net, filters * stage.expansion, f'{name}.expand', stage.level)
+        net = DepthwiseConv2D(
+            stage.kernel,
+            strides=stride,
+            dilation_rate=dilation,
+            use_bias=False,
+            trainable=trainable,
+            name=f'{name}.depthwise',
+        )(net)
+        net = relu6(norm(net, f'{name}.depthwise'), f'{name}.depthwise')
+        options = {'use_bias': False, 'trainable': trainable, 'name': f'{name}.project'}
+        net = Conv2D(scaled(stage.filters, width), 1, **options)(net)
+        return norm(net, f'{name}.project', ends_branch=True)
+
+    net = keras.layers.Rescaling(PIXEL_SCALE, name='pixel_scale')(image)
+    net = conv(net, STEM_FILTERS, 'stem', level=1, size=3, strides=2)
+    filters, level, dilation, number = STEM_FILTERS, 1, 1, 0
+    for stage in STAGES:
+        for unit in range(stage.blocks):
+            reduces = stage.level > level
+            stride = 2 if reduces and stage.level <= last_level else 1
+            after = bottleneck(net, filters, stage, f'block{number}', stride, dilation)
+            net = keras.layers.Add(name=f'block{number}.add')([net, after]) if unit else after
+            if reduces and stride == 1 and dilate:
+                dilation *= 2  # of what comes behind the stride that is left out
+            filters, level, number = stage.filters, stage.level, number + 1
+    return conv(net, HEAD_FILTERS, 'head', level=5)

