@@ -39,18 +39,27 @@ from selection.rounds.photographs import list_photographs, read_photographs
 from selection.rounds.reproduce_flags import (
     begins_with_tags,
     get_arguments,
+    network_of,
     settings_name,
     title_of,
 )
 from selection.rounds.round_settings import DataPaths, RoundSettings, flags_of
-from selection.rounds.smaller_photographs import MAX_SIZE
 
 # Change these to your own paths; each is the default of a flag (--help).
 DATA_DIRECTORY = './VOC2012/'
 DATASET = './dataset/'  # train.txt, val.txt and tags.txt (python -m deeplablib.data.prepare_voc)
-RESTORE_FROM = {'resnet': './model/deeplab_resnet_init.ckpt', 'vgg': './model/vgg/init'}
+RESTORE_FROM = {
+    'resnet': './model/deeplab_resnet_init.ckpt',
+    'vgg': './model/vgg/init',
+    'lite0': './model/lite0/init',
+}
 # ImageNet weights, which know no masks: what learns from tags alone starts from them.
-IMAGENET = {'resnet': './model/resnet/imagenet', 'vgg': './model/vgg/init'}
+IMAGENET = {
+    'resnet': './model/resnet/imagenet',
+    'vgg': './model/vgg/init',
+    'lite0': './model/lite0/init',
+}
+PACKAGES = {'resnet': 'deeplab_resnet', 'vgg': 'deeplab_vgg', 'lite0': 'deeplab_efficientnet'}
 ROUNDS = 3
 SEED = 1234
 
@@ -123,7 +132,7 @@ def make_run(args: argparse.Namespace, work: Path) -> Run:
     else:
         data, missing = find_data(args, work)
     if args.what == 'photos':
-        stages.append(make.photographs(data, args.max_size or MAX_SIZE))
+        stages.append(make.photographs(data, settings.max_size))
     if begins_with_tags(args):
         cues, data = plan.cues_from_tags(data, settings, work)
         stages += cues
@@ -144,11 +153,13 @@ def make_run(args: argparse.Namespace, work: Path) -> Run:
 
 def find_data(args: argparse.Namespace, work: Path) -> tuple[DataPaths, list[str]]:
     """Where the user's data is, and a list of lines about what is missing of it."""
+    network = network_of(args)
     if args.what == 'photos':
         return photo_paths(
             images=args.images,
             tags=args.tags,
-            imagenet=args.imagenet or IMAGENET['vgg'],
+            imagenet=args.imagenet or IMAGENET[network],
+            package=PACKAGES[network],
             init=args.init,
             classes=args.classes,
             work=work,
@@ -156,7 +167,7 @@ def find_data(args: argparse.Namespace, work: Path) -> tuple[DataPaths, list[str
     data, missing = voc_paths(
         data_dir=args.data_dir,
         dataset=args.dataset,
-        init=args.init or RESTORE_FROM[args.what],
+        init=args.init or RESTORE_FROM[network],
         tags=args.tags,
         cues=args.cues,
         saliency=args.saliency,
@@ -164,8 +175,8 @@ def find_data(args: argparse.Namespace, work: Path) -> tuple[DataPaths, list[str
         annotations=args.annotations or (),
     )
     if begins_with_tags(args):
-        path = args.imagenet or IMAGENET[args.what]
-        data = replace(data, imagenet=imagenet_weights(path, f'deeplab_{args.what}', missing))
+        path = args.imagenet or IMAGENET[network]
+        data = replace(data, imagenet=imagenet_weights(path, PACKAGES[network], missing))
     return data, missing
 
 
@@ -183,10 +194,12 @@ def make_settings(args: argparse.Namespace) -> RoundSettings:
         classifier_flags += ('--width', str(args.width))
     return replace(
         settings,
+        max_size=args.max_size or settings.max_size,
         training=training,
         named_flags=named_flags,
         candidates=args.candidates,
         train_flags=flags_of('--train-flags', args.train_flags),
+        crf_flags=(*settings.crf_flags, *flags_of('--crf-flags', args.crf_flags)),
         classifier_flags=(
             *classifier_flags,
             *flags_of('--classifier-flags', args.classifier_flags),
@@ -206,6 +219,7 @@ def check_images(data: DataPaths) -> None:
 def print_estimate(args: argparse.Namespace, run: Run, left: Sequence[Stage], work: Path) -> None:
     """Print what the stages that are left will take on this machine."""
     # Here and not above: TensorFlow takes seconds to import and memory to keep, while stages run.
+    import deeplab_efficientnet
     import deeplab_resnet
     import deeplab_vgg
     from experiments.cost_estimate import PHOTOGRAPH, estimate, estimate_text, mean_size
@@ -216,7 +230,7 @@ def print_estimate(args: argparse.Namespace, run: Run, left: Sequence[Stage], wo
         expected, size = toy_data.IMAGES, (toy_data.SIZE, toy_data.SIZE)
     elif args.what == 'photos':
         expected = {data.train_list.stem: len(read_photographs(data))}
-        longest = args.max_size or MAX_SIZE
+        longest = run.settings.max_size
         size = round(longest * PHOTOGRAPH[0] / PHOTOGRAPH[1]), longest
     elif data.train_list.exists():
         samples = read_list(data.train_list, data.data_dir)
@@ -229,7 +243,7 @@ def print_estimate(args: argparse.Namespace, run: Run, left: Sequence[Stage], wo
     settings = next(
         stage.work.settings for stage in run.stages if isinstance(stage.work, make.Training)
     )
-    networks = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS
+    networks = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS | deeplab_efficientnet.NETWORKS
     if settings.encoder_name not in networks:
         raise InputError(f'--encoder_name {settings.encoder_name}: expected {", ".join(networks)}')
     network = networks[settings.encoder_name]

@@ -161,6 +161,12 @@ def get_arguments() -> argparse.Namespace:
         metavar="'FLAG ...'",
         help="further flags of main.py, for each training but the initial one: '--num_steps 300'",
     )
+    parser.add_argument(
+        '--crf-flags',
+        default='',
+        metavar="'FLAG ...'",
+        help='further flags of selection.refine, for the refined masks of every arm',
+    )
     parser.add_argument('--fraction', type=float, help='of the masks that go on')
     parser.add_argument('--work-dir', type=Path, default='./result/ablation')
     parser.add_argument('--dry-run', action='store_true', help='only print the commands')
@@ -171,8 +177,8 @@ def get_arguments() -> argparse.Namespace:
     real.add_argument('--init', help='initial checkpoint of the network of --settings')
     real.add_argument(
         '--settings',
-        choices=voc_settings.LAPTOP,
-        help='as for reproduce.py (default: small)',
+        choices=('lite0', *voc_settings.LAPTOP),
+        help='of reproduce.py (default: lite0)',
     )
     real.add_argument(
         '--classes', metavar='FILE', help="names of a data set's own classes, background first"
@@ -200,13 +206,17 @@ def run_seeds(args: argparse.Namespace) -> dict[int, dict]:
     work = args.work_dir.resolve()
     of_photographs = ('data_dir', 'dataset', 'cues', 'init', 'classes', 'settings')
     real = any(getattr(args, name) for name in of_photographs)
-    settings = voc_settings.SETTINGS[args.settings or 'small'] if real else toy_settings.SETTINGS
+    settings = voc_settings.SETTINGS[args.settings or 'lite0'] if real else toy_settings.SETTINGS
     if args.learning_rate is not None:
         training = replace(settings.training, learning_rate=args.learning_rate)
         settings = replace(settings, training=training)
     if args.fraction is not None:
         settings = replace(settings, fraction=args.fraction)
-    settings = replace(settings, train_flags=flags_of('--train-flags', args.train_flags))
+    settings = replace(
+        settings,
+        train_flags=flags_of('--train-flags', args.train_flags),
+        crf_flags=(*settings.crf_flags, *flags_of('--crf-flags', args.crf_flags)),
+    )
     if real:
         data, first = photographs(args), work
         stages, _ = plan.first_annotations(data, first)

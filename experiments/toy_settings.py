@@ -43,12 +43,10 @@ SETTINGS = RoundSettings(
     single_scale=True,
     single_scale_at_last=True,
     # Lengths for images a fifth as large as photographs; chosen on the data of seed 1.
-    crf={
-        'gaussian_sxy': 1,
-        'gaussian_weight': 1,
-        'bilateral_sxy': 8,
-        'bilateral_weight': 3,
-    },
+    crf_flags=(
+        *('--gaussian-sxy', '1', '--gaussian-weight', '1'),
+        *('--bilateral-sxy', '8', '--bilateral-weight', '3'),
+    ),
 )
 
 

@@ -83,13 +83,19 @@ def voc_paths(
 
 
 def photo_paths(
-    images: str, tags: str, imagenet: str, init: str | None, classes: str | None, work: Path
+    images: str,
+    tags: str,
+    imagenet: str,
+    package: str,
+    init: str | None,
+    classes: str | None,
+    work: Path,
 ) -> tuple[DataPaths, list[str]]:
     """Find somebody's photographs, of which there are no true masks.
 
-    images: folder of them. tags: file or folder. imagenet: the checkpoint of a VGG16 that the
-    classifier starts from, and the rounds too where init is None. work: folder of the run, where
-    the list of the photographs will be.
+    images: folder of them. tags: file or folder. imagenet: the checkpoint that the classifier
+    starts from, and the rounds too where init is None. package: whose converter makes it.
+    work: folder of the run, where the list of the photographs will be.
     Returns a DataPaths, and a list of lines about what is missing.
     Raises InputError when the photographs or their tags are missing: without them there is no plan.
     """
@@ -97,7 +103,7 @@ def photo_paths(
     folder = existing(images, 'a folder of photographs', missing)
     tags_file = existing(tags, 'a file or folder of tags', missing)
     raise_all(missing)
-    start = imagenet_weights(imagenet, 'deeplab_vgg', missing)
+    start = imagenet_weights(imagenet, package, missing)
     data = DataPaths(
         photographs=folder,
         data_dir=work / PHOTOS_COPIES,

@@ -20,7 +20,7 @@ def get_arguments(
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('what', choices=('resnet', 'vgg', 'toy', 'photos'))
+    parser.add_argument('what', choices=('resnet', 'vgg', 'lite0', 'toy', 'photos'))
     parser.add_argument('--work-dir', help='where everything goes (default: ./result/WHAT)')
     parser.add_argument(
         '--rounds', type=int, help=f'how many (default: {rounds}; --annotations names one for each)'
@@ -60,7 +60,8 @@ def get_arguments(
         '--max-size',
         type=read_max_size,
         metavar='PIXELS',
-        help=f'longer side of the upright copies that the rounds work on (default: {MAX_SIZE})',
+        help=f'longer side of the upright copies that the rounds work on (default: {MAX_SIZE}; '
+        f'{voc_settings.SETTINGS["lite0"].max_size} with --settings lite0)',
     )
     args = parser.parse_args()
     _check(args)
@@ -90,8 +91,8 @@ def _add_voc_flags(parser, data_dir, dataset):
         choices=('paper', *voc_settings.LAPTOP),
         default='paper',
         help='for hundreds of photographs on a laptop: small, of vgg, has few steps and small '
-        'crops; narrow, of resnet, is a ResNet-50 of a quarter of the channels; their numbers are '
-        "not the paper's (default: %(default)s)",
+        'crops; lite0, of photos, takes EfficientNet-Lite0; their numbers are not the '
+        "paper's (default: %(default)s)",
     )
     voc.add_argument(
         '--width',
@@ -103,6 +104,13 @@ def _add_voc_flags(parser, data_dir, dataset):
         default='',
         metavar="'FLAG ...'",
         help="further flags of main.py, for each training: '--batch_size 5 --precision bfloat16'",
+    )
+    voc.add_argument(
+        '--crf-flags',
+        default='',
+        metavar="'FLAG ...'",
+        help='further flags of selection.refine and crf_vocspsm.py, which are those of smaller '
+        "images: '--bilateral-sxy 40 --gaussian-sxy 1.5'",
     )
     voc.add_argument(
         '--classifier-flags',
@@ -127,22 +135,15 @@ def _check(args):
     what = voc_settings.LAPTOP.get(args.settings, args.what)
     if args.what != what:
         raise InputError(f'--settings {args.settings} is for: reproduce.py {what}')
-    if args.settings == 'narrow' and not (
-        args.init and (args.imagenet or not begins_with_tags(args))
-    ):
-        raise InputError(
-            '--settings narrow needs --init, and --imagenet without cues: there are no ImageNet '
-            'weights of its width; docs/photographs.md trains one'
-        )
     if args.what == 'toy':
         files = (args.init, args.imagenet, args.tags, args.classes)
-        flags = (args.train_flags, args.classifier_flags, args.width is not None)
+        flags = (args.train_flags, args.classifier_flags, args.crf_flags, args.width is not None)
         if any((*given, *files, *flags)):
             raise InputError(
                 'toy has settings and data of its own: --rounds, --steps, --seed and --candidates'
             )
     of_classifier = args.imagenet or args.classifier_flags
-    if of_classifier and args.what in ('resnet', 'vgg') and not begins_with_tags(args):
+    if of_classifier and args.what in ('resnet', 'vgg', 'lite0') and not begins_with_tags(args):
         raise InputError(
             '--imagenet and --classifier-flags are for runs that begin with tags: not with --cues '
             'or --annotations'
@@ -161,6 +162,12 @@ def _check(args):
 def settings_name(args: argparse.Namespace) -> str:
     """Which of SETTINGS a run takes."""
     return args.settings if args.settings in voc_settings.LAPTOP else args.what
+
+
+def network_of(args: argparse.Namespace) -> str:
+    """Whose initial weights a run takes: resnet, vgg or lite0."""
+    of_photographs = 'lite0' if args.settings == 'lite0' else 'vgg'
+    return of_photographs if args.what == 'photos' else args.what
 
 
 def title_of(args: argparse.Namespace) -> str:

@@ -1,14 +1,14 @@
 """What the rounds are set to, and where their data is."""
 
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from deeplablib.data.classes import read_classes
 from deeplablib.data.voc import CLASSES
 from deeplablib.run.errors import InputError
 from deeplablib.training.training_settings import TrainingSettings
+from selection.rounds.smaller_photographs import MAX_SIZE
 from selection.shared.selection_flags import CLASS_MINIMUM, FRACTION, MEASURE
 
 
@@ -61,10 +61,11 @@ class RoundSettings:
     named_flags: the settings of training that its command line names; the others have the defaults
     of main.py. train_flags: further flags of main.py, as they were typed; they come last.
     prediction_script: the script that predicts with the network. single_scale: refined masks come
-    from one scale; single_scale_at_last: the last numbers do. crf: parameters of the CRF,
-    by name, in place of the preset's. candidates: whether the rounds choose between the
-    refined mask and the proxy annotation of each image; then they measure agreement.
+    from one scale; single_scale_at_last: the last numbers do. crf_flags: of selection.refine
+    and crf_vocspsm.py. candidates: whether the rounds choose between the refined mask and the proxy
+    annotation of each image; then they measure agreement.
     measure, fraction, class_minimum: of the mask selection.
+    max_size: longer side of the copies of somebody's own photographs, pixels.
     """
 
     training: TrainingSettings
@@ -73,12 +74,13 @@ class RoundSettings:
     train_flags: tuple[str, ...] = ()
     single_scale: bool = False
     single_scale_at_last: bool = False
-    crf: Mapping[str, float] = field(default_factory=dict)
+    crf_flags: tuple[str, ...] = ()
     candidates: bool = False
     measure: str = MEASURE
     fraction: float = FRACTION
     class_minimum: float = CLASS_MINIMUM
     classifier_flags: tuple[str, ...] = ()
+    max_size: int = MAX_SIZE
 
 
 def flags_of(name: str, text: str) -> tuple[str, ...]:

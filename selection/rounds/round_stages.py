@@ -195,7 +195,7 @@ def refine(
     name: str, data: DataPaths, settings: RoundSettings, score_maps: Path, out: Path
 ) -> Stage:
     """The stage that makes refined masks of the training images from their score maps."""
-    flags = [*as_flags(scores=score_maps, out=out), '--resume', *as_flags(**settings.crf)]
+    flags = [*as_flags(scores=score_maps, out=out), '--resume', *settings.crf_flags]
     return Stage(
         name=f'{name} refine',
         command=('-m', 'selection.refine', *image_flags(data), *flags),
@@ -228,7 +228,7 @@ def crf(data: DataPaths, settings: RoundSettings, score_maps: Path, out: Path) -
     flags = as_flags(
         scores=score_maps, data_dir=data.data_dir, data_list=data.val_list, save_dir=out
     )
-    flags += ['--resume', *as_flags(**settings.crf), *data.class_flags]
+    flags += ['--resume', *settings.crf_flags, *data.class_flags]
     return Stage(
         name='CRF',
         command=('crf_vocspsm.py', *flags),
