@@ -273,7 +273,11 @@ def make_trainer(
 
 def network_options(settings: TrainingSettings) -> dict[str, Any]:
     """What the settings say of the network itself."""
-    options = {'num_classes': settings.num_classes, 'width': settings.width}
+    options = {
+        'num_classes': settings.num_classes,
+        'width': settings.width,
+        'frozen': settings.frozen,
+    }
     if settings.encoder_name in deeplab_vgg.NETWORKS:
         return options | {'dropout_rate': settings.dropout_rate}
     return options | {'train_batch_norm': settings.train_batch_norm}

@@ -48,18 +48,30 @@ ASPP_DILATIONS = (6, 12, 18, 24)
 
 
 def deeplab_lite0(
-    num_classes: int = NUM_CLASSES, width: float = 1.0, train_batch_norm: bool = False
+    num_classes: int = NUM_CLASSES,
+    width: float = 1.0,
+    train_batch_norm: bool = False,
+    frozen: int = 0,
 ) -> keras.Model:
     """DeepLab v2 on EfficientNet-Lite0.
 
     num_classes: channels of the logits. width: multiplies the channels of every other layer, a
     multiple of 1/64.
     train_batch_norm: let batch norm learn, for training from scratch (see layers.batch_norm).
+    frozen: how many of the five levels of resolution, from the first, keep their weights in
+    training.
     Returns a Keras model: float32 BGR minus mean [batch, height, width, 3] -> float32 logits
     [batch, ceil(height / 8), ceil(width / 8), num_classes].
     """
     image = keras.Input((None, None, 3), name='image')
-    net = encoder(image, width, train_batch_norm, dilate=True, last_level=SEGMENTATION_LEVEL)
+    net = encoder(
+        image,
+        width,
+        train_batch_norm=train_batch_norm,
+        dilate=True,
+        last_level=SEGMENTATION_LEVEL,
+        frozen=frozen,
+    )
     parts = [
         Conv2D(num_classes, 3, dilation_rate=dilation, name=f'decoder.aspp.conv{i}')(net)
         for i, dilation in enumerate(ASPP_DILATIONS, 1)
@@ -74,9 +86,7 @@ def tag_classifier(
 
     The strides are those of the ImageNet network but the last, and nothing is dilated.
 
-    num_tags: channels of the responses. width: as for deeplab_lite0.
-    frozen: how many of the five levels of resolution, from the first, keep their weights in
-    training.
+    num_tags: channels of the responses. width, frozen: as for deeplab_lite0.
     Returns a Keras model: float32 BGR minus mean [batch, height, width, 3] -> float32
     [batch, ceil(height / 16), ceil(width / 16), num_tags]; its mean over the map is the logit of
     a tag.

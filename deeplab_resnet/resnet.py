@@ -38,33 +38,44 @@ ASPP_DILATIONS = (6, 12, 18, 24)
 
 
 def deeplab_resnet101(
-    num_classes: int = NUM_CLASSES, width: float = 1.0, train_batch_norm: bool = False
+    num_classes: int = NUM_CLASSES,
+    width: float = 1.0,
+    train_batch_norm: bool = False,
+    frozen: int = 0,
 ) -> keras.Model:
     """The network of SPSM, named as the Caffe model that deeplab_resnet_init.ckpt was made from.
 
     num_classes: channels of the logits. width: multiplies the channels of every other layer, a
     multiple of 1/64.
     train_batch_norm: let batch norm learn, for training from scratch (see layers.batch_norm).
+    frozen: how many of the five stages, from the first convolution on, keep their weights in
+    training.
     Returns a Keras model: float32 BGR minus mean [batch, height, width, 3] -> float32 logits
     [batch, ceil(height / 8), ceil(width / 8), num_classes].
     """
     image = keras.Input((None, None, 3), name='image')
-    net = _encoder(image, UNITS[101], caffe_names, width, train_batch_norm)
+    net = _encoder(image, UNITS[101], caffe_names, width, train_batch_norm, frozen=frozen)
     return _classifier(image, net, num_classes, 'fc1_voc12', 'fc1_voc12_c{}', first=0)
 
 
 def slim_resnet101(
-    num_classes: int = NUM_CLASSES, width: float = 1.0, train_batch_norm: bool = False
+    num_classes: int = NUM_CLASSES,
+    width: float = 1.0,
+    train_batch_norm: bool = False,
+    frozen: int = 0,
 ) -> keras.Model:
     """The same network with the variable names of slim's resnet_v1_101.ckpt."""
-    return _slim_resnet('resnet_v1_101', UNITS[101], num_classes, width, train_batch_norm)
+    return _slim_resnet('resnet_v1_101', UNITS[101], num_classes, width, train_batch_norm, frozen)
 
 
 def slim_resnet50(
-    num_classes: int = NUM_CLASSES, width: float = 1.0, train_batch_norm: bool = False
+    num_classes: int = NUM_CLASSES,
+    width: float = 1.0,
+    train_batch_norm: bool = False,
+    frozen: int = 0,
 ) -> keras.Model:
     """DeepLab v2 on ResNet-50 with the variable names of slim's resnet_v1_50.ckpt."""
-    return _slim_resnet('resnet_v1_50', UNITS[50], num_classes, width, train_batch_norm)
+    return _slim_resnet('resnet_v1_50', UNITS[50], num_classes, width, train_batch_norm, frozen)
 
 
 def tag_classifier(units: Sequence[int], names: Callable) -> Callable[..., keras.Model]:
@@ -73,8 +84,8 @@ def tag_classifier(units: Sequence[int], names: Callable) -> Callable[..., keras
     units: bottlenecks in stages 2 to 5. names: as caffe_names.
     Returns a function (num_tags, width, frozen) that returns a Keras model: float32 BGR minus mean
     [batch, height, width, 3] -> float32 [batch, ceil(height / 16), ceil(width / 16), num_tags],
-    what each tag responds to; its mean over the map is the logit of a tag. frozen: how many of the
-    five stages, from the first convolution on, keep their weights in training.
+    what each tag responds to; its mean over the map is the logit of a tag. frozen: as for
+    deeplab_resnet101.
     """
 
     def build(num_tags=NUM_CLASSES - 1, width=1.0, frozen=0):
@@ -116,9 +127,9 @@ def slim_names(scope: str) -> Callable[[int, int, str], tuple[str, str]]:
     return names
 
 
-def _slim_resnet(scope, units, num_classes, width, train_batch_norm):
+def _slim_resnet(scope, units, num_classes, width, train_batch_norm, frozen):
     image = keras.Input((None, None, 3), name='image')
-    net = _encoder(image, units, slim_names(scope), width, train_batch_norm)
+    net = _encoder(image, units, slim_names(scope), width, train_batch_norm, frozen=frozen)
     return _classifier(image, net, num_classes, 'decoder.aspp', 'decoder.aspp.conv{}', first=1)
 
 

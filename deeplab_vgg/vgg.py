@@ -38,28 +38,29 @@ MIN_PROBABILITY = 1e-4
 
 
 def deeplab_largefov(
-    num_classes: int = NUM_CLASSES, width: float = 1.0, dropout_rate: float = 0.5
+    num_classes: int = NUM_CLASSES, width: float = 1.0, dropout_rate: float = 0.5, frozen: int = 0
 ) -> keras.Model:
     """VGG16 LargeFOV, the VGG network of SPSM.
 
     num_classes: channels of the logits. width: multiplies the channels of every other layer, a
     multiple of 1/64.
     dropout_rate: fraction of fc6 and fc7 left out in training (training=True), and only there.
+    frozen: how many of the five blocks, from the first, keep their weights in training.
     Returns a Keras model: float32 BGR minus mean [batch, height, width, 3] -> float32 logits
     [batch, ceil(height / 8), ceil(width / 8), num_classes].
     """
     image = keras.Input((None, None, 3), name='image')
-    net = _encoder(image, width)
+    net = _encoder(image, width, frozen)
     logits = _head(net, '', LARGE_FOV_DILATION, num_classes, width=width, dropout_rate=dropout_rate)
     return keras.Model(image, logits)
 
 
 def deeplab_aspp(
-    num_classes: int = NUM_CLASSES, width: float = 1.0, dropout_rate: float = 0.5
+    num_classes: int = NUM_CLASSES, width: float = 1.0, dropout_rate: float = 0.5, frozen: int = 0
 ) -> keras.Model:
     """VGG16 with four heads of dilations 6, 12, 18, 24, summed (see deeplab_largefov)."""
     image = keras.Input((None, None, 3), name='image')
-    net = _encoder(image, width)
+    net = _encoder(image, width, frozen)
     heads = [
         _head(net, f'_{i}', dilation, num_classes, width=width, dropout_rate=dropout_rate)
         for i, dilation in enumerate(ASPP_DILATIONS, 1)
@@ -74,8 +75,7 @@ def tag_classifier(
 
     The output stride is 16: pool5 is left out, and nothing is dilated.
 
-    num_tags: channels of the responses. width: as for deeplab_largefov.
-    frozen: how many of the five blocks, from the first, keep their weights in training.
+    num_tags: channels of the responses. width, frozen: as for deeplab_largefov.
     Returns a Keras model: float32 BGR minus mean [batch, height, width, 3] -> float32
     [batch, ceil(height / 16), ceil(width / 16), num_tags]; its mean over the map is the logit of
     a tag.
@@ -100,12 +100,12 @@ def variable_name(path: str) -> str:
     return path.replace('/', '_').replace('kernel', 'weights')
 
 
-def _encoder(net, width):
-    net = _convolutions(net, BLOCKS, width)
+def _encoder(net, width, frozen):
+    net = _convolutions(net, BLOCKS, width, frozen)
     return keras.layers.AveragePooling2D(3, 1, padding='same', name='pool5a')(net)
 
 
-def _convolutions(net, blocks, width, frozen=0):
+def _convolutions(net, blocks, width, frozen):
     """The five blocks; blocks: as BLOCKS."""
     for number, block in blocks.items():
         for i in range(1, block.convolutions + 1):

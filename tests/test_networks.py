@@ -66,6 +66,20 @@ def test_batch_norm_learns_only_when_asked(encoder_name):
         np.testing.assert_array_equal(variable, was)
 
 
+@pytest.mark.parametrize('encoder_name', golden.NETWORKS)
+def test_frozen_blocks_are_the_first_and_never_the_classifier(encoder_name):
+    network = golden.NETWORKS[encoder_name]
+    learning = []
+    for frozen in (0, 1, 3, 5):
+        variables = network.variables(network.build(width=1 / 16, frozen=frozen))
+        kernels = {n: v.trainable for n, v in variables.items() if n.endswith('weights')}
+        assert list(kernels.values()) == sorted(kernels.values()), 'those that learn come last'
+        learning.append([name for name, learns in kernels.items() if learns])
+    assert [len(names) for names in learning] == sorted(map(len, learning), reverse=True)
+    assert len(set(map(len, learning))) == 4
+    assert all(network.head in name for name in learning[-1]) and learning[-1]
+
+
 def test_dropout_is_off_outside_training():
     model = golden.NETWORKS['vgg'].build(width=1 / 16)
     batch = image(33, 33, 1)

@@ -87,6 +87,7 @@ def test_another_version_of_a_package_is_noted(folder, capsys):
         ({'recipe': 'authors', 'input_width': 41}, 'recipe caffe there, authors here'),
         ({'random_mirror': 'false'}, 'random_mirror True there, False here'),
         ({'weight_decay': 0}, 'weight_decay 0.0005 there, 0.0 here'),
+        ({'frozen': 5}, 'frozen None there, 5 here'),
     ],
 )
 def test_a_run_does_not_go_on_with_other_settings(folder, changes, words):

@@ -93,6 +93,18 @@ def test_checkpoints_hold_the_original_names_and_momentum(data, encoder_name):
         assert np.any(values[f'{name}/Momentum'])
 
 
+def test_a_frozen_encoder_stays_as_it_is_while_the_classifier_learns(data):
+    result = run_main(data, 'frozen', encoder_name='lite0', width=1 / 16, frozen=5, num_steps=2)
+    assert result.code == 0, result.error
+    before, after = checkpoint(data, 'frozen', 0), checkpoint(data, 'frozen', 2)
+    for name, value in before.items():
+        changed = not np.array_equal(value, after[name])
+        assert changed == ('decoder' in name), name
+    assert {name for name in after if name.endswith('Momentum')} == {
+        f'{name}/Momentum' for name in before if 'decoder' in name and 'Momentum' not in name
+    }
+
+
 def test_last_step_is_saved_whatever_the_interval(data):
     run_main(data, 'interval', num_steps=4, save_interval=3)
     assert list(training_run.saved_steps(data / 'interval/model')) == [0, 3, 4]

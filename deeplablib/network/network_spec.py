@@ -30,7 +30,7 @@ class Recipe:
 class NetworkSpec:
     """One entry of a package's NETWORKS table.
 
-    build: makes the Keras model, images to logits; takes num_classes and width.
+    build: makes the Keras model, images to logits; takes num_classes, width and frozen.
     build_classifier: makes the tag classifier on the same encoder, images to what each tag responds
         to; takes num_tags, width and frozen.
     variable_name: turns a Keras variable path ('conv1/kernel') into the name that TensorFlow 1

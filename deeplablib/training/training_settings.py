@@ -39,6 +39,7 @@ class TrainingSettings:
     strategy: str = 'one'
     width: float = 1.0
     train_batch_norm: bool = False
+    frozen: int = 0
     data_dir: str = './VOC2012'
     data_list: str = './dataset/train.txt'
     skip_check: bool = False
@@ -80,6 +81,8 @@ _HELP = {
     'strategy': 'devices: one, all of this machine, or those of all machines in TF_CONFIG',
     'width': "multiplies the channels; 1 is the paper's network",
     'train_batch_norm': 'let batch norm learn: ResNet from scratch',
+    'frozen': 'blocks of the encoder, from the first of five, that do not learn; with all five a '
+    'step takes less than half the time',
     'data_dir': 'data directory',
     'data_list': 'training data list filename',
     'skip_check': 'do not check every sample of data_list first',
@@ -114,6 +117,7 @@ _LIMITS = {
     'weight_decay': (0, None),
     'random_seed': (0, 2**32 - 1),
     'dropout_rate': (0, 0.999),
+    'frozen': (0, 5),
     'grad_update_every': (1, None),
     'batch_size': (1, None),
     'input_height': (1, None),
