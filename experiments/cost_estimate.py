@@ -23,6 +23,7 @@ from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE
 from deeplablib.run.backend import keras, tf
 from deeplablib.run.errors import InputError
 from deeplablib.run.stage_runner import Stage
+from deeplablib.training.training_settings import ENCODER_BLOCKS
 from selection import cams, classifier
 from selection.rounds.round_stages import (
     CamMaking,
@@ -128,8 +129,10 @@ def _training(settings, model, flops):
     if settings.max_to_keep:
         kept = min(kept, settings.max_to_keep)
     weights = [*model.weights, *model.trainable_weights]  # these have a momentum
+    # Where the whole encoder is frozen, the gradients of the classifier alone are small beside it.
+    passes = 1 if settings.frozen == ENCODER_BLOCKS else TRAINING
     return Cost(
-        training=TRAINING * images * _flops_of_scales(crop, scales, flops),
+        training=passes * images * _flops_of_scales(crop, scales, flops),
         starts=1,
         bytes=kept * sum(4 * math.prod(w.shape) for w in weights),
     )

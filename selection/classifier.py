@@ -46,7 +46,7 @@ from deeplablib.training import devices, training_log, training_run
 from deeplablib.training.augment import scale_to_crop
 from deeplablib.training.batches import BatchSettings
 from deeplablib.training.trainer import Trainer
-from deeplablib.training.training_settings import TrainingSettings
+from deeplablib.training.training_settings import ENCODER_BLOCKS, TrainingSettings
 from deeplablib.weights import checkpoints, run_settings
 from selection.shared.step_flags import step_parser
 
@@ -248,7 +248,7 @@ def check_arguments(args: argparse.Namespace) -> None:
         if getattr(args, name) < 1:
             flag = name.replace('_', '-')
             raise InputError(f'value {getattr(args, name)} of --{flag}: at least 1 is needed')
-    if not 0 <= args.frozen <= 5:
+    if not 0 <= args.frozen <= ENCODER_BLOCKS:
         raise InputError(f'value {args.frozen} of --frozen: there are five blocks, 0 to 5')
     if learning_rate(args) < 0:
         raise InputError('--learning-rate must not be negative')

@@ -2,7 +2,7 @@ import time
 
 from deeplab_vgg import NETWORKS
 from deeplablib.network.flops import forward_flops, matmul_rate
-from deeplablib.network.layers import Conv2D
+from deeplablib.network.layers import Conv2D, DepthwiseConv2D
 from deeplablib.run.backend import keras
 
 
@@ -14,6 +14,13 @@ def test_convolutions_are_counted_by_hand():
     model = keras.Model(image, Conv2D(2, 1, name='c')(net))
     a, b, c = 3 * 3 * 3 * 4, 3 * 3 * 4 * 5, 5 * 2
     assert forward_flops(model, 9, 16) == 2 * (a + b + c) * 5 * 8
+
+
+def test_a_dilated_depthwise_convolution_is_counted_whole():
+    image = keras.Input((None, None, 3))
+    for dilation in (1, 2):
+        model = keras.Model(image, DepthwiseConv2D(5, dilation_rate=dilation)(image))
+        assert forward_flops(model, 8, 16) == 2 * (5 * 5 * 3) * 8 * 16
 
 
 def test_a_network_of_twice_the_width_does_four_times_the_work_within():

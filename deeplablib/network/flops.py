@@ -6,6 +6,7 @@ import time
 from deeplablib.run.backend import keras, tf
 
 TRAINING = 3  # a step's cost over the forward pass's: a convolution has two gradients like itself
+CONVOLUTIONS = ('Conv2D', 'DepthwiseConv2dNative')
 SHORTEST = 0.01  # seconds that a product must take for its start not to matter
 
 
@@ -19,7 +20,7 @@ def forward_flops(model: keras.Model, height: int, width: int) -> int:
     """
     image = tf.TensorSpec([1, height, width, 3])
     graph = tf.function(model).get_concrete_function(image, training=False).graph
-    return sum(_flops(op) for op in graph.get_operations() if op.type == 'Conv2D')
+    return sum(_flops(op) for op in graph.get_operations() if op.type in CONVOLUTIONS)
 
 
 def matmul_rate(dtype: str = 'float32', seconds: float = 1.0) -> float:
@@ -41,4 +42,5 @@ def matmul_rate(dtype: str = 'float32', seconds: float = 1.0) -> float:
 
 def _flops(convolution):
     kernel, output = convolution.inputs[1].shape, convolution.outputs[0].shape
-    return 2 * math.prod(kernel) * math.prod(output[1:3])
+    # A dilated depthwise convolution is one of a batch of parts of the image.
+    return 2 * math.prod(kernel) * math.prod(output[:3])

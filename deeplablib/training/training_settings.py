@@ -13,6 +13,8 @@ from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
 from deeplablib.run.absl_flags import parse
 from deeplablib.run.errors import InputError
 
+ENCODER_BLOCKS = 5  # of every encoder
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
@@ -117,7 +119,7 @@ _LIMITS = {
     'weight_decay': (0, None),
     'random_seed': (0, 2**32 - 1),
     'dropout_rate': (0, 0.999),
-    'frozen': (0, 5),
+    'frozen': (0, ENCODER_BLOCKS),
     'grad_update_every': (1, None),
     'batch_size': (1, None),
     'input_height': (1, None),
