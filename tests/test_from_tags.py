@@ -108,6 +108,20 @@ def test_dry_run_of_photographs_writes_nothing_and_counts_all_stages(folder):
     assert len(listed.read_text().splitlines()) == 6, 'those that have come since'
 
 
+def test_on_a_laptop_a_small_network_learns_from_small_copies(folder):
+    given = ('--images', folder / 'photos', '--tags', folder / 'tags.txt', '--settings', 'lite0')
+    given += ('--work-dir', folder / 'lite0', '--crf-flags', '--bilateral-sxy 7', '--dry-run')
+    result = run_command('reproduce', 'photos', *given, '--imagenet', folder / 'model/init')
+    assert result.code == 0, result.error
+    assert '--max-size 256 ' in result.out
+    assert result.out.count('python main.py --option train --encoder_name lite0 ') == 3
+    assert result.out.count('--frozen 5 ') == 3
+    assert result.out.count('python test_vocspsm_lite0.py') == 3
+    assert result.out.count('--bilateral-sxy 40 --gaussian-sxy 1.5 --bilateral-sxy 7\n') == 3
+    missing = run_command('reproduce', 'photos', *given, '--imagenet', folder / 'absent')
+    bad(missing, 'make it with: python -m deeplab_efficientnet.convert imagenet')
+
+
 def test_the_rounds_work_on_upright_copies_as_small_as_they_need(tmp_path):
     photos, copies = tmp_path / 'photos', tmp_path / 'copies'
     photos.mkdir()
