@@ -54,7 +54,7 @@ DATA_LIST_PATH = './dataset/train.txt'
 VALID_LIST_PATH = './dataset/val.txt'
 ENCODER_NAME = 'deeplab'
 RESTORE_FROM = './model/deeplab_resnet_init.ckpt'
-LEARNING_RATE = 4e-5  # ResNet-101; VGG16: 1e-4
+LEARNING_RATE = 4e-5  # ResNet-101; VGG16: 1e-4; lite0: 3e-4
 NUM_STEPS = 18000
 BATCH_SIZE = 10
 INPUT_SIZE = (321, 321)  # height, width
@@ -63,7 +63,7 @@ CRF_IMAGES = 50  # of the training list, for --valid_by crf_agreement
 IMG_MEAN = images.IMG_MEAN  # blue, green, red
 
 # The settings that only one kind of network has.
-RESNET_SETTINGS, VGG_SETTINGS = ('train_batch_norm',), ('recipe', 'dropout_rate')
+BATCH_NORM_SETTINGS, VGG_SETTINGS = ('train_batch_norm',), ('recipe', 'dropout_rate')
 
 NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS | deeplab_efficientnet.NETWORKS
 FLAGS = flags.FLAGS
@@ -248,7 +248,7 @@ def make_record(
     return training_record(
         settings,
         train_list,
-        of_network=VGG_SETTINGS if is_vgg else RESNET_SETTINGS,
+        of_network=VGG_SETTINGS if is_vgg else BATCH_NORM_SETTINGS,
         devices=strategy.num_replicas_in_sync,
         img_mean=IMG_MEAN,
         all_flags={flag.name: flag.value for flag in own_flags()},
@@ -304,7 +304,7 @@ def first_step_of(trainer: Trainer, network: NetworkSpec, modeldir: Path, leads:
         if fresh:
             print(f'note: this is a tag classifier; what it lacks starts anew: {", ".join(fresh)}')
     elif first_step == 0 and network_options(settings).get('train_batch_norm') is False:
-        print('note: a ResNet from scratch hardly learns without --train_batch_norm')
+        print('note: from scratch, this network hardly learns without --train_batch_norm')
     return first_step
 
 

@@ -7,7 +7,9 @@
     python reproduce.py vgg --annotations DIR               VGG16, from the final annotations
     python reproduce.py vgg --annotations result/resnet/train_3.txt    the same, from a list
     python reproduce.py vgg --settings small --cues DIR     on a laptop, a part of VOC, in hours
+    python reproduce.py lite0 [--cues DIR]                  with EfficientNet-Lite0, in less time
     python reproduce.py photos --images DIR --tags FILE     on your own photographs, from their tags
+    python reproduce.py photos --settings lite0 ...         the same with EfficientNet-Lite0
 
 Each stage is a command that can be run by hand (--dry-run prints them, and an estimate of time and
 disk), is recorded in WORK_DIR/stages.json when it is done, and is not done again: after a stop, run
@@ -40,10 +42,12 @@ from selection.rounds.reproduce_flags import (
     begins_with_tags,
     get_arguments,
     network_of,
+    run_name,
     settings_name,
     title_of,
 )
-from selection.rounds.round_settings import DataPaths, RoundSettings, flags_of
+from selection.rounds.round_settings import DataPaths, RoundSettings, crf_flags_of, flags_of
+from selection.rounds.smaller_photographs import MAX_SIZE
 
 # Change these to your own paths; each is the default of a flag (--help).
 DATA_DIRECTORY = './VOC2012/'
@@ -103,7 +107,7 @@ def main() -> None:
         seed=SEED,
         steps=', '.join(f'{name} {found.training.num_steps}' for name, found in SETTINGS.items()),
     )
-    work = Path(args.work_dir or f'./result/{settings_name(args)}').resolve()
+    work = Path(args.work_dir or f'./result/{run_name(args)}').resolve()
     run = make_run(args, work)
     if args.what == 'photos' and run.data.train_list.exists():
         list_photographs(run.data)  # of an earlier run: photographs may have come since
@@ -132,7 +136,7 @@ def make_run(args: argparse.Namespace, work: Path) -> Run:
     else:
         data, missing = find_data(args, work)
     if args.what == 'photos':
-        stages.append(make.photographs(data, settings.max_size))
+        stages.append(make.photographs(data, args.max_size or MAX_SIZE))
     if begins_with_tags(args):
         cues, data = plan.cues_from_tags(data, settings, work)
         stages += cues
@@ -194,12 +198,11 @@ def make_settings(args: argparse.Namespace) -> RoundSettings:
         classifier_flags += ('--width', str(args.width))
     return replace(
         settings,
-        max_size=args.max_size or settings.max_size,
         training=training,
         named_flags=named_flags,
         candidates=args.candidates,
         train_flags=flags_of('--train-flags', args.train_flags),
-        crf_flags=(*settings.crf_flags, *flags_of('--crf-flags', args.crf_flags)),
+        crf_flags=(*settings.crf_flags, *crf_flags_of(args.crf_flags)),
         classifier_flags=(
             *classifier_flags,
             *flags_of('--classifier-flags', args.classifier_flags),
@@ -230,7 +233,7 @@ def print_estimate(args: argparse.Namespace, run: Run, left: Sequence[Stage], wo
         expected, size = toy_data.IMAGES, (toy_data.SIZE, toy_data.SIZE)
     elif args.what == 'photos':
         expected = {data.train_list.stem: len(read_photographs(data))}
-        longest = run.settings.max_size
+        longest = args.max_size or MAX_SIZE
         size = round(longest * PHOTOGRAPH[0] / PHOTOGRAPH[1]), longest
     elif data.train_list.exists():
         samples = read_list(data.train_list, data.data_dir)
@@ -248,7 +251,7 @@ def print_estimate(args: argparse.Namespace, run: Run, left: Sequence[Stage], wo
         raise InputError(f'--encoder_name {settings.encoder_name}: expected {", ".join(networks)}')
     network = networks[settings.encoder_name]
     num_classes = len(data.class_names)
-    model = network.build(num_classes=num_classes, width=settings.width)
+    model = network.build(num_classes=num_classes, width=settings.width, frozen=settings.frozen)
     tag_classifier = None
     if begins_with_tags(args):
         tag_classifier = network.build_classifier(num_tags=num_classes - 1, width=settings.width)
@@ -277,6 +280,8 @@ def show_numbers(args: argparse.Namespace, run: Run, work: Path) -> None:
     trained = f'Trained by main.py {shlex.join(words)}'
     if run.settings.candidates:
         trained += '\nMasks chosen by --candidates'
+    if args.crf_flags:
+        trained += f'\nCRF with {args.crf_flags}'
     print(result_tables.save_tables(work, tables, pairs, trained))
 
 

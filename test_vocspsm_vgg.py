@@ -21,7 +21,7 @@ def main() -> None:
     predict_and_evaluate(
         NETWORKS,
         __doc__,
-        sibling='test_vocspsm_resnet.py',
+        sibling='test_vocspsm_resnet.py or test_vocspsm_lite0.py',
         data_dir=DATA_DIRECTORY,
         data_list=DATA_LIST_PATH,
         num_steps=NUM_STEPS,

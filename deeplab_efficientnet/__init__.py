@@ -1,7 +1,7 @@
 """DeepLab v2 on EfficientNet-Lite0: the network by the name that --encoder_name takes."""
 
 from deeplab_efficientnet.efficientnet import (
-    HEAD_FILTERS,
+    FEATURES,
     deeplab_lite0,
     tag_classifier,
 )
@@ -16,8 +16,8 @@ NETWORKS = {
         variable_name=slashed_name,
         to_score_map=lambda logits: logits,
         score_map_kind='logits',
-        width_kernel='head/weights',
-        width_filters=HEAD_FILTERS,
+        width_kernel='features/weights',
+        width_filters=FEATURES,
         last_bias='decoder/aspp/conv4/biases',
         head='decoder',
         # One recipe, whichever --recipe names: the choice is for the VGG networks.

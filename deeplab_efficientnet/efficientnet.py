@@ -37,8 +37,8 @@ STAGES = (
     Stage(level=5, blocks=4, kernel=5, expansion=6, filters=192),
     Stage(level=5, blocks=1, kernel=3, expansion=6, filters=320),
 )
-STEM_FILTERS = 32
-HEAD_FILTERS = 1280
+FIRST_FILTERS = 32
+FEATURES = 1280
 # Pixels are divided in the network: with a first kernel for pixels of 0..255 in their place, as
 # small as it would be, the rate of the other kernels is so large that it unlearns in a few steps.
 PIXEL_SCALE = 1 / 128
@@ -104,7 +104,7 @@ def encoder(
     last_level: int = 5,
     frozen: int = 0,
 ) -> keras.KerasTensor:
-    """Stem, seven stages and head of EfficientNet-Lite0; as on ImageNet by default.
+    """Stem, seven stages and last convolution of EfficientNet-Lite0; as on ImageNet by default.
 
     image: float32 BGR minus mean [batch, height, width, 3]. width, train_batch_norm, frozen: as
     above. last_level: the level whose resolution the later ones keep, 1 to 5. dilate: whether
@@ -112,8 +112,9 @@ def encoder(
     Returns float32 [batch, ceil(height / s), ceil(width / s), 1280 * width], s = 2 ** last_level.
     """
 
-    def norm(net, name, **options):
-        return batch_norm(f'{name}.BatchNorm', train_batch_norm, **options)(net)
+    def norm(net, name, level, **options):
+        train = train_batch_norm and level > frozen
+        return batch_norm(f'{name}.BatchNorm', train, **options)(net)
 
     def relu6(net, name):
         return keras.layers.ReLU(max_value=6, name=f'{name}.relu6')(net)
@@ -121,7 +122,7 @@ def encoder(
     def conv(net, filters, name, level, size=1, strides=1):
         options = {'strides': strides, 'use_bias': False, 'trainable': level > frozen}
         net = Conv2D(scaled(filters, width), size, name=name, **options)(net)
-        return relu6(norm(net, name), name)
+        return relu6(norm(net, name, level), name)
 
     def bottleneck(net, filters, stage, name, stride, dilation):
         trainable = stage.level > frozen
@@ -135,14 +136,14 @@ def encoder(
             trainable=trainable,
             name=f'{name}.depthwise',
         )(net)
-        net = relu6(norm(net, f'{name}.depthwise'), f'{name}.depthwise')
+        net = relu6(norm(net, f'{name}.depthwise', stage.level), f'{name}.depthwise')
         options = {'use_bias': False, 'trainable': trainable, 'name': f'{name}.project'}
         net = Conv2D(scaled(stage.filters, width), 1, **options)(net)
-        return norm(net, f'{name}.project', ends_branch=True)
+        return norm(net, f'{name}.project', stage.level, ends_branch=True)
 
     net = keras.layers.Rescaling(PIXEL_SCALE, name='pixel_scale')(image)
-    net = conv(net, STEM_FILTERS, 'stem', level=1, size=3, strides=2)
-    filters, level, dilation, number = STEM_FILTERS, 1, 1, 0
+    net = conv(net, FIRST_FILTERS, 'stem', level=1, size=3, strides=2)
+    filters, level, dilation, number = FIRST_FILTERS, 1, 1, 0
     for stage in STAGES:
         for unit in range(stage.blocks):
             reduces = stage.level > level
@@ -152,4 +153,4 @@ def encoder(
             if reduces and stride == 1 and dilate:
                 dilation *= 2  # of what comes behind the stride that is left out
             filters, level, number = stage.filters, stage.level, number + 1
-    return conv(net, HEAD_FILTERS, 'head', level=5)
+    return conv(net, FEATURES, 'features', level=5)

@@ -43,7 +43,7 @@ def convolutions() -> Iterator[tuple[str, str, str]]:
                     block = f'_blocks.{number}'
                     yield f'block{number}.{part}', f'{block}._{part}_conv', f'{block}._bn{norm}'
             number += 1
-    yield 'head', '_conv_head', '_bn1'
+    yield 'features', '_conv_head', '_bn1'
 
 
 def convert(file: WeightFile, encoder_name: str | None = None, exact_bn: bool = False) -> Converted:

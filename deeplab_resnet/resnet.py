@@ -141,7 +141,8 @@ def _encoder(image, units, names, width, train_batch_norm=False, stages=STAGES, 
         filters = scaled(filters, width)
         options |= {'use_bias': False, 'trainable': stage > frozen}
         net = Conv2D(filters, size, name=conv, **options)(net)
-        return batch_norm(norm, train_batch_norm, ends_branch=part == 'branch2c')(net)
+        train = train_batch_norm and stage > frozen
+        return batch_norm(norm, train, ends_branch=part == 'branch2c')(net)
 
     def bottleneck(net, number, stage, unit):
         at = {'stage': number, 'unit': unit}

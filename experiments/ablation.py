@@ -2,7 +2,7 @@ r"""What selection is worth, measured where the true masks are known.
 
 python -m experiments.ablation --seeds 2 3 4        on generated data, another for each seed
 python -m experiments.ablation --seeds 1 2 --data-dir ./VOC2012 --dataset ./dataset \
-    --cues ./cues --init ./model/vgg/init           on photographs, --settings small or narrow
+    --cues ./cues --init ./model/lite0/init         on photographs
 
 Each arm starts from the same data, initial checkpoint and first round, and goes its own way:
 
@@ -36,7 +36,7 @@ from experiments.ablation_tables import TRUTH, ablation_tables, summary
 from selection.rounds import plan, voc_settings
 from selection.rounds import round_stages as make
 from selection.rounds.find_data import voc_paths
-from selection.rounds.round_settings import DataPaths, RoundSettings, flags_of
+from selection.rounds.round_settings import DataPaths, RoundSettings, crf_flags_of, flags_of
 
 ARMS = ('argmax', 'crf', 'selection', 'random', 'oracle', 'pixels')
 OTHER_ARMS = ('candidates', TRUTH)  # those that are not run unless they are named
@@ -177,8 +177,8 @@ def get_arguments() -> argparse.Namespace:
     real.add_argument('--init', help='initial checkpoint of the network of --settings')
     real.add_argument(
         '--settings',
-        choices=('lite0', *voc_settings.LAPTOP),
-        help='of reproduce.py (default: lite0)',
+        choices=voc_settings.LAPTOP,
+        help='lite0: EfficientNet-Lite0; small: VGG16, as of reproduce.py (default: lite0)',
     )
     real.add_argument(
         '--classes', metavar='FILE', help="names of a data set's own classes, background first"
@@ -215,7 +215,7 @@ def run_seeds(args: argparse.Namespace) -> dict[int, dict]:
     settings = replace(
         settings,
         train_flags=flags_of('--train-flags', args.train_flags),
-        crf_flags=(*settings.crf_flags, *flags_of('--crf-flags', args.crf_flags)),
+        crf_flags=(*settings.crf_flags, *crf_flags_of(args.crf_flags)),
     )
     if real:
         data, first = photographs(args), work

@@ -18,12 +18,12 @@ import numpy as np
 
 from deeplablib.data.image_headers import image_size
 from deeplablib.data.score_maps import OUTPUT_STRIDE
-from deeplablib.network.flops import TRAINING, forward_flops, matmul_rate
+from deeplablib.network.flops import FROZEN_TRAINING, TRAINING, forward_flops, matmul_rate
 from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE
 from deeplablib.run.backend import keras, tf
 from deeplablib.run.errors import InputError
 from deeplablib.run.stage_runner import Stage
-from deeplablib.training.training_settings import ENCODER_BLOCKS
+from deeplablib.training.training_settings import ENCODER_LEVELS
 from selection import cams, classifier
 from selection.rounds.round_stages import (
     CamMaking,
@@ -129,8 +129,7 @@ def _training(settings, model, flops):
     if settings.max_to_keep:
         kept = min(kept, settings.max_to_keep)
     weights = [*model.weights, *model.trainable_weights]  # these have a momentum
-    # Where the whole encoder is frozen, the gradients of the classifier alone are small beside it.
-    passes = 1 if settings.frozen == ENCODER_BLOCKS else TRAINING
+    passes = FROZEN_TRAINING if settings.frozen == ENCODER_LEVELS else TRAINING
     return Cost(
         training=passes * images * _flops_of_scales(crop, scales, flops),
         starts=1,

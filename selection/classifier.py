@@ -46,7 +46,7 @@ from deeplablib.training import devices, training_log, training_run
 from deeplablib.training.augment import scale_to_crop
 from deeplablib.training.batches import BatchSettings
 from deeplablib.training.trainer import Trainer
-from deeplablib.training.training_settings import ENCODER_BLOCKS, TrainingSettings
+from deeplablib.training.training_settings import ENCODER_LEVELS, TrainingSettings
 from deeplablib.weights import checkpoints, run_settings
 from selection.shared.step_flags import step_parser
 
@@ -223,7 +223,7 @@ def get_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add('--num-steps', NUM_STEPS, 'steps of the training')
     add('--batch-size', BATCH_SIZE, 'images of a step')
     add('--crop-size', CROP_SIZE, 'height and width of the crops, pixels')
-    add('--frozen', FROZEN, 'blocks of the encoder, from the first of five, that do not learn')
+    add('--frozen', FROZEN, 'levels of the encoder, from the first of five, that do not learn')
     add('--precision', 'float32', 'type to compute in', str, choices=('float32', 'bfloat16'))
     add('--save-interval', 500, 'steps between checkpoints')
     add('--random-seed', 1234, 'seed of order, augmentation and initial weights')
@@ -248,8 +248,8 @@ def check_arguments(args: argparse.Namespace) -> None:
         if getattr(args, name) < 1:
             flag = name.replace('_', '-')
             raise InputError(f'value {getattr(args, name)} of --{flag}: at least 1 is needed')
-    if not 0 <= args.frozen <= ENCODER_BLOCKS:
-        raise InputError(f'value {args.frozen} of --frozen: there are five blocks, 0 to 5')
+    if not 0 <= args.frozen <= ENCODER_LEVELS:
+        raise InputError(f'value {args.frozen} of --frozen: there are five levels, 0 to 5')
     if learning_rate(args) < 0:
         raise InputError('--learning-rate must not be negative')
     if not 0 <= args.random_seed < 2**32:

@@ -11,8 +11,8 @@ from selection.rounds import plan
 from selection.rounds.round_settings import DataPaths
 from selection.shared.quality_table import write_table
 from tests.command import run_command
+from tests.planned_stages import WORK, flag
 from tests.tables import squeezed
-from tests.test_rounds import WORK, flag
 
 
 def stages_of_arms(arms=ablation.ARMS):

@@ -63,7 +63,10 @@ def test_a_dilated_convolution_trains_in_a_graph(dtype):
     np.testing.assert_array_equal(found[0, 0], np.full((2, 2), 6.0))
 
 
-@pytest.mark.parametrize('script', ['main', 'predict', 'test_vocspsm_resnet', 'test_vocspsm_vgg'])
+SCRIPTS = ('main', 'predict', 'test_vocspsm_resnet', 'test_vocspsm_vgg', 'test_vocspsm_lite0')
+
+
+@pytest.mark.parametrize('script', SCRIPTS)
 def test_bfloat16_is_refused_before_any_work_where_the_cpu_cannot(script, monkeypatch):
     monkeypatch.setattr(convolution, 'has_dilated_gradients', lambda dtype: dtype == 'float32')
     photograph = ['nowhere.jpg'] if script == 'predict' else []

@@ -19,6 +19,7 @@ from tests.gpu_kernels import without_gpu_kernel
         ('deeplab', 'bfloat16', False),
         ('vgg', 'float32', False),
         ('vgg', 'bfloat16', True),
+        ('lite0', 'float32', False),
     ],
 )
 def test_every_operation_of_a_step_has_a_gpu_kernel(encoder_name, precision, multi_scale):

@@ -4,11 +4,13 @@ import importlib.metadata
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from deeplab_efficientnet import efficientnet, weight_layouts
-from deeplablib.network.layers import DepthwiseConv2D
+from deeplablib.network.layers import DepthwiseConv2D, ends_in_classes
 from deeplablib.run.backend import keras
 from deeplablib.run.errors import InputError
+from deeplablib.training.objective import rate_multiplier
 from deeplablib.weights import checkpoints, imagenet
 from tests import golden
 from tests.command import run_command
@@ -84,6 +86,48 @@ def test_frozen_levels_keep_their_weights():
     for frozen, first in ((0, 'stem'), (1, 'block1.'), (3, 'block5.'), (5, 'classifier')):
         model = golden.NETWORKS['lite0'].build_classifier(width=WIDTH, frozen=frozen)
         assert model.trainable_variables[0].path.startswith(first)
+
+
+def test_a_batch_norm_of_a_frozen_level_does_not_learn():
+    model = golden.NETWORKS['lite0'].build(width=WIDTH, train_batch_norm=True, frozen=4)
+    learning = {v.path.split('/')[0] for v in model.trainable_variables}
+    first = next(v.path for v in model.trainable_variables)
+    assert first.startswith('block11.') and 'features.BatchNorm' in learning
+
+
+def test_only_the_layers_into_the_tags_stay_float32():
+    # 80 tags are as many channels as stage 4 has.
+    model = golden.NETWORKS['lite0'].build_classifier(num_tags=80)
+    kept = [layer.name for layer in model.layers if ends_in_classes(layer, model)]
+    assert kept == ['classifier']
+    segmentation = golden.NETWORKS['lite0'].build(num_classes=80, width=1 / 2)
+    kept = [la.name for la in segmentation.layers if ends_in_classes(la, segmentation)]
+    assert kept == [*weight_layouts.CLASSIFIERS, 'decoder.aspp']
+
+
+def test_the_classifier_learns_ten_and_twenty_times_as_fast():
+    recipe = golden.NETWORKS['lite0'].recipes['caffe']
+    expected = {
+        'stem/weights': 1,
+        'features/weights': 1,
+        'decoder/aspp/conv1/weights': 10,
+        'decoder/aspp/conv4/biases': 20,
+    }
+    assert expected.keys() <= narrow_values('lite0').keys()
+    assert {name: rate_multiplier(name, recipe) for name in expected} == expected
+
+
+def test_its_script_predicts_a_list(tmp_path):
+    checkpoints.write(tmp_path / 'model', narrow_values('lite0'))
+    voc = golden.FOLDER / 'voc'
+    (tmp_path / 'list.txt').write_text('/JPEGImages/gold_000001.jpg\n')
+    flags = ('--data-list', tmp_path / 'list.txt', '--restore-from', tmp_path / 'model')
+    result = run_command(
+        'test_vocspsm_lite0', '--data-dir', voc, *flags, '--save-dir', tmp_path / 'out'
+    )
+    assert result.code == 0, result.error
+    with Image.open(tmp_path / 'out/gold_000001.png') as labels:
+        assert labels.size == Image.open(voc / 'JPEGImages/gold_000001.jpg').size
 
 
 def test_a_pytorch_file_is_converted(tmp_path, capsys):

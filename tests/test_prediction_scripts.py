@@ -404,7 +404,7 @@ def test_a_bad_checkpoint_is_named(narrow, released, data, damage):
     if damage == 'other network':
         path = released / 'deeplab'
         message = 'not a checkpoint of any of these networks: vgg, vgg_aspp; for others there is '
-        message += 'test_vocspsm_resnet.py'
+        message += 'test_vocspsm_resnet.py or test_vocspsm_lite0.py'
     if damage == 'Keras weights':
         path, message = data / 'a.weights.h5', 'not a TensorFlow checkpoint; make one of it as docs'
         path.write_bytes(b'\x89HDF\r\n')

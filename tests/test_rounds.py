@@ -1,7 +1,7 @@
+import argparse
 import json
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,21 +13,16 @@ from experiments import toy_settings
 from experiments.panel import save_panel
 from reproduce import PAPER
 from selection.rounds import plan, result_tables, voc_settings
+from selection.rounds.reproduce_flags import run_name, title_of
 from selection.rounds.round_settings import DataPaths
 from tests.command import run_command
+from tests.planned_stages import WORK, flag
 from tests.tables import squeezed
-
-WORK = Path('/work-dir')
 
 
 def toy_plan(number=3):
     _, data = toy_settings.data_stages(WORK, seed=5)
     return plan.all_rounds(data, toy_settings.SETTINGS, WORK, number)
-
-
-def flag(stage, name):
-    command = list(map(str, stage.command))
-    return command[command.index(name) + 1]
 
 
 def test_every_round_starts_from_the_initial_checkpoint():
@@ -178,7 +173,7 @@ def test_rounds_that_choose_among_candidates_train_on_what_was_chosen(tmp_path):
 
 @pytest.mark.parametrize(
     'name, script, crop',
-    [('small', 'test_vocspsm_vgg.py', '161'), ('lite0', 'test_vocspsm_lite0.py', '129')],
+    [('small', 'test_vocspsm_vgg.py', '161'), ('lite0', 'test_vocspsm_lite0.py', '257')],
 )
 def test_settings_for_a_laptop_predict_at_one_scale_but_for_the_last_numbers(name, script, crop):
     _, data = toy_settings.data_stages(WORK, seed=5)
@@ -211,6 +206,7 @@ def test_settings_for_a_laptop_predict_at_one_scale_but_for_the_last_numbers(nam
         (['vgg', '--annotations', 'no-a', 'no-b'], 'no-b: not there; a folder of annotations'),
         (['vgg', '--train-flags', "--modeldir 'a"], "--modeldir 'a: No closing quotation"),
         (['toy', '--width', '0.5'], 'toy has settings and data of its own'),
+        (['toy', '--crf-flags', '--prune 0.1'], 'toy has settings and data of its own'),
         (['toy', '--init', 'model'], 'toy has settings and data of its own'),
         (['vgg', '--annotations', 'a', '--rounds', '2'], '--annotations names the rounds'),
         (['vgg', '--annotations', 'a', '--candidates'], '--annotations names the rounds'),
@@ -221,6 +217,16 @@ def test_what_is_missing_is_named(arguments, message):
     result = run_command('reproduce', *arguments)
     assert result.code == 2
     assert message in result.error
+
+
+def test_runs_of_different_kinds_have_different_titles_and_folders():
+    settings = {'vgg': ['paper', 'small'], 'lite0': ['paper'], 'photos': ['paper', 'lite0']}
+    runs = [
+        argparse.Namespace(what=what, settings=name, annotations=None, cues=None)
+        for what, names in settings.items()
+        for name in names
+    ]
+    assert len({title_of(run) for run in runs}) == len({run_name(run) for run in runs}) == 5
 
 
 def test_a_dry_run_names_all_that_is_missing_after_the_plan_and_an_estimate(tmp_path):

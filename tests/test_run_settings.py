@@ -70,6 +70,17 @@ def test_settings_that_change_nothing_may_differ(folder):
     assert check_resume(folder / 'run/model', other, False) == other
 
 
+def test_a_record_from_before_there_was_a_setting_goes_on(folder):
+    settings = settings_of(folder)
+    path = folder / 'run/model/settings.json'
+    earlier = settings | {'result': {k: v for k, v in settings['result'].items() if k != 'frozen'}}
+    path.write_text(json.dumps(earlier))
+    assert check_resume(folder / 'run/model', settings, False) == settings
+    other = settings | {'result': settings['result'] | {'frozen': 5}}
+    with pytest.raises(InputError, match='frozen 0 there, 5 here'):
+        check_resume(folder / 'run/model', other, False)
+
+
 def test_another_version_of_a_package_is_noted(folder, capsys):
     settings = settings_of(folder)
     other = settings | {'versions': settings['versions'] | {'keras': '9.9'}}
@@ -87,7 +98,6 @@ def test_another_version_of_a_package_is_noted(folder, capsys):
         ({'recipe': 'authors', 'input_width': 41}, 'recipe caffe there, authors here'),
         ({'random_mirror': 'false'}, 'random_mirror True there, False here'),
         ({'weight_decay': 0}, 'weight_decay 0.0005 there, 0.0 here'),
-        ({'frozen': 5}, 'frozen None there, 5 here'),
     ],
 )
 def test_a_run_does_not_go_on_with_other_settings(folder, changes, words):

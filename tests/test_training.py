@@ -93,16 +93,24 @@ def test_checkpoints_hold_the_original_names_and_momentum(data, encoder_name):
         assert np.any(values[f'{name}/Momentum'])
 
 
-def test_a_frozen_encoder_stays_as_it_is_while_the_classifier_learns(data):
-    result = run_main(data, 'frozen', encoder_name='lite0', width=1 / 16, frozen=5, num_steps=2)
+def test_a_frozen_encoder_stays_as_it_is_until_it_is_to_learn(data):
+    small = {'encoder_name': 'lite0', 'width': 1 / 16}
+    refused = run_main(data, 'frozen', frozen=5, **small)
+    assert refused.code == 2 and '--frozen keeps weights of --pretrain_file' in refused.error
+    run_main(data, 'start', num_steps=1, **small)
+    small |= {'pretrain_file': data / 'start/model'}
+    result = run_main(data, 'frozen', frozen=5, num_steps=2, **small)
     assert result.code == 0, result.error
-    before, after = checkpoint(data, 'frozen', 0), checkpoint(data, 'frozen', 2)
-    for name, value in before.items():
-        changed = not np.array_equal(value, after[name])
-        assert changed == ('decoder' in name), name
-    assert {name for name in after if name.endswith('Momentum')} == {
-        f'{name}/Momentum' for name in before if 'decoder' in name and 'Momentum' not in name
-    }
+    before, after = checkpoint(data, 'start', 1), checkpoint(data, 'frozen', 2)
+    encoder = [name for name in before if 'decoder' not in name and 'Momentum' not in name]
+    for name in encoder:
+        np.testing.assert_array_equal(after[name], before[name], err_msg=name)
+    assert all('decoder' in name for name in after if name.endswith('Momentum'))
+    result = run_main(data, 'frozen', num_steps=4, resume_changed=True, **small)
+    assert result.code == 0, result.error
+    learnt = checkpoint(data, 'frozen', 4)
+    kernels = [name for name in encoder if name.endswith('weights')]
+    assert not any(np.array_equal(learnt[name], before[name]) for name in kernels)
 
 
 def test_last_step_is_saved_whatever_the_interval(data):

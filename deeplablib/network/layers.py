@@ -31,7 +31,7 @@ class Conv2D(keras.layers.Conv2D):
 
 
 class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
-    """A convolution of each channel by itself, with padding SAME, that takes Conv2D's place."""
+    """A convolution of each channel by itself, with padding SAME."""
 
     def __init__(self, kernel_size: int, **kwargs):
         super().__init__(kernel_size, **{'padding': 'same', **kwargs})
@@ -109,14 +109,16 @@ def tag_layer(num_tags: int) -> keras.layers.Layer:
 def ends_in_classes(layer: keras.layers.Layer, model: keras.Model) -> bool:
     """Whether a layer gives scores of classes: those stay float32 in a bfloat16 network, which is
     faster there (few channels) and keeps the scores exact."""
-    return layer.output.shape[-1] == model.output.shape[-1]
+    last = model.output._keras_history.operation
+    parts = last.input if isinstance(last, keras.layers.Add) else []
+    return layer in (last, *(part._keras_history.operation for part in parts))
 
 
 def scaled(filters: int, width: float) -> int:
     """The number of channels of a layer in a narrower or wider network.
 
-    filters: channels at width 1. width: a multiple of 1/64, so that the first convolution, which
-    has 64 channels at width 1, tells the width of a checkpoint.
+    filters: channels at width 1. width: a multiple of 1/64, so that a layer whose channels are a
+    multiple of 64 at width 1 tells the width of a checkpoint (NetworkSpec.width_kernel).
     Raises InputError for another width.
     """
     if width <= 0 or STEM_FILTERS * width % 1:

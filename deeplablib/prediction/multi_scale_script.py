@@ -1,4 +1,4 @@
-"""The body of the two test scripts: multi-scale predictions of a list, and their mIoU."""
+"""The body of the test scripts: multi-scale predictions of a list, and their mIoU."""
 
 import argparse
 from collections.abc import Mapping

@@ -13,6 +13,7 @@ RESULT_SETTINGS = (
     'encoder_name',
     'num_classes',
     'width',
+    'frozen',
     'restore_last',
     'precision',
     'msc',
@@ -47,8 +48,6 @@ def training_record(
     has. devices: how many share a batch. img_mean: blue, green, red. all_flags: name to value.
     """
     result = {name: getattr(settings, name) for name in (*RESULT_SETTINGS, *of_network)}
-    if settings.frozen:  # a run from before there was this setting goes on
-        result['frozen'] = settings.frozen
     result |= {'devices': devices, 'IMG_MEAN': list(img_mean)}
     result['data_list'] = run_settings.list_fingerprint(samples, settings.data_dir)
     pretrained = settings.pretrain_file

@@ -79,6 +79,9 @@ def resume(trainer: Trainer, modeldir: str | Path) -> int:
         except InputError as error:
             print(f'passed over a checkpoint: {error}')
             continue
+        for name, variable in trainer.variables.items():
+            if name.endswith('/Momentum') and name.removesuffix('/Momentum') in values:
+                values.setdefault(name, np.zeros(variable.shape))  # of what was frozen before
         try:
             checkpoints.assign(values, trainer.variables, prefix)
         except InputError as error:

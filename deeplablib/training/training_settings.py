@@ -13,7 +13,7 @@ from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
 from deeplablib.run.absl_flags import parse
 from deeplablib.run.errors import InputError
 
-ENCODER_BLOCKS = 5  # of every encoder
+ENCODER_LEVELS = 5  # of every encoder, one for each resolution of its ImageNet network
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,8 @@ _HELP = {
     'recompute': 'take less memory and more time: activations are computed twice',
     'strategy': 'devices: one, all of this machine, or those of all machines in TF_CONFIG',
     'width': "multiplies the channels; 1 is the paper's network",
-    'train_batch_norm': 'let batch norm learn: ResNet from scratch',
-    'frozen': 'blocks of the encoder, from the first of five, that do not learn; with all five a '
-    'step takes less than half the time',
+    'train_batch_norm': 'let batch norm learn: ResNet and lite0 from scratch',
+    'frozen': 'levels of the encoder, from the first of its five resolutions, that do not learn',
     'data_dir': 'data directory',
     'data_list': 'training data list filename',
     'skip_check': 'do not check every sample of data_list first',
@@ -119,7 +118,7 @@ _LIMITS = {
     'weight_decay': (0, None),
     'random_seed': (0, 2**32 - 1),
     'dropout_rate': (0, 0.999),
-    'frozen': (0, ENCODER_BLOCKS),
+    'frozen': (0, ENCODER_LEVELS),
     'grad_update_every': (1, None),
     'batch_size': (1, None),
     'input_height': (1, None),
@@ -166,6 +165,8 @@ def check_settings(settings: TrainingSettings) -> None:
     """Raise InputError for settings that exclude each other."""
     if settings.recompute and settings.train_batch_norm:
         raise InputError('--recompute needs a frozen batch norm: not with --train_batch_norm')
+    if settings.frozen and not settings.pretrain_file:
+        raise InputError('--frozen keeps weights of --pretrain_file: give one')
 
 
 def changed_by(words: Sequence[str], settings: TrainingSettings) -> TrainingSettings:

@@ -39,8 +39,8 @@ def get_arguments(
     parser.add_argument(
         'source',
         metavar='SRC',
-        help=f'file to read; its ending tells its format. Or the word {imagenet.NAME}: its '
-        'ImageNet weights, which Keras Applications fetches or a package brings',
+        help=f'file to read; its ending tells its format. Or the word {imagenet.NAME}: the '
+        'ImageNet weights of the network, which Keras Applications fetches or a package brings',
     )
     parser.add_argument(
         'destination',

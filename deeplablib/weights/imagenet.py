@@ -37,7 +37,7 @@ class PackagedFile:
 
 
 def find(file: KerasFile | PackagedFile) -> Path:
-    """The place of a file on this machine, where Keras fetches its own to when they are not there.
+    """The place of a file on this machine; Keras fetches one of its own where it is not there yet.
 
     Raises InputError when it is not there and cannot be fetched.
     """

@@ -19,6 +19,8 @@ from deeplablib.weights import checkpoints
 
 FILE = 'settings.json'
 FLAGFILE = 'flags.txt'  # in the form that --flagfile takes
+# Settings that older records lack, and what they were then.
+LATER_SETTINGS = {'frozen': 0}
 _PACKAGES = ('tensorflow', 'keras', 'numpy')
 
 
@@ -83,6 +85,8 @@ def check_resume(
         print(f'note: {folder} holds checkpoints but no {FILE}; nothing tells whether they fit')
         return wanted
     before, now = known['result'], wanted['result']
+    for name in LATER_SETTINGS.keys() & now.keys():
+        before = {name: LATER_SETTINGS[name]} | before
     if now['pretrain_file'] is None:  # gone since: it is not read again
         now = now | {'pretrain_file': before.get('pretrain_file')}
     changes = {

@@ -51,12 +51,12 @@ def own_names(
 def scope_in(network: NetworkSpec, values: Mapping[str, Any], whole: bool = False) -> str | None:
     """What stands before the names of a network's variables in a checkpoint.
 
-    network, values: as above. whole: the last of them must be there too, not the first alone.
+    network, values: as above. whole: last_bias must be there too, not width_kernel alone.
     Returns a str, '' where nothing does, or None where they are not.
     """
-    first, last = network.width_kernel, network.last_bias
+    kernel, last = network.width_kernel, network.last_bias
     names = {_own(network, name).removesuffix(AVERAGED) for name in values}
-    scopes = {name.removesuffix(first) for name in names if f'/{name}'.endswith(f'/{first}')}
+    scopes = {name.removesuffix(kernel) for name in names if f'/{name}'.endswith(f'/{kernel}')}
     with_last = [scope for scope in scopes if f'{scope}{last}' in names]
     return min(with_last if whole else with_last or scopes, key=len, default=None)
 

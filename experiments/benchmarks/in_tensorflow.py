@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-import deeplab_efficientnet
 import deeplab_resnet
 import deeplab_vgg
 from deeplablib.data.image_lists import read_list
@@ -35,7 +34,7 @@ from deeplablib.weights import checkpoints
 from experiments.benchmarks.measure import Work
 from experiments.benchmarks.plain_form import plain_form
 
-NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS | deeplab_efficientnet.NETWORKS
+NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS
 RECIPE = 'authors'  # of the VGG networks
 EVERY_CLASS = np.ones(NUM_CLASSES, bool)
 SIDE = 2048  # of the square matrices whose product gives the machine's rate

@@ -21,7 +21,10 @@ def get_arguments(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('what', choices=('resnet', 'vgg', 'lite0', 'toy', 'photos'))
-    parser.add_argument('--work-dir', help='where everything goes (default: ./result/WHAT)')
+    parser.add_argument(
+        '--work-dir',
+        help='where everything goes (default: ./result/WHAT, or a name with that of --settings)',
+    )
     parser.add_argument(
         '--rounds', type=int, help=f'how many (default: {rounds}; --annotations names one for each)'
     )
@@ -60,8 +63,7 @@ def get_arguments(
         '--max-size',
         type=read_max_size,
         metavar='PIXELS',
-        help=f'longer side of the upright copies that the rounds work on (default: {MAX_SIZE}; '
-        f'{voc_settings.SETTINGS["lite0"].max_size} with --settings lite0)',
+        help=f'longer side of the upright copies that the rounds work on (default: {MAX_SIZE})',
     )
     args = parser.parse_args()
     _check(args)
@@ -109,8 +111,8 @@ def _add_voc_flags(parser, data_dir, dataset):
         '--crf-flags',
         default='',
         metavar="'FLAG ...'",
-        help='further flags of selection.refine and crf_vocspsm.py, which are those of smaller '
-        "images: '--bilateral-sxy 40 --gaussian-sxy 1.5'",
+        help='further flags of the CRF, for selection.refine and crf_vocspsm.py; for images of '
+        "half VOC's size: '--bilateral-sxy 40 --gaussian-sxy 1.5'",
     )
     voc.add_argument(
         '--classifier-flags',
@@ -164,6 +166,12 @@ def settings_name(args: argparse.Namespace) -> str:
     return args.settings if args.settings in voc_settings.LAPTOP else args.what
 
 
+def run_name(args: argparse.Namespace) -> str:
+    """What a run is called, and its work folder by default."""
+    name = settings_name(args)
+    return f'{args.what}_{name}' if args.what == 'photos' != name else name
+
+
 def network_of(args: argparse.Namespace) -> str:
     """Whose initial weights a run takes: resnet, vgg or lite0."""
     of_photographs = 'lite0' if args.settings == 'lite0' else 'vgg'
@@ -172,7 +180,7 @@ def network_of(args: argparse.Namespace) -> str:
 
 def title_of(args: argparse.Namespace) -> str:
     """What a work folder is for: runs of one title go on from each other."""
-    name = settings_name(args)
+    name = run_name(args)
     if args.annotations:
         return f'{name} from annotations'
     if args.cues:

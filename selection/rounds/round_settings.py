@@ -1,14 +1,15 @@
 """What the rounds are set to, and where their data is."""
 
+import argparse
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from deeplablib.data.classes import read_classes
 from deeplablib.data.voc import CLASSES
+from deeplablib.prediction import crf
 from deeplablib.run.errors import InputError
 from deeplablib.training.training_settings import TrainingSettings
-from selection.rounds.smaller_photographs import MAX_SIZE
 from selection.shared.selection_flags import CLASS_MINIMUM, FRACTION, MEASURE
 
 
@@ -65,7 +66,6 @@ class RoundSettings:
     and crf_vocspsm.py. candidates: whether the rounds choose between the refined mask and the proxy
     annotation of each image; then they measure agreement.
     measure, fraction, class_minimum: of the mask selection.
-    max_size: longer side of the copies of somebody's own photographs, pixels.
     """
 
     training: TrainingSettings
@@ -80,7 +80,24 @@ class RoundSettings:
     fraction: float = FRACTION
     class_minimum: float = CLASS_MINIMUM
     classifier_flags: tuple[str, ...] = ()
-    max_size: int = MAX_SIZE
+
+
+def crf_flags_of(text: str) -> tuple[str, ...]:
+    """The flags of the CRF that --crf-flags gives as one word.
+
+    Raises InputError for one that the CRF does not have, or of no legal value.
+    """
+    words = flags_of('--crf-flags', text)
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
+    crf.add_arguments(parser)
+    try:
+        args, unknown = parser.parse_known_args(words)
+    except argparse.ArgumentError as error:
+        raise InputError(f'--crf-flags {text}: {error}') from None
+    if unknown:
+        raise InputError(f'--crf-flags {text}: the CRF has no flag {unknown[0]}')
+    crf.parameters_from(args)
+    return words
 
 
 def flags_of(name: str, text: str) -> tuple[str, ...]:
