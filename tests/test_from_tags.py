@@ -110,7 +110,19 @@ def test_dry_run_of_photographs_writes_nothing_and_counts_all_stages(folder):
 
 def test_on_a_laptop_a_small_network_learns(folder):
     given = ('--images', folder / 'photos', '--tags', folder / 'tags.txt', '--settings', 'lite0')
-    given += ('--work-dir', folder / 'lite0', '--crf-flags', '--bilateral-sxy 7', '--dry-run')
+    one_round = run_command(
+        'reproduce', 'photos', *given, '--imagenet', folder / 'model/init', '--dry-run'
+    )
+    assert one_round.out.count('--encoder_name lite0 ') == 1, 'more make it worse'
+    given += (
+        '--rounds',
+        3,
+        '--work-dir',
+        folder / 'lite0',
+        '--crf-flags',
+        '--bilateral-sxy 7',
+        '--dry-run',
+    )
     result = run_command('reproduce', 'photos', *given, '--imagenet', folder / 'model/init')
     assert result.code == 0, result.error
     assert result.out.count('python main.py --option train --encoder_name lite0 ') == 3

@@ -210,7 +210,7 @@ def test_settings_for_a_laptop_predict_at_one_scale_but_for_the_last_numbers(nam
         (['toy', '--init', 'model'], 'toy has settings and data of its own'),
         (['vgg', '--annotations', 'a', '--rounds', '2'], '--annotations names the rounds'),
         (['vgg', '--annotations', 'a', '--candidates'], '--annotations names the rounds'),
-        (['toy', '--candidates', '--rounds', '1'], 'the masks of round 2: not with --rounds 1'),
+        (['toy', '--candidates', '--rounds', '1'], 'the masks of round 2: give --rounds 2'),
     ],
 )
 def test_what_is_missing_is_named(arguments, message):

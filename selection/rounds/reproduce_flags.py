@@ -9,12 +9,12 @@ from selection.rounds.smaller_photographs import MAX_SIZE
 
 
 def get_arguments(
-    description: str, data_dir: str, dataset: str, rounds: int, seed: int, steps: str
+    description: str, data_dir: str, dataset: str, rounds: str, seed: int, steps: str
 ) -> argparse.Namespace:
     """Parse the command line, and check it.
 
-    description: of the command. data_dir, dataset, rounds, seed: the defaults of the flags of these
-    names. steps: what to say of the default of --steps.
+    description: of the command. data_dir, dataset, seed: the defaults of the flags of these names.
+    rounds, steps: what to say of the default of theirs.
     Raises InputError for numbers that make no sense, and for flags that exclude each other.
     """
     parser = argparse.ArgumentParser(
@@ -125,8 +125,6 @@ def _add_voc_flags(parser, data_dir, dataset):
 def _check(args):
     if any(number is not None and number < 1 for number in (args.rounds, args.steps)):
         raise InputError('--rounds and --steps must be at least 1')
-    if args.candidates and args.rounds == 1:
-        raise InputError('--candidates chooses the masks of round 2: not with --rounds 1')
     if not 0 <= args.seed < 2**32:
         raise InputError(f'--seed {args.seed}: expected 0 to {2**32 - 1}')
     if args.annotations and (args.rounds or args.saliency or args.candidates):
