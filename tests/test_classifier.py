@@ -358,7 +358,7 @@ def test_a_map_that_is_nowhere_positive_is_empty(drawn):
         ({'valid-list': 'image not there'}, ['bad.txt, line 2: no tags for gone']),
         ({'num-steps': 0}, ['value 0 of --num-steps: at least 1 is needed']),
         ({'crop-size': -1}, ['value -1 of --crop-size']),
-        ({'frozen': 6}, ['value 6 of --frozen: there are five blocks']),
+        ({'frozen': 6}, ['value 6 of --frozen: there are five levels']),
         ({'learning-rate': -1}, ['must not be negative']),
         ({'random-seed': 2**32}, ['value 4294967296 of --random-seed: expected 0 to 4294967295']),
         ({'width': 0.1}, ['width 0.1 is not a positive multiple of 1/64']),

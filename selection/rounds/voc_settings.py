@@ -83,8 +83,8 @@ SETTINGS['lite0'] = replace(
     prediction_script='test_vocspsm_lite0.py',
     single_scale=True,
     classifier_flags=(
-        *('--learning-rate', '0.0003', '--num-steps', '300', '--save-interval', '100'),
-        *('--batch-size', '16', '--crop-size', '321'),
+        *('--learning-rate', '0.03', '--frozen', '5', '--num-steps', '300'),
+        *('--save-interval', '100', '--batch-size', '16', '--crop-size', '321'),
     ),
 )
 # For hundreds of photographs, where VOC has ten thousand.
