@@ -129,23 +129,27 @@ def _training(settings, model, flops):
     if settings.max_to_keep:
         kept = min(kept, settings.max_to_keep)
     weights = [*model.weights, *model.trainable_weights]  # these have a momentum
-    passes = FROZEN_TRAINING if settings.frozen == ENCODER_LEVELS else TRAINING
     return Cost(
-        training=passes * images * _flops_of_scales(crop, scales, flops),
+        training=_passes(settings.frozen) * images * _flops_of_scales(crop, scales, flops),
         starts=1,
         bytes=kept * sum(4 * math.prod(w.shape) for w in weights),
     )
 
 
 def _tag_training(args, model, flops):
-    """The cost of a classifier of tags; counted as if all of its layers learnt."""
+    """The cost of a classifier of tags."""
     images = (args.num_steps + 1) * args.batch_size
     weights = [*model.weights, *model.trainable_weights]
     return Cost(
-        training=TRAINING * images * flops(args.crop_size, args.crop_size),
+        training=_passes(args.frozen) * images * flops(args.crop_size, args.crop_size),
         starts=1,
         bytes=classifier.CHECKPOINTS_KEPT * sum(4 * math.prod(w.shape) for w in weights),
     )
+
+
+def _passes(frozen):
+    """A step's cost over the forward pass's; counted as if all learnt where some of it does."""
+    return FROZEN_TRAINING if frozen == ENCODER_LEVELS else TRAINING
 
 
 def _prediction(work, images, size, classes, flops):

@@ -37,6 +37,8 @@ def test_a_training_costs_three_passes_for_each_crop_of_each_step(model):
     assert training_cost(model, grad_update_every=3).training == 3 * cost.training
     scaled = sum(forward_flops(model, *size) for size in ((33, 49), (24, 36), (16, 24)))
     assert training_cost(model, msc=True).training == 11 * 4 * 3 * scaled
+    assert training_cost(model, frozen=4).training == cost.training
+    assert training_cost(model, frozen=5).training == pytest.approx(cost.training * 1.2 / 3)
 
 
 def test_checkpoints_hold_weights_and_momentum(model):
