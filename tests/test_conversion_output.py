@@ -214,7 +214,10 @@ def test_exported_files_label_as_the_saved_model_does(
     tmp_path, convert, monkeypatch, encoder_name, num_classes, has_dilated_gradients
 ):
     monkeypatch.setattr(convolution, 'has_dilated_gradients', lambda _: has_dilated_gradients)
-    checkpoints.write(tmp_path / 'in', narrow_values(encoder_name, num_classes))
+    values = narrow_values(encoder_name, num_classes)
+    if encoder_name == 'lite0':  # whose features are small: its biases alone would choose the label
+        values |= {name: 0 * value for name, value in values.items() if name.endswith('biases')}
+    checkpoints.write(tmp_path / 'in', values)
     convert(encoder_name, tmp_path / 'in', f'{tmp_path}/served/')
     serve = tf.saved_model.load(str(tmp_path / 'served')).signatures['serving_default']
     images = (PHOTOGRAPH[:97, :120], PHOTOGRAPH[20:84, 30:119], PHOTOGRAPH[:1, :1])
