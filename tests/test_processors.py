@@ -17,9 +17,10 @@ WITHOUT_ONEDNN = {'TF_ENABLE_ONEDNN_OPTS': '0', 'KILLS': '6'}
 AVX2_KERNELS = {'TF_ENABLE_ONEDNN_OPTS': '1', 'ONEDNN_MAX_CPU_ISA': 'AVX2'}
 
 
-def run_tests(environment, *names):
+def run_tests(environment, *names, options=()):
+    tests = [f'tests/{name}' for name in names]
     result = subprocess.run(
-        [sys.executable, '-m', 'pytest', '--quiet', *(f'tests/{name}' for name in names)],
+        [sys.executable, '-m', 'pytest', '--quiet', *tests, *options],
         env=os.environ | environment,
         cwd=ROOT,
         capture_output=True,
@@ -44,4 +45,7 @@ def test_it_holds_without_onednn(names):
 
 
 def test_it_holds_with_the_kernels_of_avx2():
-    run_tests(AVX2_KERNELS, 'test_training_reference.py', 'test_multi_scale.py')
+    # Where the processor has bfloat16, TensorFlow takes oneDNN's kernels for it although oneDNN is
+    # told that there are none.
+    without = ('-k', 'not bfloat16') if has_dilated_gradients('bfloat16') else ()
+    run_tests(AVX2_KERNELS, 'test_training_reference.py', 'test_multi_scale.py', options=without)
