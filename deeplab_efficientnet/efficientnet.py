@@ -39,8 +39,8 @@ STAGES = (
 )
 FIRST_FILTERS = 32
 FEATURES = 1280
-# Pixels are divided in the network: with a first kernel for pixels of 0..255 in their place, as
-# small as it would be, the rate of the other kernels is so large that it unlearns in a few steps.
+# The network itself divides the pixels. If the first kernel did, it would be 128 times smaller, and
+# at the rate of the others it would lose what it knows in a few steps.
 PIXEL_SCALE = 1 / 128
 SEGMENTATION_LEVEL = 3  # the last whose resolution is kept: an output stride of 8
 CLASSIFIER_LEVEL = 4  # 16

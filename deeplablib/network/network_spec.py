@@ -85,7 +85,7 @@ def dimensions(network: NetworkSpec, values: Mapping[str, Any]) -> dict[str, Any
 
 
 def slashed_name(path: str) -> str:
-    """The TensorFlow 1 name of a Keras variable of a network whose scopes end in slashes.
+    """The TensorFlow 1 name of a Keras variable, for networks whose names there have slashes.
 
     path: 'res2a_branch1/kernel'. Returns 'res2a_branch1/weights'. Keras layer names cannot hold the
     slashes of slim's scopes, so a dot stands for them: 'decoder.aspp.conv1/bias' is
