@@ -9,7 +9,7 @@ with dilations 6, 12, 18 and 24 are summed (ASPP), as on the ResNets.
 from typing import NamedTuple
 
 from deeplablib.data.voc import NUM_CLASSES
-from deeplablib.network.layers import Conv2D, DepthwiseConv2D, batch_norm, scaled, tag_layer
+from deeplablib.network.layers import Conv2D, DepthwiseConv2D, aspp, batch_norm, scaled, tag_layer
 from deeplablib.run.backend import keras
 
 
@@ -44,7 +44,6 @@ FEATURES = 1280
 PIXEL_SCALE = 1 / 128
 SEGMENTATION_LEVEL = 3  # the last whose resolution is kept: an output stride of 8
 CLASSIFIER_LEVEL = 4  # 16
-ASPP_DILATIONS = (6, 12, 18, 24)
 
 
 def deeplab_lite0(
@@ -72,11 +71,7 @@ def deeplab_lite0(
         last_level=SEGMENTATION_LEVEL,
         frozen=frozen,
     )
-    parts = [
-        Conv2D(num_classes, 3, dilation_rate=dilation, name=f'decoder.aspp.conv{i}')(net)
-        for i, dilation in enumerate(ASPP_DILATIONS, 1)
-    ]
-    return keras.Model(image, keras.layers.Add(name='decoder.aspp')(parts))
+    return keras.Model(image, aspp(net, num_classes))
 
 
 def tag_classifier(

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from deeplab_efficientnet.efficientnet import ASPP_DILATIONS, PIXEL_SCALE, STAGES
+from deeplab_efficientnet.efficientnet import PIXEL_SCALE, STAGES
 from deeplablib.data.images import IMG_MEAN
+from deeplablib.network.layers import ASPP_PART_NAMES
 from deeplablib.run.errors import InputError
 from deeplablib.weights.foreign_weights import (
     OURS,
@@ -16,7 +17,6 @@ from deeplablib.weights.foreign_weights import (
 from deeplablib.weights.imagenet import PackagedFile
 from deeplablib.weights.readers.weight_file import WeightFile
 
-CLASSIFIERS = [f'decoder.aspp.conv{i + 1}' for i in range(len(ASPP_DILATIONS))]
 LITE_MEAN = 127  # TensorFlow's lite/README.md: (pixel - 127) / 128, red first
 # What is left of that where the network itself divides by 128: our input is BGR minus IMG_MEAN.
 LITE = Preprocessing(
@@ -71,7 +71,7 @@ def convert(file: WeightFile, encoder_name: str | None = None, exact_bn: bool = 
         result.put(name, conv)
         result.put(f'{name}.BatchNorm', norm)
     if is_ours:
-        for name in CLASSIFIERS:
+        for name in ASPP_PART_NAMES:
             result.put(name, result.take(name))
     return result
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from deeplablib.data.voc import NUM_CLASSES
-from deeplablib.network.layers import STEM_FILTERS, Conv2D, batch_norm, scaled, tag_layer
+from deeplablib.network.layers import STEM_FILTERS, Conv2D, aspp, batch_norm, scaled, tag_layer
 from deeplablib.run.backend import keras
 
 
@@ -34,7 +34,7 @@ CLASSIFIER_STAGES = STAGES | {
 SLIM_PARTS = {'branch1': 'shortcut', 'branch2a': 'conv1', 'branch2b': 'conv2', 'branch2c': 'conv3'}
 # Depth: bottlenecks in stages 2 to 5.
 UNITS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
-ASPP_DILATIONS = (6, 12, 18, 24)
+CAFFE_ASPP_PART_NAMES = tuple(f'fc1_voc12_c{i}' for i in range(4))
 
 
 def deeplab_resnet101(
@@ -55,7 +55,8 @@ def deeplab_resnet101(
     """
     image = keras.Input((None, None, 3), name='image')
     net = _encoder(image, UNITS[101], caffe_names, width, train_batch_norm, frozen=frozen)
-    return _classifier(image, net, num_classes, 'fc1_voc12', 'fc1_voc12_c{}', first=0)
+    logits = aspp(net, num_classes, name='fc1_voc12', part_names=CAFFE_ASPP_PART_NAMES)
+    return keras.Model(image, logits)
 
 
 def slim_resnet101(
@@ -130,7 +131,7 @@ def slim_names(scope: str) -> Callable[[int, int, str], tuple[str, str]]:
 def _slim_resnet(scope, units, num_classes, width, train_batch_norm, frozen):
     image = keras.Input((None, None, 3), name='image')
     net = _encoder(image, units, slim_names(scope), width, train_batch_norm, frozen=frozen)
-    return _classifier(image, net, num_classes, 'decoder.aspp', 'decoder.aspp.conv{}', first=1)
+    return keras.Model(image, aspp(net, num_classes))
 
 
 def _encoder(image, units, names, width, train_batch_norm=False, stages=STAGES, frozen=0):
@@ -165,11 +166,3 @@ def _encoder(image, units, names, width, train_batch_norm=False, stages=STAGES, 
         for unit in range(count):
             net = bottleneck(net, number, stage, unit)
     return net
-
-
-def _classifier(image, net, num_classes, name, part_name, first):
-    parts = [
-        Conv2D(num_classes, 3, dilation_rate=dilation, name=part_name.format(i))(net)
-        for i, dilation in enumerate(ASPP_DILATIONS, first)
-    ]
-    return keras.Model(image, keras.layers.Add(name=name)(parts))

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from deeplab_resnet.resnet import UNITS, caffe_names, slim_names
-from deeplablib.network.layers import BATCH_NORM_EPSILON
+from deeplab_resnet.resnet import CAFFE_ASPP_PART_NAMES, UNITS, caffe_names, slim_names
+from deeplablib.network.layers import ASPP_PART_NAMES, BATCH_NORM_EPSILON
 from deeplablib.run.errors import InputError
 from deeplablib.weights.foreign_weights import (
     KERAS_CAFFE,
@@ -91,17 +91,16 @@ _DEEPLAB = Layout(
     depth=101,
     names=caffe_names,
     encoder_name='deeplab',
-    classifiers=tuple(f'fc1_voc12_c{i}' for i in range(4)),
+    classifiers=CAFFE_ASPP_PART_NAMES,
 )
-_SLIM_CLASSIFIERS = tuple(f'decoder.aspp.conv{i}' for i in range(1, 5))
 _SLIM_101 = Layout(
     depth=101,
     names=slim_names('resnet_v1_101'),
     encoder_name='res101',
-    classifiers=_SLIM_CLASSIFIERS,
+    classifiers=ASPP_PART_NAMES,
 )
 _SLIM_50 = Layout(
-    depth=50, names=slim_names('resnet_v1_50'), encoder_name='res50', classifiers=_SLIM_CLASSIFIERS
+    depth=50, names=slim_names('resnet_v1_50'), encoder_name='res50', classifiers=ASPP_PART_NAMES
 )
 _KERAS_EPSILON = 1.001e-5
 

@@ -6,7 +6,7 @@ Output stride 8: pool4 and pool5 do not reduce, and conv5 and fc6 are dilated in
 from typing import NamedTuple
 
 from deeplablib.data.voc import NUM_CLASSES
-from deeplablib.network.layers import Conv2D, scaled, tag_layer
+from deeplablib.network.layers import ASPP_DILATIONS, Conv2D, scaled, tag_layer
 from deeplablib.run.backend import keras, tf
 
 
@@ -32,7 +32,6 @@ CLASSIFIER_BLOCKS = BLOCKS | {
     5: Block(filters=512, convolutions=3, dilation=1, stride=None),
 }
 LARGE_FOV_DILATION = 12
-ASPP_DILATIONS = (6, 12, 18, 24)
 
 MIN_PROBABILITY = 1e-4
 

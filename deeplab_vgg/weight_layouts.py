@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from deeplab_vgg.vgg import ASPP_DILATIONS, BLOCKS
+from deeplab_vgg.vgg import BLOCKS
+from deeplablib.network.layers import ASPP_DILATIONS
 from deeplablib.run.errors import InputError
 from deeplablib.weights.foreign_weights import (
     KERAS_CAFFE,

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from deeplab_efficientnet import efficientnet, weight_layouts
-from deeplablib.network.layers import DepthwiseConv2D, ends_in_classes
+from deeplablib.network.layers import ASPP_PART_NAMES, DepthwiseConv2D, ends_in_classes
 from deeplablib.run.backend import keras
 from deeplablib.run.errors import InputError
 from deeplablib.training.objective import rate_multiplier
@@ -102,7 +102,7 @@ def test_only_the_layers_into_the_tags_stay_float32():
     assert kept == ['classifier']
     segmentation = golden.NETWORKS['lite0'].build(num_classes=80, width=1 / 2)
     kept = [la.name for la in segmentation.layers if ends_in_classes(la, segmentation)]
-    assert kept == [*weight_layouts.CLASSIFIERS, 'decoder.aspp']
+    assert kept == [*ASPP_PART_NAMES, 'decoder.aspp']
 
 
 def test_the_classifier_learns_ten_and_twenty_times_as_fast():

@@ -1,5 +1,7 @@
 """The layers that the networks are made of."""
 
+from collections.abc import Sequence
+
 from deeplablib.network.convolution import conv2d
 from deeplablib.run.backend import keras, tf
 from deeplablib.run.errors import InputError
@@ -8,6 +10,8 @@ BATCH_NORM_EPSILON = 1e-3  # tf.contrib.slim's default, which the originals leav
 BATCH_NORM_MOMENTUM = 0.9  # statistics over some ten steps: runs from scratch are short
 TAG_LAYER = 'classifier'
 STEM_FILTERS = 64  # channels of the first convolution, of ResNet and VGG16 alike
+ASPP_DILATIONS = (6, 12, 18, 24)
+ASPP_PART_NAMES = tuple(f'decoder.aspp.conv{i}' for i in range(1, 5))  # of zmbhou's networks
 
 
 class Conv2D(keras.layers.Conv2D):
@@ -93,6 +97,26 @@ def folded(
     bias = 0.0 if bias is None else bias
     of_kernel = tf.reshape(scale, [-1, 1]) if kernel.shape[-1] != scale.shape[0] else scale
     return kernel * of_kernel, norm.beta + (bias - norm.moving_mean) * scale
+
+
+def aspp(
+    net: keras.KerasTensor,
+    num_classes: int,
+    name: str = 'decoder.aspp',
+    part_names: Sequence[str] = ASPP_PART_NAMES,
+) -> keras.KerasTensor:
+    """Atrous spatial pyramid pooling: four parallel classifiers with large dilations, summed.
+
+    net: float32 [batch, height, width, channels], features at output stride 8. num_classes:
+    channels of the logits. name: of the sum. part_names: of the classifiers.
+    Returns float32 logits [batch, height, width, num_classes]. Source: DeepLab v2 (Chen et al.,
+    2017).
+    """
+    parts = [
+        Conv2D(num_classes, 3, dilation_rate=dilation, name=part)(net)
+        for part, dilation in zip(part_names, ASPP_DILATIONS, strict=True)
+    ]
+    return keras.layers.Add(name=name)(parts)
 
 
 def tag_layer(num_tags: int) -> keras.layers.Layer:
