@@ -171,13 +171,12 @@ def _flops_of_scales(size, scales, flops):
 def estimate_text(cost: Cost, precision: str, folder: Path) -> str:
     """A Cost as lines of text for a person, on this machine.
 
-    precision: of the training, 'float32' or 'bfloat16'. folder: where it will go.
+    precision: of the rounds, 'float32' or 'bfloat16'. folder: where it will go.
     """
-    rate = matmul_rate()
-    training_rate = rate if precision == 'float32' else matmul_rate(precision)
+    rate = matmul_rate(precision)
     cores = joblib.cpu_count()
     seconds = {
-        'training': cost.training / (TRAINING_REACHES * training_rate),
+        'training': cost.training / (TRAINING_REACHES * rate),
         'prediction': cost.prediction / (PREDICTION_REACHES * rate),
         'CRF': cost.crf / cores,
         'starting': cost.starts * START_SECONDS,
@@ -191,13 +190,10 @@ def estimate_text(cost: Cost, precision: str, folder: Path) -> str:
     while not folder.exists():
         folder = folder.parent
     device = 'the GPU' if tf.config.list_physical_devices('GPU') else f'{cores} cores'
-    rates = f'{_unit(rate)}FLOP/s'
-    if precision != 'float32':
-        rates += f', {precision} {_unit(training_rate)}FLOP/s'
     return '\n'.join(
         [
             'An estimate of what is to do, from the operations of the networks and the rate of',
-            f'matrix products on {device} (measured just now: {rates}):',
+            f'matrix products on {device} (measured just now: {_unit(rate)}FLOP/s):',
             *(f'  {kind:<11} {amounts[kind]:>17}  {_time(seconds[kind])}' for kind in seconds),
             f'  {"together":<29}  {_time(sum(seconds.values()))}',
             f'  disk {_unit(cost.bytes) + "B":>24}  of {_unit(shutil.disk_usage(folder).free)}B '

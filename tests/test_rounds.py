@@ -52,6 +52,17 @@ def test_a_round_predicts_with_its_own_model_and_selects_among_its_own_masks():
     assert 'round 3 select' not in stages, 'nothing is trained after the last round'
 
 
+def test_predictions_compute_in_the_precision_of_the_trainings():
+    stages, data = toy_settings.data_stages(WORK, seed=5)
+    settings = replace(toy_settings.SETTINGS, train_flags=('--precision', 'bfloat16'))
+    stages, model = plan.all_rounds(data, settings, WORK, 2)
+    stages += plan.final_predictions(data, settings, model, WORK)
+    predictions = [stage for stage in stages if ' predict ' in stage.name]
+    assert len(predictions) == 4
+    assert {flag(stage, '--precision') for stage in predictions} == {'bfloat16'}
+    assert not any('--precision' in stage.command for stage in toy_plan()[0])
+
+
 def test_no_two_stages_share_a_name_or_an_output():
     stages, data = toy_settings.data_stages(WORK, seed=5)
     _, model = toy_plan()

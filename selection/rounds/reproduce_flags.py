@@ -105,7 +105,8 @@ def _add_voc_flags(parser, data_dir, dataset):
         '--train-flags',
         default='',
         metavar="'FLAG ...'",
-        help="further flags of main.py, for each training: '--batch_size 5 --precision bfloat16'",
+        help="further flags of main.py, for each training: '--batch_size 5 --precision bfloat16'; "
+        'the precision is that of the predictions too',
     )
     voc.add_argument(
         '--crf-flags',

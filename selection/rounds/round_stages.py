@@ -153,6 +153,7 @@ def predict(
 ) -> Stage:
     """The stage that predicts a list with the newest checkpoint of a folder.
 
+    It computes in the precision of the training.
     model: the folder. score_maps: folder to save them to; None: not saved. tags: of the images, to
     keep only their classes; None: all classes.
     """
@@ -166,6 +167,9 @@ def predict(
         reads.append(tags)
     if single_scale:
         flags.append('--single-scale')
+    precision = changed_by(settings.train_flags, settings.training).precision
+    if precision != 'float32':
+        flags += as_flags(precision=precision)
     return Stage(
         name=f'{name} predict {out.name}',
         command=(settings.prediction_script, *flags),
