@@ -25,7 +25,7 @@ from deeplablib.data.image_headers import image_size
 from deeplablib.data.image_lists import Sample, check_files_of
 from deeplablib.data.images import read_grey, read_image, write_mask
 from deeplablib.data.voc import IGNORE_LABEL
-from deeplablib.prediction.crf import PRESETS, Parameters, crf_labels
+from deeplablib.prediction.crf import PRESETS, Parameters, crf_labels, require_package
 from deeplablib.run import errors, parallel
 from deeplablib.run.errors import InputError
 from deeplablib.run.files import locked, make_output_folder
@@ -185,17 +185,22 @@ def rule_of(args: argparse.Namespace) -> Callable:
     """
     for_thresholds = args.saliency or args.no_late_fill_in
     name = args.rule or ('thresholds' if for_thresholds else 'crf')
+    low, high = args.background_threshold, args.foreground_threshold
     if name == 'thresholds':
+        if (low, high) != (None, None):
+            raise InputError('--foreground-threshold and --background-threshold are of --rule crf')
         late_fill_in = None if args.no_late_fill_in else LATE_FILL_IN
         return partial(_by_thresholds, late_fill_in=late_fill_in)
     if for_thresholds:
         raise InputError('--rule crf takes no saliency maps and has no late fill-in')
-    low, high = args.background_threshold, args.foreground_threshold
+    low = BACKGROUND_THRESHOLD if low is None else low
+    high = FOREGROUND_THRESHOLD if high is None else high
     if not 0 < low <= high < 1:
         raise InputError(
-            f'--background-threshold {low} and --foreground-threshold {high}: from 0 to 1, the '
-            'first at most the second'
+            f'--background-threshold {low} and --foreground-threshold {high}: more than 0, less '
+            'than 1, the first at most the second'
         )
+    require_package()
     return partial(_by_crf, foreground_threshold=high, background_threshold=low)
 
 
@@ -212,17 +217,16 @@ def get_arguments() -> argparse.Namespace:
     parser.add_argument(
         '--foreground-threshold',
         type=float,
-        default=FOREGROUND_THRESHOLD,
         metavar='SCORE',
         help='of background, for the rule crf to find what is surely an object '
-        '(default: %(default)s)',
+        f'(default: {FOREGROUND_THRESHOLD})',
     )
     parser.add_argument(
         '--background-threshold',
         type=float,
-        default=BACKGROUND_THRESHOLD,
         metavar='SCORE',
-        help='of background, for the rule crf to find what is surely none (default: %(default)s)',
+        help='of background, for the rule crf to find what is surely none (default: '
+        f'{BACKGROUND_THRESHOLD})',
     )
     parser.add_argument(
         '--no-late-fill-in',

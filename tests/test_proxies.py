@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -158,14 +160,22 @@ def test_without_saliency_the_rule_is_that_of_the_crf_unless_another_is_asked_fo
     [
         (('--rule', 'crf', '--saliency', 'saliency'), '--rule crf takes no saliency maps'),
         (('--rule', 'crf', '--no-late-fill-in'), '--rule crf takes no saliency maps and has no'),
-        (('--foreground-threshold', '1.5'), '--foreground-threshold 1.5: from 0 to 1'),
+        (('--foreground-threshold', '1.5'), '--foreground-threshold 1.5: more than 0, less than 1'),
         (('--foreground-threshold', '0.05'), 'the first at most the second'),
         (('--background-threshold', '0'), '--background-threshold 0.0 and'),
+        (('--rule', 'thresholds', '--background-threshold', '0.1'), 'are of --rule crf'),
     ],
 )
 def test_rules_that_make_no_sense_are_named(data, options, message):
     result = run(data, *options)
     assert result.code == 2 and message in result.error
+
+
+def test_the_rule_of_the_crf_asks_for_its_package_first(data, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'pydensecrf.densecrf', None)
+    result = run(data)
+    assert result.code == 2 and 'pip install pydensecrf2' in result.error
+    assert run(data, '--rule', 'thresholds').code == 0
 
 
 def test_resume_makes_only_what_is_missing(data):
