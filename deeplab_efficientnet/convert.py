@@ -15,6 +15,10 @@ from deeplablib.run import errors
 from deeplablib.weights import conversion
 
 PREDICTION_SCRIPTS = {'lite0': 'test_vocspsm_lite0.py'}
+TRAINING_FLAGS = {
+    'lite0': '--frozen 5 --learning_rate 3e-4 --num_steps 300 --batch_size 8 --input_height 257 '
+    '--input_width 257'
+}
 
 
 def main() -> None:
@@ -26,6 +30,7 @@ def main() -> None:
         convert=weight_layouts.convert,
         writers=WRITERS,
         prediction_scripts=PREDICTION_SCRIPTS,
+        training_flags=TRAINING_FLAGS,
         imagenet_files=weight_layouts.IMAGENET_FILES,
     )
 

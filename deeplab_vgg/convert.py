@@ -16,6 +16,7 @@ from deeplablib.run import errors
 from deeplablib.weights import conversion
 
 PREDICTION_SCRIPTS = {'vgg': 'test_vocspsm_vgg.py'}
+TRAINING_FLAGS = dict.fromkeys(NETWORKS, '--learning_rate 1e-4')
 
 
 def main() -> None:
@@ -27,6 +28,7 @@ def main() -> None:
         convert=weight_layouts.convert,
         writers=WRITERS,
         prediction_scripts=PREDICTION_SCRIPTS,
+        training_flags=TRAINING_FLAGS,
         imagenet_files=weight_layouts.IMAGENET_FILES,
     )
 

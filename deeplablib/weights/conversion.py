@@ -76,6 +76,7 @@ def run(
     writers: Mapping[str, Callable],
     prediction_scripts: Mapping[str, str],
     imagenet_files: Mapping[str, Any],
+    training_flags: Mapping[str, str] | None = None,
 ) -> None:
     """Convert one file, and say what was done.
 
@@ -83,6 +84,7 @@ def run(
     convert: the package's weight_layouts.convert. writers: as for export.write.
     prediction_scripts: encoder name -> script that predicts. imagenet_files: encoder name ->
     file (of imagenet.find) of the ImageNet weights that it starts from; the first is for none.
+    training_flags: encoder name -> flags of main.py, where its defaults do not suit the network.
     """
     args = get_arguments(package, description, networks)
     if args.num_classes is not None and not 1 <= args.num_classes <= IGNORE_LABEL:
@@ -130,6 +132,7 @@ def run(
         encoder_name=source.encoder_name,
         script=script,
         sizes=sizes,
+        training_flags=(training_flags or {}).get(source.encoder_name, ''),
     )
     print(f'Next: {command}')
 
@@ -187,7 +190,7 @@ def _named(names):
     return f'{some} and {more} more' if more > 0 else some
 
 
-def _next_command(package, path, format, encoder_name, script, sizes):
+def _next_command(package, path, format, encoder_name, script, sizes, training_flags):
     """What a user may do with a file that was written, as a command line."""
     destination = shlex.quote(path)
     quoted = json.dumps(path, ensure_ascii=False)
@@ -209,8 +212,9 @@ def _next_command(package, path, format, encoder_name, script, sizes):
         return f'python -c {shlex.quote(code)}'
     if script:
         return f'python {script} --restore-from {destination}'
-    flags = ' '.join(f'--{name} {value}' for name, value in sizes.items())
+    flags = [f'--{name} {value}' for name, value in sizes.items()]
+    flags += [training_flags] if training_flags else []
     return (
-        f'python main.py --option train --encoder_name {encoder_name} {flags} '
-        f'--pretrain_file {destination}'
+        f'python main.py --option train --encoder_name {encoder_name} {" ".join(flags)} '
+        f'--pretrain_file {destination} --modeldir ./model/train_{encoder_name}'
     )
