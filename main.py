@@ -146,7 +146,7 @@ def train(network: NetworkSpec) -> None:
     require_precision(settings.precision)
     modeldir = make_output_folder(settings.modeldir)
     if not settings.resume and training_run.saved_steps(modeldir):
-        raise InputError(f'{modeldir}: holds checkpoints already; empty it, or resume from them')
+        raise InputError(f'{modeldir}: holds checkpoints already; empty it, or give --resume')
     train_list = read_list(settings.data_list, need_masks=True, skip_check=settings.skip_check)
     valid_list = validation_list(train_list) if FLAGS.valid_every else []
     record = make_record(settings, train_list, strategy)
@@ -354,13 +354,16 @@ def make_predict(network: NetworkSpec, flag: str) -> Callable:
     if steps and step not in steps:
         there = ', '.join(map(str, steps))
         raise InputError(f'{prefix}: not there; steps to name (--{flag}) are {there}')
-    _, model = load_model({FLAGS.encoder_name: network}, prefix)
+    _, model = load_model(
+        {FLAGS.encoder_name: network}, prefix, otherwise='; --encoder_name names another'
+    )
     num_classes = model.output.shape[-1]
     if num_classes != FLAGS.num_classes:
         raise InputError(
             f'--num_classes {FLAGS.num_classes}, but the network in {prefix} has {num_classes}'
         )
     print(f'Restored model parameters from {prefix}')
+    run_settings.note_changes(prefix, IMG_MEAN=list(IMG_MEAN), ignore_label=FLAGS.ignore_label)
     return make_predictor(
         model,
         network.to_score_map,

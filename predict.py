@@ -133,7 +133,7 @@ def main() -> None:
     check_samples(samples, '.', say_turned=False)
     endings = ('.png', '_colour.png', '_overlay.png', '_confidence.png')
     check_outputs(samples, args.save_dir, endings)
-    network, model, classes = restore(args, NETWORKS)
+    network, model, classes = restore(args, NETWORKS, IMG_MEAN)
     allowed = allowed_classes(args.tags, classes)
     save_dir = make_output_folder(args.save_dir)
     predict = predictor_for(args, network, model, IMG_MEAN)

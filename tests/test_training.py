@@ -348,6 +348,16 @@ def test_test_and_predict_use_the_trained_checkpoint(data):
     assert picture.mode == 'RGB' and picture.size == labels.size
 
 
+def test_another_mean_colour_than_that_of_the_training_is_named(data, monkeypatch):
+    run_main(data, 'mean', num_steps=1)
+    flags = {'option': 'test', 'valid_step': 1, 'valid_data_list': data / 'list.txt'}
+    assert 'IMG_MEAN' not in run_main(data, 'mean', **flags).out
+    monkeypatch.setattr(main, 'IMG_MEAN', (1.0, 2.0, 3.0))
+    result = run_main(data, 'mean', **flags)
+    assert 'model.ckpt-1 was trained with IMG_MEAN 104.0' in result.out
+    assert 'here it is 1.0, 2.0, 3.0' in result.out
+
+
 def test_predictions_overwrite_neither_each_other_nor_the_data(data, whole_run):
     flags = {'option': 'predict', 'test_step': 4, 'modeldir': data / 'whole/model'}
     lists = data / 'twice.txt'

@@ -80,7 +80,9 @@ def predict_and_evaluate(
     if args.num_steps is not None and args.num_steps < 1:
         raise InputError(f'--num-steps {args.num_steps}: at least one image is needed')
     samples = read_list(args.data_list, args.data_dir)[: args.num_steps]
-    network, model, classes = restore(args, networks, f'; for others there is {sibling}')
+    network, model, classes = restore(
+        args, networks, img_mean=args.img_mean, otherwise=f'; for others there is {sibling}'
+    )
     num_classes = len(classes)
     check_samples(samples, args.data_dir, num_classes)
     check_outputs(samples, args.save_dir)

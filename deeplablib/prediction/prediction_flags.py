@@ -1,9 +1,10 @@
 """What predict.py and the test scripts have in common: flags, and the network that they name."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from deeplablib.data.classes import add_classes
+from deeplablib.data.voc import IGNORE_LABEL
 from deeplablib.network.convolution import require_precision
 from deeplablib.network.network_spec import NetworkSpec
 from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE, make_predictor
@@ -12,7 +13,7 @@ from deeplablib.run.backend import keras, tf
 from deeplablib.run.errors import InputError
 from deeplablib.weights import checkpoints
 from deeplablib.weights.load_model import load_model
-from deeplablib.weights.run_settings import classes_of
+from deeplablib.weights.run_settings import classes_of, note_changes
 
 
 def add_prediction_flags(parser: argparse.ArgumentParser, max_size: int | None) -> None:
@@ -55,11 +56,15 @@ def check_prediction_flags(args: argparse.Namespace) -> None:
 
 
 def restore(
-    args: argparse.Namespace, networks: Mapping[str, NetworkSpec], otherwise: str = ''
+    args: argparse.Namespace,
+    networks: Mapping[str, NetworkSpec],
+    img_mean: Sequence[float],
+    otherwise: str = '',
 ) -> tuple[NetworkSpec, keras.Model, tuple[str, ...]]:
     """Load the network of --restore-from, and say which it is.
 
     args: of a command with these flags and --restore-from. networks, otherwise: as for load_model.
+    img_mean: mean colour, blue, green, red, of the command.
     Returns its NetworkSpec, the model and the names of its classes.
     Raises InputError as load_model does, and when --classes names another number of them.
     """
@@ -70,6 +75,7 @@ def restore(
     if len(classes) != num_classes:
         raise InputError(f'--classes: {len(classes)} names, but {prefix} has {num_classes} classes')
     print(f'Restored model parameters of {name} from {prefix}')
+    note_changes(prefix, IMG_MEAN=list(img_mean), ignore_label=IGNORE_LABEL)
     return networks[name], model, classes
 
 

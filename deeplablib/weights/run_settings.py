@@ -10,6 +10,7 @@ import platform
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from deeplablib.data.classes import default_classes
 from deeplablib.data.image_lists import Sample
@@ -156,6 +157,22 @@ def classes_of(prefix: str | Path, num_classes: int) -> tuple[str, ...]:
     if settings and len(settings['result']['classes']) == num_classes:
         return tuple(settings['result']['classes'])
     return default_classes(num_classes)
+
+
+def note_changes(prefix: str | Path, **here: Any) -> None:
+    """Print a note of each setting that a checkpoint was trained with and a command has otherwise.
+
+    prefix: of the checkpoint. here: from a name in the `result` of settings.json to the value of
+    the command. Raises InputError when settings.json is damaged.
+    """
+    settings = read_settings(Path(prefix).parent)
+    known = settings['result'] if settings else {}
+    for name, value in here.items():
+        if known.get(name, value) != value:
+            print(
+                f'note: {prefix} was trained with {name} {_text(known[name])}; here it is '
+                f'{_text(value)}'
+            )
 
 
 def _text(value):
