@@ -46,7 +46,13 @@ from selection.rounds.reproduce_flags import (
     settings_name,
     title_of,
 )
-from selection.rounds.round_settings import DataPaths, RoundSettings, crf_flags_of, flags_of
+from selection.rounds.round_settings import (
+    DataPaths,
+    RoundSettings,
+    crf_flags_of,
+    flags_of,
+    train_flags_of,
+)
 from selection.rounds.smaller_photographs import MAX_SIZE
 
 # Change these to your own paths; each is the default of a flag (--help).
@@ -204,7 +210,7 @@ def make_settings(args: argparse.Namespace) -> RoundSettings:
         training=training,
         named_flags=named_flags,
         candidates=args.candidates,
-        train_flags=flags_of('--train-flags', args.train_flags),
+        train_flags=train_flags_of(args.train_flags, training),
         crf_flags=(*settings.crf_flags, *crf_flags_of(args.crf_flags)),
         classifier_flags=(
             *classifier_flags,
@@ -223,11 +229,15 @@ def check_images(data: DataPaths) -> None:
 
 
 def print_estimate(args: argparse.Namespace, run: Run, left: Sequence[Stage], work: Path) -> None:
-    """Print what the stages that are left will take on this machine."""
+    """Print what the stages that are left will take on this machine.
+
+    Raises InputError for an initial checkpoint that does not fit the network.
+    """
     # Here and not above: TensorFlow takes seconds to import and memory to keep, while stages run.
     import deeplab_efficientnet
     import deeplab_resnet
     import deeplab_vgg
+    from deeplablib.training.training_run import restore_pretrained
     from experiments.cost_estimate import PHOTOGRAPH, estimate, estimate_text, mean_size
 
     data = run.data
@@ -255,6 +265,14 @@ def print_estimate(args: argparse.Namespace, run: Run, left: Sequence[Stage], wo
     network = networks[settings.encoder_name]
     num_classes = len(data.class_names)
     model = network.build(num_classes=num_classes, width=settings.width, frozen=settings.frozen)
+    if args.what != 'toy' and not run.missing:
+        restore_pretrained(
+            network,
+            model,
+            path=str(data.init),
+            classifier=network.recipes[settings.recipe].classifier,
+            restore_last=settings.restore_last,
+        )
     tag_classifier = None
     if begins_with_tags(args):
         tag_classifier = network.build_classifier(num_tags=num_classes - 1, width=settings.width)

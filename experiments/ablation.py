@@ -36,7 +36,12 @@ from experiments.ablation_tables import TRUTH, ablation_tables, summary
 from selection.rounds import plan, voc_settings
 from selection.rounds import round_stages as make
 from selection.rounds.find_data import voc_paths
-from selection.rounds.round_settings import DataPaths, RoundSettings, crf_flags_of, flags_of
+from selection.rounds.round_settings import (
+    DataPaths,
+    RoundSettings,
+    crf_flags_of,
+    train_flags_of,
+)
 
 ARMS = ('argmax', 'crf', 'selection', 'random', 'oracle', 'pixels')
 OTHER_ARMS = ('candidates', TRUTH)  # those that are not run unless they are named
@@ -168,7 +173,12 @@ def get_arguments() -> argparse.Namespace:
         help='further flags of selection.refine, for the refined masks of every arm',
     )
     parser.add_argument('--fraction', type=float, help='of the masks that go on')
-    parser.add_argument('--work-dir', type=Path, default='./result/ablation')
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        help='where everything goes (default: ./result/ablation, of photographs '
+        './result/ablation_photographs)',
+    )
     parser.add_argument('--dry-run', action='store_true', help='only print the commands')
     real = parser.add_argument_group('photographs, in place of generated data')
     real.add_argument('--data-dir', help='folder that the lists start from')
@@ -183,7 +193,17 @@ def get_arguments() -> argparse.Namespace:
     real.add_argument(
         '--classes', metavar='FILE', help="names of a data set's own classes, background first"
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.work_dir is None:
+        name = 'ablation_photographs' if of_photographs(args) else 'ablation'
+        args.work_dir = Path('./result') / name
+    return args
+
+
+def of_photographs(args: argparse.Namespace) -> bool:
+    """Whether a command line asks for photographs, not for generated data."""
+    names = ('data_dir', 'dataset', 'cues', 'init', 'classes', 'settings')
+    return any(getattr(args, name) for name in names)
 
 
 def photographs(args: argparse.Namespace) -> DataPaths:
@@ -204,8 +224,7 @@ def photographs(args: argparse.Namespace) -> DataPaths:
 def run_seeds(args: argparse.Namespace) -> dict[int, dict]:
     """Run all seeds: a dict from seed to its summary, empty after a dry run."""
     work = args.work_dir.resolve()
-    of_photographs = ('data_dir', 'dataset', 'cues', 'init', 'classes', 'settings')
-    real = any(getattr(args, name) for name in of_photographs)
+    real = of_photographs(args)
     settings = voc_settings.SETTINGS[args.settings or 'lite0'] if real else toy_settings.SETTINGS
     if args.learning_rate is not None:
         training = replace(settings.training, learning_rate=args.learning_rate)
@@ -214,7 +233,7 @@ def run_seeds(args: argparse.Namespace) -> dict[int, dict]:
         settings = replace(settings, fraction=args.fraction)
     settings = replace(
         settings,
-        train_flags=flags_of('--train-flags', args.train_flags),
+        train_flags=train_flags_of(args.train_flags, settings.training),
         crf_flags=(*settings.crf_flags, *crf_flags_of(args.crf_flags)),
     )
     if real:
@@ -244,6 +263,8 @@ def main() -> None:
     args = get_arguments()
     if args.rounds < 2:
         raise InputError('--rounds must be at least 2: the arms part after the first')
+    if args.fraction is not None and not 0 <= args.fraction <= 1:
+        raise InputError(f'--fraction {args.fraction}: expected 0 to 1')
     results = run_seeds(args)
     if args.dry_run:
         return

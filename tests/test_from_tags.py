@@ -11,6 +11,7 @@ from deeplab_vgg import NETWORKS
 from deeplablib.data import voc
 from deeplablib.data.image_lists import read_list
 from deeplablib.weights import checkpoints, run_settings
+from tests import golden
 from tests.command import run_command, start
 from tests.training_run import make_samples
 
@@ -100,6 +101,8 @@ def test_dry_run_of_photographs_writes_nothing_and_counts_all_stages(folder):
     ]
     assert 'together' in result.out
     assert not (folder / 'dry').exists()
+    wider = run_command('reproduce', *photos(folder, width=1 / 32), '--dry-run')
+    bad(wider, 'model/init does not fit the network')
     listed = folder / 'later/photos.txt'
     listed.parent.mkdir()
     listed.write_text('/s0.jpg\n')
@@ -109,10 +112,11 @@ def test_dry_run_of_photographs_writes_nothing_and_counts_all_stages(folder):
 
 
 def test_on_a_laptop_a_small_network_learns(folder):
+    network, init = golden.NETWORKS['lite0'], folder / 'model/lite0'
+    checkpoints.write(init, network.variables(network.build(width=WIDTH)))
     given = ('--images', folder / 'photos', '--tags', folder / 'tags.txt', '--settings', 'lite0')
-    one_round = run_command(
-        'reproduce', 'photos', *given, '--imagenet', folder / 'model/init', '--dry-run'
-    )
+    given += ('--width', WIDTH)
+    one_round = run_command('reproduce', 'photos', *given, '--imagenet', init, '--dry-run')
     assert one_round.out.count('--encoder_name lite0 ') == 1, 'more make it worse'
     given += (
         '--rounds',
@@ -123,7 +127,7 @@ def test_on_a_laptop_a_small_network_learns(folder):
         '--bilateral-sxy 7',
         '--dry-run',
     )
-    result = run_command('reproduce', 'photos', *given, '--imagenet', folder / 'model/init')
+    result = run_command('reproduce', 'photos', *given, '--imagenet', init)
     assert result.code == 0, result.error
     assert result.out.count('python main.py --option train --encoder_name lite0 ') == 3
     assert result.out.count('--frozen 5 ') == 4, 'the classifier of tags and three trainings'

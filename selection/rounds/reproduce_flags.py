@@ -105,8 +105,8 @@ def _add_voc_flags(parser, data_dir, dataset):
         '--train-flags',
         default='',
         metavar="'FLAG ...'",
-        help="further flags of main.py, for each training: '--batch_size 5 --precision bfloat16'; "
-        'the precision is that of the predictions too',
+        help='further flags of main.py, for each training, but for those of validation, test and '
+        "prediction: '--batch_size 5 --precision bfloat16'; predictions take that precision too",
     )
     voc.add_argument(
         '--crf-flags',

@@ -9,7 +9,7 @@ from deeplablib.data.classes import read_classes
 from deeplablib.data.voc import CLASSES
 from deeplablib.prediction import crf
 from deeplablib.run.errors import InputError
-from deeplablib.training.training_settings import TrainingSettings
+from deeplablib.training.training_settings import TrainingSettings, changed_by
 from selection.shared.selection_flags import CLASS_MINIMUM, FRACTION, MEASURE
 
 
@@ -80,6 +80,20 @@ class RoundSettings:
     fraction: float = FRACTION
     class_minimum: float = CLASS_MINIMUM
     classifier_flags: tuple[str, ...] = ()
+
+
+def train_flags_of(text: str, training: TrainingSettings) -> tuple[str, ...]:
+    """The flags of main.py that --train-flags gives as one word.
+
+    training: the settings that they change.
+    Raises InputError for one that no training has, or of no legal value.
+    """
+    words = flags_of('--train-flags', text)
+    try:
+        changed_by(words, training)
+    except InputError as error:
+        raise InputError(f'--train-flags {text}: {error}') from None
+    return words
 
 
 def crf_flags_of(text: str) -> tuple[str, ...]:

@@ -295,8 +295,12 @@ def image_flags(data: DataPaths) -> list[str]:
 
 
 def image_files(data: DataPaths) -> tuple[Path, ...]:
-    """What image_flags name, but for the images themselves."""
-    return (data.train_list, data.tags, *data.class_files)
+    """What image_flags name, but for the images themselves.
+
+    Tags may be a folder with a folder for each class; those count one by one.
+    """
+    folders = sorted(path for path in data.tags.glob('[!.]*') if path.is_dir())
+    return (data.train_list, data.tags, *folders, *data.class_files)
 
 
 def samples_in(image_list: Path, data_dir: Path) -> list[Sample]:
