@@ -158,6 +158,7 @@ def test_bad_input_is_named(data):
     bad('value 0.0 of --bilateral-srgb', '--bilateral-srgb', '0')
     bad('value 0 of --iterations', '--iterations', '0')
     bad('value 0 of --jobs', '--jobs', '0')
+    bad('two is no whole number', '--jobs', 'two')
     write_score_map(data / 'scores/gold_000001.npz', np.zeros((2, 2, 21)), (16, 16), 'logits')
     bad('gold_000001.npz: scores of an image of 16x16, this one is')
     height, width = image_of(NAMES[0]).shape[:2]

@@ -16,6 +16,7 @@ from deeplablib.data.voc import CLASSES, NUM_CLASSES
 from deeplablib.run.errors import InputError, raise_all
 from deeplablib.run.files import list_files, make_output_folder, replacing
 
+MOST_NAMED = 40  # classes that an error names
 # What the first column of a CSV file of tags may be called.
 CSV_NAMES = ('name', 'image', 'image_name', 'image_id', 'filename', 'file', 'file_name', 'id')
 
@@ -125,8 +126,9 @@ def _image_name(text):
 
 
 def _legal(classes):
-    some = ', '.join(classes[1:4])
-    return f'1 to {len(classes) - 1}: {some}' + (', ...' if classes[4:] else '')
+    named = classes[1 : 1 + MOST_NAMED]
+    more = ', ...' if len(classes) - 1 > MOST_NAMED else ''
+    return f'1 to {len(classes) - 1}: {", ".join(named)}{more}'
 
 
 def write_tags(path: str | Path, tags: Mapping[str, Sequence[int]]) -> None:

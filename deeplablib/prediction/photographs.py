@@ -17,8 +17,14 @@ BAND = 1 << 20  # pixels that are labelled at once: a photograph has more than m
 
 
 def read_max_size(text: str) -> int:
-    """Read the value of a flag --max-size. Raises InputError for less than one pixel."""
-    number = int(text)
+    """Read the value of a flag --max-size.
+
+    Raises InputError for what is no whole number, and for less than one pixel.
+    """
+    try:
+        number = int(text)
+    except ValueError:
+        raise InputError(f'value {text} of --max-size: not a whole number') from None
     if number < 1:
         raise InputError(f'value {number} of --max-size: at least one pixel is needed')
     return number

@@ -61,7 +61,10 @@ def add_resume(parser: argparse.ArgumentParser) -> None:
 
 
 def _jobs(text):
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'{text} is no whole number') from None
     if number == 0:
         raise argparse.ArgumentTypeError('value 0 of --jobs: at least one process is needed')
     return number

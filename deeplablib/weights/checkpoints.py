@@ -54,7 +54,10 @@ def find(path: str | Path) -> str:
     if has_index or has_data:
         found, lost = ('.index', '.data-*') if has_index else ('.data-*', '.index')
         raise InputError(f'{prefix}{found} is there but {prefix}{lost} is not; both are needed')
-    raise InputError(f'{prefix}: no such checkpoint (neither {prefix}.index nor a file {prefix})')
+    raise InputError(
+        f'{prefix}: no such checkpoint (neither {prefix}.index nor a file {prefix}); '
+        'docs/checkpoints.md says where to get one'
+    )
 
 
 def read(path: str | Path) -> dict[str, npt.NDArray]:

@@ -27,7 +27,10 @@ def read_photographs(data: DataPaths) -> list[Path]:
         raise ValueError('there are no photographs')
     paths = [path for path in list_files(folder) if path.name.lower().endswith(IMAGE_ENDINGS)]
     if not paths:
-        raise InputError(f'{folder}: no images ({", ".join(IMAGE_ENDINGS)}) in this folder')
+        raise InputError(
+            f'{folder}: no images ({", ".join(IMAGE_ENDINGS)}) in this folder; folders in it are '
+            'not searched: put all photographs into one'
+        )
     known = read_tags(tags, data.class_names)
     by_name: dict[str, Path] = {}
     faults = []
