@@ -9,27 +9,20 @@ from deeplab_resnet.resnet import (
     slim_resnet101,
     tag_classifier,
 )
-from deeplablib.network.network_spec import NetworkSpec, Recipe, slashed_name
-
-
-def _logits(logits):
-    """SPSM takes the output of a ResNet as it is, to fuse scales and to train."""
-    return logits
+from deeplablib.network.network_spec import NetworkSpec, identity, one_recipe, slashed_name
 
 
 def _network(build, depth, names, classifier, width_kernel, last_bias):
-    recipe = Recipe(classifier=classifier, bias_rate=1.0, outputs=_logits)
     return NetworkSpec(
         build=build,
         build_classifier=tag_classifier(UNITS[depth], names),
         variable_name=slashed_name,
-        to_score_map=_logits,
+        to_score_map=identity,
         score_map_kind='logits',
         width_kernel=width_kernel,
         last_bias=last_bias,
         head=classifier,
-        # One recipe, whichever --recipe names: the choice is for the VGG networks.
-        recipes={'caffe': recipe, 'authors': recipe},
+        recipes=one_recipe(classifier),
     )
 
 

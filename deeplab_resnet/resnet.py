@@ -48,7 +48,7 @@ def deeplab_resnet101(
     num_classes: channels of the logits. width: multiplies the channels of every other layer, a
     multiple of 1/64.
     train_batch_norm: let batch norm learn, for training from scratch (see layers.batch_norm).
-    frozen: how many of the five stages, from the first convolution on, keep their weights in
+    frozen: how many levels (the five stages, from the first convolution on) keep their weights in
     training.
     Returns a Keras model: float32 BGR minus mean [batch, height, width, 3] -> float32 logits
     [batch, ceil(height / 8), ceil(width / 8), num_classes].

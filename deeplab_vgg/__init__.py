@@ -7,11 +7,11 @@ from deeplab_vgg.vgg import (
     tag_classifier,
     variable_name,
 )
-from deeplablib.network.network_spec import NetworkSpec, Recipe
+from deeplablib.network.network_spec import NetworkSpec, Recipe, identity
 
 RECIPES = {
     # DeepLab v2's own, which SPSM names: fc6 and fc7 come from VGG16, only fc8 is new.
-    'caffe': Recipe(classifier='fc8', bias_rate=2.0, outputs=lambda logits: logits),
+    'caffe': Recipe(classifier='fc8', bias_rate=2.0, outputs=identity),
     # The TensorFlow trainer of SPSM's group: its softmax cross entropy takes the network's
     # probabilities for logits, in effect a second softmax.
     'authors': Recipe(classifier='fc', bias_rate=1.0, outputs=probabilities),

@@ -44,7 +44,7 @@ def deeplab_largefov(
     num_classes: channels of the logits. width: multiplies the channels of every other layer, a
     multiple of 1/64.
     dropout_rate: fraction of fc6 and fc7 left out in training (training=True), and only there.
-    frozen: how many of the five blocks, from the first, keep their weights in training.
+    frozen: how many levels (the five blocks), from the first, keep their weights in training.
     Returns a Keras model: float32 BGR minus mean [batch, height, width, 3] -> float32 logits
     [batch, ceil(height / 8), ceil(width / 8), num_classes].
     """

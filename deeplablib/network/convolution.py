@@ -36,6 +36,8 @@ def conv2d_with_forward_gradients(
     The gradient of the inputs is that of the outputs, convolved with the kernel turned by 180
     degrees. The gradient of the kernel is the inputs convolved with the gradient of the outputs:
     images take the place of channels, channels that of images, and the dilation that of the stride.
+
+    inputs, kernel, dilations: as for conv2d.
     """
 
     @tf.custom_gradient

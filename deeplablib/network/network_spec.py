@@ -26,6 +26,20 @@ class Recipe:
     outputs: Callable[[tf.Tensor], tf.Tensor]
 
 
+def identity(logits: tf.Tensor) -> tf.Tensor:
+    """The logits as they are: what most networks fuse scales with, and are trained with."""
+    return logits
+
+
+def one_recipe(classifier: str) -> dict[str, Recipe]:
+    """The recipes of a network that is trained in one way, whichever --recipe names.
+
+    classifier: as of Recipe.
+    """
+    recipe = Recipe(classifier=classifier, bias_rate=1.0, outputs=identity)
+    return {'caffe': recipe, 'authors': recipe}
+
+
 @dataclass(frozen=True)
 class NetworkSpec:
     """One entry of a package's NETWORKS table.
