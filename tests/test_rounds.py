@@ -246,7 +246,7 @@ def test_what_is_missing_is_named(arguments, message):
 
 
 def test_runs_of_different_kinds_have_different_titles_and_folders():
-    settings = {'vgg': ['paper', 'small'], 'lite0': ['paper'], 'photos': ['paper', 'lite0']}
+    settings = {'vgg': [None, 'small'], 'lite0': [None], 'photos': [None, 'lite0']}
     runs = [
         argparse.Namespace(what=what, settings=name, annotations=None, cues=None)
         for what, names in settings.items()

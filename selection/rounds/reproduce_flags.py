@@ -23,7 +23,8 @@ def get_arguments(
     parser.add_argument('what', choices=('resnet', 'vgg', 'lite0', 'toy', 'photos'))
     parser.add_argument(
         '--work-dir',
-        help='where everything goes (default: ./result/WHAT, or a name with that of --settings)',
+        help='where everything goes (default: ./result/WHAT, ./result/small with --settings small, '
+        './result/photos_lite0 with --settings lite0)',
     )
     parser.add_argument(
         '--rounds', type=int, help=f'how many (default: {rounds}; --annotations names one for each)'
@@ -57,6 +58,7 @@ def get_arguments(
         'with the network; for networks that are weaker than their proxy annotations',
     )
     _add_voc_flags(parser, data_dir, dataset)
+    _add_settings(parser)
     photos = parser.add_argument_group('your own photographs')
     photos.add_argument('--images', help='folder of photographs, JPEG or PNG')
     photos.add_argument(
@@ -71,15 +73,9 @@ def get_arguments(
 
 
 def _add_voc_flags(parser, data_dir, dataset):
-    """Add the flags that toy does without; most of them are for photos too."""
     voc = parser.add_argument_group('PASCAL VOC')
     voc.add_argument('--data-dir', default=data_dir, help='default: %(default)s')
     voc.add_argument('--dataset', default=dataset, help='folder of lists (default: %(default)s)')
-    voc.add_argument('--init', help='initial checkpoint (default: under ./model)')
-    voc.add_argument(
-        '--imagenet',
-        help='checkpoint that the classifier of tags starts from (default: under ./model)',
-    )
     source = voc.add_mutually_exclusive_group()
     source.add_argument('--cues', help='folder of localization cues, NAME_<class id - 1>.png')
     source.add_argument(
@@ -88,34 +84,41 @@ def _add_voc_flags(parser, data_dir, dataset):
         help='folders of annotations, NAME.png, or lists of images and annotations; one a round',
     )
     voc.add_argument('--saliency', help='folder of saliency maps, NAME.png')
-    voc.add_argument(
-        '--settings',
-        choices=('paper', *voc_settings.LAPTOP),
-        default='paper',
-        help='for hundreds of photographs on a laptop: small, of vgg, has few steps and small '
-        'crops; lite0, of photos, takes EfficientNet-Lite0; their numbers are not the '
-        "paper's (default: %(default)s)",
+
+
+def _add_settings(parser):
+    settings = parser.add_argument_group('settings, of all but toy')
+    settings.add_argument('--init', help='initial checkpoint (default: under ./model)')
+    settings.add_argument(
+        '--imagenet',
+        help='checkpoint that the classifier of tags starts from (default: under ./model)',
     )
-    voc.add_argument(
+    settings.add_argument(
+        '--settings',
+        choices=tuple(voc_settings.LAPTOP),
+        help='for hundreds of photographs on a laptop: small, of vgg, has few steps and small '
+        'crops; lite0, of photos, takes EfficientNet-Lite0 (default: those of the command)',
+    )
+    settings.add_argument(
         '--width',
         type=float,
         help='multiplies the channels; --init must have that width',
     )
-    voc.add_argument(
+    settings.add_argument(
         '--train-flags',
         default='',
         metavar="'FLAG ...'",
         help='further flags of main.py, for each training, but for those of validation, test and '
         "prediction: '--batch_size 5 --precision bfloat16'; predictions take that precision too",
     )
-    voc.add_argument(
+    settings.add_argument(
         '--crf-flags',
         default='',
         metavar="'FLAG ...'",
         help='further flags of the CRF, for selection.refine and crf_vocspsm.py; for images of '
         "half VOC's size: '--bilateral-sxy 40 --gaussian-sxy 1.5'",
     )
-    voc.add_argument(
+    settings.add_argument(
         '--classifier-flags',
         default='',
         metavar="'FLAG ...'",
@@ -162,13 +165,14 @@ def _check(args):
 
 def settings_name(args: argparse.Namespace) -> str:
     """Which of SETTINGS a run takes."""
-    return args.settings if args.settings in voc_settings.LAPTOP else args.what
+    return args.settings or args.what
 
 
 def run_name(args: argparse.Namespace) -> str:
     """What a run is called, and its work folder by default."""
-    name = settings_name(args)
-    return f'{args.what}_{name}' if args.what == 'photos' != name else name
+    if args.what == 'photos' and args.settings:
+        return f'photos_{args.settings}'
+    return settings_name(args)
 
 
 def network_of(args: argparse.Namespace) -> str:
