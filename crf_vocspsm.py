@@ -69,12 +69,10 @@ def main() -> None:
         tags = read_tags(args.tags, classes)
         allowed_by_image = allowed_classes(tags, samples, num_classes, args.tags)
     save_dir = make_output_folder(args.save_dir)
-    paths = [save_dir / f'{sample.name}.png' for sample in samples]
 
     waiting = samples
     if args.resume:
-        waiting = [s for s, path in zip(samples, paths, strict=True) if not path.is_file()]
-        print(f'{len(samples) - len(waiting)} of {len(samples)} images are done already')
+        waiting = parallel.left_to_do(samples, lambda s: (save_dir / f'{s.name}.png').is_file())
     crf_samples(
         waiting,
         Path(args.scores),

@@ -13,7 +13,7 @@ from deeplablib.data.voc import IGNORE_LABEL
 from deeplablib.prediction.metrics import evaluate, iou_summary, iou_table
 from deeplablib.run import errors
 from deeplablib.run.errors import InputError
-from deeplablib.run.files import list_files, make_output_folder, replacing
+from deeplablib.run.files import check_output_file, list_files, replacing
 
 
 def get_arguments() -> argparse.Namespace:
@@ -50,10 +50,8 @@ def main() -> None:
         names = [path.stem for path in list_files(args.pred, '.png')]
     if not names:
         raise InputError(f'{args.pred}: no predictions (*.png) in this folder')
-    if args.json and args.json.is_dir():
-        raise InputError(f'{args.json}: is a folder; name a file')
-    if args.json and (args.json.is_file() or not args.json.exists()):  # no device
-        make_output_folder(args.json.parent)
+    if args.json:
+        check_output_file(args.json)
     pairs = [(args.gt / f'{name}.png', args.pred / f'{name}.png') for name in names]
     errors.raise_all([f'no file {path}' for pair in pairs for path in pair if not path.is_file()])
     confusion = evaluate(pairs, len(classes))

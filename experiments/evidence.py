@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 from deeplablib.data.voc import NUM_CLASSES
 from deeplablib.prediction.metrics import mean_iou
 from deeplablib.run import errors
-from deeplablib.run.files import make_output_folder, replacing
+from deeplablib.run.files import check_output_file, replacing
 from deeplablib.run.parallel import add_jobs
 from deeplablib.run.text_tables import as_markdown
 from selection.masks import select_masks
@@ -140,6 +140,7 @@ def get_arguments() -> argparse.Namespace:
 def main() -> None:
     """Compare and write the tables."""
     args = get_arguments()
+    check_output_file(args.out)
     samples, allowed_by_image = read_samples(args)
     names = [sample.name for sample in samples]
     estimates = {c: np.array(read_column(args.table, c, names)) for c in args.measures}
@@ -148,7 +149,6 @@ def main() -> None:
         estimates, confusions, np.array([allowed_by_image[name] for name in names])
     )
     print(text)
-    make_output_folder(Path(args.out).parent)
     with replacing(args.out) as temporary:
         temporary.write_text(f'{text}\n')
 

@@ -33,7 +33,7 @@ from deeplablib.run import errors
 from deeplablib.run.backend import keras, tf
 from deeplablib.run.errors import InputError
 from deeplablib.run.files import locked, make_output_folder
-from deeplablib.run.parallel import add_resume
+from deeplablib.run.parallel import add_resume, left_to_do
 from deeplablib.weights import checkpoints
 from deeplablib.weights.load_model import load_tag_classifier
 from selection.shared.cues import cue_paths
@@ -163,8 +163,7 @@ def main() -> None:
     if len(waiting) < len(samples):
         print(f'note: {len(samples) - len(waiting)} images have no tags, and get no cue')
     if args.resume:
-        waiting = [s for s in waiting if not has_cues(out, s.name, allowed_by_image[s.name])]
-        print(f'{len(waiting)} of {len(samples)} images are left to do')
+        waiting = left_to_do(waiting, lambda s: has_cues(out, s.name, allowed_by_image[s.name]))
     if waiting:
         cams = make_cam_function(model, args.scales, args.precision)
         save_cams(cams, waiting, allowed_by_image, out)

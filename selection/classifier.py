@@ -165,8 +165,7 @@ def train(
         if first_step > args.num_steps:
             print(f'{out}: step {first_step - 1} is there already, nothing is left to do')
             return
-        flags = ''.join(f'--{name.replace("_", "-")}={v}\n' for name, v in record['flags'].items())
-        run_settings.write_settings(out, record, flags)
+        run_settings.write_settings(out, record)
         log = training_log.RunLog(out / 'log.txt', out / 'log', first_step)
         training_run.train(
             trainer,

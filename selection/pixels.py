@@ -24,7 +24,7 @@ from deeplablib.data.voc import IGNORE_LABEL
 from deeplablib.run import errors
 from deeplablib.run.errors import InputError
 from deeplablib.run.files import locked, make_output_folder
-from deeplablib.run.parallel import for_each
+from deeplablib.run.parallel import for_each, left_to_do
 from selection.shared.step_flags import add_work_flags, read_samples, step_parser
 
 
@@ -123,7 +123,7 @@ def main() -> None:
     samples, allowed_by_image = read_samples(args)
     out = make_output_folder(args.out)
     if args.resume:
-        samples = [s for s in samples if not (out / f'{s.name}.png').is_file()]
+        samples = left_to_do(samples, lambda s: (out / f'{s.name}.png').is_file())
     select_pixels(
         samples,
         allowed_by_image,

@@ -244,7 +244,7 @@ def main() -> None:
     samples, allowed_by_image = read_samples(args)
     out = make_output_folder(args.out)
     if args.resume:
-        samples = [s for s in samples if not (out / f'{s.name}.png').is_file()]
+        samples = parallel.left_to_do(samples, lambda s: (out / f'{s.name}.png').is_file())
     make_proxies(
         samples,
         allowed_by_image,

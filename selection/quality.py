@@ -29,7 +29,7 @@ from deeplablib.data.voc import CLASSES, IGNORE_LABEL, NUM_CLASSES
 from deeplablib.prediction.metrics import confusion_matrix, iou_summary, iou_table, mean_iou
 from deeplablib.run import errors
 from deeplablib.run.errors import InputError
-from deeplablib.run.files import make_output_folder, replacing
+from deeplablib.run.files import check_output_file, replacing
 from deeplablib.run.parallel import add_jobs, for_each
 
 THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 13))  # 0.05 to 0.6
@@ -216,10 +216,8 @@ def main() -> None:
     for path in (folder, args.truth):
         if not path.is_dir():
             raise InputError(f'{path}: no such folder')
-    if args.json and args.json.is_dir():
-        raise InputError(f'{args.json}: is a folder; name a file')
     if args.json:
-        make_output_folder(args.json.parent)
+        check_output_file(args.json)
     masks = true_masks(args.data_list, args.truth)
     measure = quality_of_cues if args.cues else quality_of_masks
     summary = measure(folder, masks, args.jobs, args.classes)

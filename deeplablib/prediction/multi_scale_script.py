@@ -20,6 +20,7 @@ from deeplablib.prediction.prediction_flags import (
 )
 from deeplablib.run.errors import InputError
 from deeplablib.run.files import make_output_folder
+from deeplablib.run.parallel import left_to_do
 
 
 def get_arguments(description: str | None, defaults: Mapping[str, Any]) -> argparse.Namespace:
@@ -96,8 +97,7 @@ def predict_and_evaluate(
 
     waiting = samples
     if args.resume:
-        waiting = [s for s in samples if not _is_done(s, save_dir, score_map_dir)]
-        print(f'{len(samples) - len(waiting)} of {len(samples)} images are done already')
+        waiting = left_to_do(samples, lambda s: _is_done(s, save_dir, score_map_dir))
     if waiting:
         predict_samples(
             predict,

@@ -61,6 +61,28 @@ def make_output_folder(path: str | Path) -> Path:
     return path
 
 
+def check_output_file(path: str | Path) -> None:
+    """Say at once when a file cannot be written, and create its folder.
+
+    path: of the file; what is neither a file nor a folder, such as /dev/stdout, needs no folder.
+    Raises InputError when it is a folder, or its folder cannot be written.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f'{path}: is a folder; name a file')
+    if path.is_file() or not path.exists():
+        make_output_folder(path.parent)
+
+
+def is_utf_8(path: str | Path) -> bool:
+    """Whether a path is text: Linux takes any bytes, which Python keeps as surrogates."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def locked(folder: str | Path) -> Iterator[int]:
     """Keep other processes from writing to a folder while the block runs.

@@ -60,6 +60,13 @@ def add_resume(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--resume', action='store_true', help='keep the files that are there')
 
 
+def left_to_do(items: Sequence, is_done: Callable[[Any], bool]) -> list[Any]:
+    """The items of a run with --resume that are not done; says how many are."""
+    left = [item for item in items if not is_done(item)]
+    print(f'{len(items) - len(left)} of {len(items)} images are done already')
+    return left
+
+
 def _jobs(text):
     try:
         number = int(text)

@@ -11,7 +11,11 @@ SECONDS_BETWEEN_LINES = 30
 
 
 def progress(
-    items: Iterable, total: int, label: str, unit: str = 'image', note: Callable[[], str] = str
+    items: Iterable,
+    total: int,
+    label: str,
+    unit: str = 'image',
+    note: Callable[[], str] = lambda: '',
 ) -> Iterator[Any]:
     """Pass items on and report on standard error: a bar on a terminal, plain lines otherwise.
 

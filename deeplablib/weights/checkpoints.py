@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from deeplablib.run.backend import tf
 from deeplablib.run.errors import InputError, raise_all, tensorflow_reason
-from deeplablib.run.files import replacing
+from deeplablib.run.files import is_utf_8, replacing
 
 # Endings of weights in other formats, which users give where a checkpoint is wanted.
 FOREIGN = ('.h5', '.hdf5', '.keras', '.npy', '.npz', '.pth', '.pt', '.safetensors', '.caffemodel')
@@ -195,18 +195,10 @@ def _newest(folder):
     raise InputError(f'{folder}: no checkpoint in this folder (no .index file, no single .ckpt)')
 
 
-def _is_utf_8(path):
-    try:
-        os.fspath(path).encode()
-    except UnicodeEncodeError:  # stands for bytes that are none
-        return False
-    return True
-
-
 @contextlib.contextmanager
 def _plain(prefix):
     """A checkpoint under a name that TensorFlow can read: UTF-8, and without wildcards."""
-    if glob.escape(prefix) == prefix and _is_utf_8(prefix):
+    if glob.escape(prefix) == prefix and is_utf_8(prefix):
         yield prefix
         return
     with tempfile.TemporaryDirectory() as folder:

@@ -16,7 +16,7 @@ from pathlib import Path
 from deeplablib.network.network_spec import NetworkSpec
 from deeplablib.run.backend import keras, tf
 from deeplablib.run.errors import InputError, tensorflow_reason
-from deeplablib.run.files import make_output_folder
+from deeplablib.run.files import is_utf_8, make_output_folder
 from deeplablib.weights import checkpoints
 
 # Format: how the names of its files end; a checkpoint is what has none of these endings.
@@ -44,7 +44,7 @@ def check(path: str, format: str | None = None) -> str:
         raise InputError(f'{path}: the name of a file of this format must end in {ENDINGS[format]}')
     if format not in ('checkpoint', 'keras') and os.path.lexists(Path(path)):
         raise InputError(f'{path}: is there already; remove it, or choose another name')
-    if format not in ('checkpoint', 'keras') and not _is_utf_8(Path(path).resolve()):
+    if format not in ('checkpoint', 'keras') and not is_utf_8(Path(path).resolve()):
         raise InputError(f'{path}: this format is written only in a folder named in UTF-8')
     if format == 'checkpoint':
         if lower.endswith(checkpoints.FOREIGN):
@@ -101,15 +101,6 @@ def write(
                 raise OSError(f'{path}: cannot be written as {format} ({reason})') from None
         os.replace(temporary, path)
     return said
-
-
-def _is_utf_8(path):
-    """Whether a path is text: Linux takes any bytes, which Python keeps as surrogates."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _check_space(path, model):

@@ -114,9 +114,14 @@ def check_resume(
     return wanted | {'result': now, 'resumed': resumed}
 
 
-def write_settings(folder: str | Path, settings: dict, flagfile: str) -> None:
-    """Write settings.json and the flags in the form that --flagfile takes, each whole or not."""
-    texts = {FILE: json.dumps(settings, indent=2) + '\n', FLAGFILE: flagfile}
+def write_settings(folder: str | Path, settings: dict, flagfile: str | None = None) -> None:
+    """Write settings.json, and the flags in the form that --flagfile takes, each whole or not.
+
+    settings: from make_settings or check_resume. flagfile: None for a command without --flagfile.
+    """
+    texts = {FILE: json.dumps(settings, indent=2) + '\n'}
+    if flagfile is not None:
+        texts[FLAGFILE] = flagfile
     for name, text in texts.items():
         with replacing(Path(folder) / name) as temporary:
             temporary.write_text(text, errors='surrogateescape')  # a path may not be UTF-8

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from deeplablib.data.image_lists import Sample, check_files_of
 from deeplablib.run import errors
-from deeplablib.run.files import make_output_folder, replacing
+from deeplablib.run.files import check_output_file, replacing
 from selection.masks import cut, select_masks
 from selection.report.cue_page import cue_page
 from selection.report.page import report_page
@@ -48,11 +48,11 @@ def get_arguments() -> argparse.Namespace:
 def main() -> None:
     """Write the page."""
     args = get_arguments()
+    check_output_file(args.out)
     samples, allowed_by_image = read_samples(args)
     shown = np.array([allowed_by_image[sample.name] for sample in samples])
     make_page = page_of_cues if args.cues else page_of_selection
     page = make_page(args, samples, shown)
-    make_output_folder(Path(args.out).parent)
     with replacing(args.out) as temporary:
         temporary.write_text(page, encoding='utf-8', errors='surrogateescape')
     print(f'The report has been saved to {args.out}')

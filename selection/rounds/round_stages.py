@@ -50,7 +50,7 @@ class Refinement:
 
 
 @dataclass(frozen=True)
-class Drawing:
+class ProxyMaking:
     """A stage that makes a proxy annotation of each image of a list; by_crf: with two CRFs."""
 
     image_list: Path
@@ -112,7 +112,7 @@ def proxies(data: DataPaths, out: Path) -> Stage:
         command=('-m', 'selection.proxies', *image_flags(data), *flags),
         reads=tuple(reads),
         output=out,
-        work=Drawing(data.train_list, by_crf=data.saliency is None),
+        work=ProxyMaking(data.train_list, by_crf=data.saliency is None),
     )
 
 

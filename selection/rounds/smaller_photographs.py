@@ -89,7 +89,7 @@ def main() -> None:
     paths = [sample.image for sample in read_samples(args)]
     out = make_output_folder(args.out)
     if args.resume:
-        paths = [path for path in paths if not (out / path.name).is_file()]
+        paths = parallel.left_to_do(paths, lambda path: (out / path.name).is_file())
     copy = partial(copy_photograph, args.max_size, out)
     for _ in parallel.for_each(copy, paths, 'copying', args.jobs):
         pass

@@ -25,6 +25,7 @@ def class_mean(
     mask's own label, `mask_probability`.
 
     values: float [height, width]. labels: uint8 [height, width]. allowed: bool [classes].
+    Returns the mean, 0 to 1 for probabilities.
     """
     sums = np.bincount(labels.reshape(-1), values.reshape(-1), minlength=256)
     counts = np.bincount(labels.reshape(-1), minlength=256)

@@ -24,7 +24,7 @@ __all__ = ['READERS', 'WeightFile', 'read']
 
 
 def read(path: str) -> WeightFile:
-    """Read a file of weights; its extension says which format, none of ours a TF1 checkpoint.
+    """Read a file of weights; an extension that is not in READERS means a TensorFlow 1 checkpoint.
 
     path: .caffemodel, .npy (kaffe), .pth, .pt, .safetensors, .h5, or a TF1 checkpoint in any form
     that checkpoints.find takes.
