@@ -267,7 +267,6 @@ def make_trainer(
             recipe=network.recipes[settings.recipe],
             settings=settings,
             batches=batch_settings(settings, IMG_MEAN),
-            recompute=settings.recompute,
         )
 
 

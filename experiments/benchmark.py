@@ -1,7 +1,7 @@
 """How fast prediction, training, CRF, mask scores and evaluation are on this machine.
 
 python -m experiments.benchmark                   all sections but scale
-python -m experiments.benchmark --quick           a narrow VGG16 and few repetitions, in two minutes
+python -m experiments.benchmark --quick           a narrow VGG16 and few repetitions, in minutes
 python -m experiments.benchmark --sections scale  time and memory for longer lists, and two devices
 
 Each way to do a thing has a process of its own, and they take turns. The first way of each is the

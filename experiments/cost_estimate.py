@@ -1,8 +1,8 @@
 """What a run will take: time on this machine, and room on its disk. An estimate.
 
 The arithmetic of the networks is counted, and divided by the rate of a matrix product measured here
-times the part of it that the networks reached where both were measured. What is small (drawing,
-lists, evaluation) is left out.
+times the part of it that the networks reached where both were measured. What is small (generated
+data, lists, evaluation) is left out.
 """
 
 import contextlib
@@ -27,8 +27,8 @@ from deeplablib.training.training_settings import ENCODER_LEVELS
 from selection import cams, classifier
 from selection.rounds.round_stages import (
     CamMaking,
-    Drawing,
     Prediction,
+    ProxyMaking,
     Refinement,
     TagTraining,
     Training,
@@ -96,7 +96,7 @@ def estimate(
             seconds = TAGGED_CRF_SECONDS if work.has_tags else CRF_SECONDS
             seconds *= math.prod(size) / math.prod(PHOTOGRAPH)
             total += Cost(crf=images * seconds, bytes=images * MASK_BYTES)
-        elif isinstance(work, Drawing):
+        elif isinstance(work, ProxyMaking):
             images = counts.get(work.image_list, 0)
             seconds = 2 * TAGGED_CRF_SECONDS if work.by_crf else 0.0
             seconds *= math.prod(size) / math.prod(PHOTOGRAPH)

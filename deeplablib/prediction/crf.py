@@ -1,4 +1,4 @@
-"""The fully connected CRF of Krähenbühl and Koltun, which sharpens scores along image edges."""
+"""The fully connected CRF of Krähenbühl and Koltun (2011), which follows image edges."""
 
 import argparse
 from dataclasses import dataclass, fields, replace

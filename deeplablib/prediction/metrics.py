@@ -1,4 +1,4 @@
-"""Intersection over union, as PASCAL VOC measures segmentations."""
+"""How good predictions are: IoU, as PASCAL VOC measures it, and the average precision of tags."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -117,7 +117,10 @@ def shrink(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[n
 
 
 def enlarge(labels: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """Labels at another (height, width): each pixel takes the nearest, rounded down."""
+    """Labels, uint8 [height, width], at another (height, width).
+
+    Each pixel takes the nearest, rounded down.
+    """
     rows, columns = (
         np.arange(new) * old // new for old, new in zip(labels.shape, size, strict=True)
     )

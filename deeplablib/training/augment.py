@@ -52,7 +52,7 @@ def augment(
 
 def augment_image(
     image: tf.Tensor, numbers: tf.Tensor, size: tuple[int, int], scale: bool, mirror: bool
-) -> tuple[tf.Tensor, tf.Tensor]:
+) -> tf.Tensor:
     """Augment an image whose labels are its tags.
 
     Arguments as for augment; without scale the longer side is made as long as the crop's.
@@ -79,6 +79,7 @@ def rescale(image: tf.Tensor, labels: tf.Tensor, factor: tf.Tensor) -> tuple[tf.
     """Resize an image bilinearly and its labels to the nearest.
 
     image, labels: as for augment. factor: float32 scalar; the new size is truncated.
+    Returns both, float32 [new height, new width, 3] and uint8 [new height, new width].
     """
     size = tf.cast(tf.cast(tf.shape(labels), tf.float32) * factor, tf.int32)
     size = tf.maximum(size, 1)
@@ -92,7 +93,9 @@ def pad_and_crop(
     """Pad at the bottom and the right up to the crop, then cut the crop out.
 
     image, labels: as for augment; padded with 0 (the mean colour) and with ignore_label.
+    size: (height, width) of the crop.
     place: float32 [2] in [0, 1), how far down and right the crop is among its possible places.
+    Returns both, float32 [*size, 3] and uint8 [*size].
     """
     padding = tf.maximum(tf.constant(size) - tf.shape(labels), 0)
     padding = tf.stack([tf.zeros_like(padding), padding], axis=1)

@@ -74,7 +74,9 @@ def sample_order(
 ) -> npt.NDArray[np.int64]:
     """Which sample stands at each position of a run.
 
-    positions: int array. Each epoch passes over all samples once, in an order of its own.
+    positions: int64 array of any shape, from 0. num_samples: of the list. random_seed: of the
+    orders. shuffle: whether each epoch passes over the samples in an order of its own, and not in
+    that of the list.
     Returns an int64 array of their shape, indices into the list.
     """
     epochs, places = np.divmod(positions, num_samples)

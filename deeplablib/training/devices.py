@@ -14,6 +14,7 @@ from deeplablib.training.training_settings import TrainingSettings
 def make_strategy(settings: TrainingSettings) -> tf.distribute.Strategy:
     """The tf.distribute strategy that a training is set to.
 
+    settings: of main.py; strategy, train_batch_norm and batch_size count.
     It must be made before TensorFlow computes anything: several machines have to meet first.
     Raises InputError when the devices cannot share a batch evenly, or one would have to share the
     statistics of its batch norm.
@@ -39,7 +40,7 @@ def make_strategy(settings: TrainingSettings) -> tf.distribute.Strategy:
 def make_repeatable(random_seed: int) -> None:
     """Say what a training runs on, and let all that it draws come from its seed."""
     gpus = len(tf.config.list_physical_devices('GPU'))
-    print(f'Training on {gpus} GPU' if gpus else 'No GPU was found: training on the CPU')
+    print(f'Training on {gpus} GPU(s)' if gpus else 'No GPU was found: training on the CPU')
     keras.utils.set_random_seed(random_seed)
     if not gpus:
         tf.config.experimental.enable_op_determinism()  # costs nothing on a CPU

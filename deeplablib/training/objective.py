@@ -53,6 +53,7 @@ def targets(labels: tf.Tensor, num_classes: int, multi_scale: bool = False) -> l
     """The labels of each term of the loss.
 
     labels: uint8 [batch, height, width]. num_classes: labels from here on belong to no class.
+    multi_scale: whether the loss has a term for each scale.
     Returns a list of int32 [batch, height / 8, width / 8] with -1 where there is no class: one for
     the network at its full size; for multi-scale training also one for each smaller scale.
     """

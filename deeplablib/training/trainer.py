@@ -35,15 +35,13 @@ class Trainer:
         recipe: Recipe,
         settings: TrainingSettings,
         batches: BatchSettings,
-        recompute: bool = False,
         tag_labels: npt.NDArray[np.uint8] | None = None,
     ):
         """Take a Keras model, its NetworkSpec, one of its recipes, and the settings.
 
         tag_labels: uint8 [samples, tags] for a tag classifier, which has no masks to learn from.
-        recompute: less memory for more time (deeplablib.network.recompute).
         """
-        self._forward = recomputed(model) if recompute else model
+        self._forward = recomputed(model) if settings.recompute else model
         self.model, self.recipe, self.settings, self.batches = model, recipe, settings, batches
         self.tag_labels = tag_labels
         if tag_labels is None:

@@ -59,7 +59,7 @@ class Validation:
         self._modeldir, self._file = Path(modeldir), Path(modeldir) / VALIDATIONS
         cut_log(self._file, first_step)
         earlier = read_log(self._file)[1] if self._file.is_file() else []
-        self._best = max((value for value in earlier if value == value), default=-math.inf)
+        self._best = max((value for value in earlier if not math.isnan(value)), default=-math.inf)
 
     def __call__(self, step: int) -> None:
         """Measure the network after a step, where it is due, and keep it if it is the best."""

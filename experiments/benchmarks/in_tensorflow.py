@@ -107,6 +107,7 @@ def training(
         num_steps=10**6,
         learning_rate=1e-9,  # so that nothing diverges, however many steps
         random_seed=1,
+        recompute=recompute,
     )
     with strategy.scope():
         model = NETWORKS[network].build(width=width)
@@ -118,7 +119,6 @@ def training(
             recipe=NETWORKS[network].recipes[RECIPE],
             settings=settings,
             batches=BatchSettings(height_width, batch_size),
-            recompute=recompute,
         )
     batch = [part[None] for part in random_batch(height_width, batch_size)]
 

@@ -21,7 +21,7 @@ from experiments.benchmarks.torch_form import TorchForm
 def prediction(
     form: str, network: str, width: float, height_width: tuple[int, int], scales: int
 ) -> Work:
-    """As networks.prediction; form: 'float32' or 'bfloat16'."""
+    """As in_tensorflow.prediction; form: 'float32' or 'bfloat16'."""
     keras_model = NETWORKS[network].build(width=width)
     scales = SCALES[:scales]
     module = TorchForm(keras_model).eval().to(memory_format=torch.channels_last)
@@ -48,7 +48,7 @@ def prediction(
 def training(
     form: str, network: str, width: float, height_width: tuple[int, int], batch_size: int
 ) -> Work:
-    """As networks.training, on one device."""
+    """As in_tensorflow.training, on one device."""
     keras_model = NETWORKS[network].build(width=width)
     module = TorchForm(keras_model).train().to(memory_format=torch.channels_last)
     images, labels = random_batch(height_width, batch_size)
