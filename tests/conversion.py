@@ -1,6 +1,8 @@
 """The converters, run on narrow networks with deterministic weights."""
 
+import contextlib
 import functools
+import io
 import sys
 from unittest import mock
 
@@ -17,11 +19,19 @@ WIDTH = 1 / 16
 CONVERTERS = (deeplab_resnet.convert, deeplab_vgg.convert, deeplab_efficientnet.convert)
 
 
-def run_converter(encoder_name, *args):
-    """Run the converter that makes such networks as from the command line: args."""
+def convert(encoder_name, *args):
+    """Run the converter that makes such networks as from the command line: args.
+
+    Returns what it printed.
+    """
     module = next(m for m in CONVERTERS if encoder_name in m.NETWORKS)
-    with mock.patch.object(sys, 'argv', ['convert', *map(str, args)]):
+    printed = io.StringIO()
+    with (
+        mock.patch.object(sys, 'argv', ['convert', *map(str, args)]),
+        contextlib.redirect_stdout(printed),
+    ):
         module.main()
+    return printed.getvalue()
 
 
 def narrow_model(encoder_name, num_classes=21):

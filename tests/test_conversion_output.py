@@ -19,8 +19,8 @@ from deeplablib.prediction.multi_scale import make_predictor
 from deeplablib.run import errors
 from deeplablib.run.backend import keras, tf
 from deeplablib.weights import checkpoints
-from tests import golden
-from tests.conversion import assert_same, model_with, narrow_model, narrow_values, run_converter
+from tests import conversion, golden
+from tests.conversion import assert_same, model_with, narrow_model, narrow_values
 
 
 @pytest.fixture
@@ -28,10 +28,9 @@ def convert(capfd):
     """Run a converter as from the command line; returns what it printed."""
 
     def run(encoder_name, *args):
-        run_converter(encoder_name, *args)
-        printed = capfd.readouterr()
-        assert not printed.err
-        return printed.out
+        printed = conversion.convert(encoder_name, *args)
+        assert not capfd.readouterr().err
+        return printed
 
     return run
 

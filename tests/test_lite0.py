@@ -14,7 +14,7 @@ from deeplablib.training.objective import rate_multiplier
 from deeplablib.weights import checkpoints, imagenet
 from tests import golden
 from tests.command import run_command
-from tests.conversion import WIDTH, narrow_values, run_converter
+from tests.conversion import WIDTH, convert, narrow_values
 from tests.deterministic import image
 from tests.weight_file_writers import state_dict, write_pth
 
@@ -130,11 +130,11 @@ def test_its_script_predicts_a_list(tmp_path):
         assert labels.size == Image.open(voc / 'JPEGImages/gold_000001.jpg').size
 
 
-def test_a_pytorch_file_is_converted(tmp_path, capsys):
+def test_a_pytorch_file_is_converted(tmp_path):
     layers, ours = foreign_layers()
     write_pth(tmp_path / 'in.pth', state_dict(layers))
-    run_converter('lite0', tmp_path / 'in.pth', tmp_path / 'out', '--num-classes', 3)
-    assert 'PyTorch EfficientNet-Lite0, PyTorch file' in capsys.readouterr().out
+    printed = convert('lite0', tmp_path / 'in.pth', tmp_path / 'out', '--num-classes', 3)
+    assert 'PyTorch EfficientNet-Lite0, PyTorch file' in printed
     found = checkpoints.read(tmp_path / 'out')
     np.testing.assert_array_equal(found['stem/weights'], ours['stem/weights'][:, :, ::-1])
     assert found['decoder/aspp/conv4/biases'].shape == (3,)
@@ -148,13 +148,13 @@ def test_a_file_with_other_depthwise_kernels_is_refused(tmp_path):
     layers['_blocks.3._depthwise_conv']['weights'] = np.zeros((5, 5, 2, 9), np.float32)
     write_pth(tmp_path / 'in.pth', state_dict(layers))
     with pytest.raises(InputError, match=r'_blocks\.3\._depthwise_conv: of shape \(5, 5, 2, 9\)'):
-        run_converter('lite0', tmp_path / 'in.pth', tmp_path / 'out')
+        convert('lite0', tmp_path / 'in.pth', tmp_path / 'out')
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
     checkpoints.write(tmp_path / 'vgg', narrow_values('vgg'))
     with pytest.raises(InputError, match='not the weights of any network known here'):
-        run_converter('lite0', tmp_path / 'vgg', tmp_path / 'out')
+        convert('lite0', tmp_path / 'vgg', tmp_path / 'out')
 
 
 def test_without_the_package_the_message_says_what_to_install(monkeypatch):
