@@ -44,7 +44,7 @@ from deeplablib.run.files import locked, make_output_folder
 from deeplablib.run.progress import progress
 from deeplablib.training import devices, training_log, training_run
 from deeplablib.training.augment import scale_to_crop
-from deeplablib.training.batches import BatchSettings
+from deeplablib.training.batches import batch_settings
 from deeplablib.training.trainer import Trainer
 from deeplablib.training.training_settings import ENCODER_LEVELS, TrainingSettings
 from deeplablib.weights import checkpoints, run_settings
@@ -136,13 +136,11 @@ def train(
         momentum=MOMENTUM,
         weight_decay=WEIGHT_DECAY,
         random_seed=args.random_seed,
-    )
-    batches = BatchSettings(
-        size=(args.crop_size, args.crop_size),
         batch_size=args.batch_size,
-        random_seed=args.random_seed,
+        input_height=args.crop_size,
+        input_width=args.crop_size,
     )
-    trainer = Trainer(model, network, RECIPE, settings, batches, tag_labels=labels)
+    trainer = Trainer(model, network, RECIPE, settings, batch_settings(settings), tag_labels=labels)
     record = run_record(args, samples, labels)
 
     def validate(log, step):

@@ -48,7 +48,7 @@ def mask_table(data: DataPaths, work: Path, rounds: int) -> Table:
     rows = []
     for k in range(1, rounds + 1):
         images, quality, labelled = list_quality(
-            work / f'train_{k}.txt', data.data_dir, data.data_dir / 'SegmentationClassAug'
+            work / f'train_{k}.txt', data.data_dir, data.val_masks
         )
         rows.append((str(k), str(images), f'{100 * quality:.1f}', f'{100 * labelled:.0f} %'))
     return ('round', 'images', 'true mean IoU of their masks', 'labelled'), rows
