@@ -27,6 +27,7 @@ def main() -> None:
         convert=weight_layouts.convert,
         writers=WRITERS,
         prediction_scripts=PREDICTION_SCRIPTS,
+        training_flags={},  # the defaults of main.py are ResNet-101's
         imagenet_files=weight_layouts.IMAGENET_FILES,
     )
 

@@ -25,6 +25,7 @@ def init(tmp_path_factory):
     prefix = tmp_path_factory.mktemp('lite0') / 'init'
     result = run_command('deeplab_efficientnet.convert', 'imagenet', prefix)
     assert result.code == 0, result.error
+    assert '--frozen 5 --learning_rate 3e-4 ' in result.out, 'the settings that suit it'
     return prefix
 
 

@@ -75,16 +75,16 @@ def run(
     convert: Callable,
     writers: Mapping[str, Callable],
     prediction_scripts: Mapping[str, str],
+    training_flags: Mapping[str, str],
     imagenet_files: Mapping[str, Any],
-    training_flags: Mapping[str, str] | None = None,
 ) -> None:
     """Convert one file, and say what was done.
 
     package, description, networks: as for get_arguments.
     convert: the package's weight_layouts.convert. writers: as for export.write.
-    prediction_scripts: encoder name -> script that predicts. imagenet_files: encoder name ->
-    file (of imagenet.find) of the ImageNet weights that it starts from; the first is for none.
-    training_flags: encoder name -> flags of main.py, where its defaults do not suit the network.
+    prediction_scripts: encoder name -> script that predicts. training_flags: encoder name -> flags
+    of main.py, where its defaults do not suit the network. imagenet_files: encoder name -> file (of
+    imagenet.find) of the ImageNet weights that it starts from; the first is for none.
     """
     args = get_arguments(package, description, networks)
     if args.num_classes is not None and not 1 <= args.num_classes <= IGNORE_LABEL:
@@ -132,7 +132,7 @@ def run(
         encoder_name=source.encoder_name,
         script=script,
         sizes=sizes,
-        training_flags=(training_flags or {}).get(source.encoder_name, ''),
+        training_flags=training_flags.get(source.encoder_name, ''),
     )
     print(f'Next: {command}')
 
