@@ -15,9 +15,9 @@ from deeplablib.data.tags import allowed_classes, read_tags
 from deeplablib.prediction import crf
 from deeplablib.prediction.crf_list import crf_samples
 from deeplablib.prediction.metrics import iou_table_of
-from deeplablib.run import errors, parallel
-from deeplablib.run.errors import InputError
-from deeplablib.run.files import make_output_folder
+from deeplablib.utils import errors, parallel
+from deeplablib.utils.errors import InputError
+from deeplablib.utils.files import make_output_folder
 
 # Change these to your own paths; each is the default of a flag (--help).
 DATA_DIRECTORY = './VOC2012/'
@@ -89,4 +89,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    errors.run(main)
+    errors.run_script(main)

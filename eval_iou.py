@@ -11,9 +11,9 @@ from deeplablib.data.classes import add_classes, default_classes
 from deeplablib.data.image_lists import read_list
 from deeplablib.data.voc import IGNORE_LABEL
 from deeplablib.prediction.metrics import evaluate, iou_summary, iou_table
-from deeplablib.run import errors
-from deeplablib.run.errors import InputError
-from deeplablib.run.files import check_output_file, list_files, replacing
+from deeplablib.utils import errors
+from deeplablib.utils.errors import InputError
+from deeplablib.utils.files import check_output_file, list_files, replacing
 
 
 def get_arguments() -> argparse.Namespace:
@@ -63,4 +63,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    errors.run(main)
+    errors.run_script(main)

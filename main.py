@@ -29,10 +29,6 @@ from deeplablib.prediction.crf import require_package
 from deeplablib.prediction.metrics import iou_table_of
 from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE, make_predictor
 from deeplablib.prediction.predict_list import predict_samples
-from deeplablib.run import absl_flags, errors
-from deeplablib.run.backend import tf
-from deeplablib.run.errors import InputError
-from deeplablib.run.files import locked, make_output_folder
 from deeplablib.training import devices, training_run
 from deeplablib.training.batches import batch_settings
 from deeplablib.training.trainer import Trainer
@@ -45,6 +41,10 @@ from deeplablib.training.training_settings import (
     settings_from_flags,
 )
 from deeplablib.training.validation import MEASURES, VALIDATIONS, Validation, measure_of
+from deeplablib.utils import absl_flags, errors
+from deeplablib.utils.backend import tf
+from deeplablib.utils.errors import InputError
+from deeplablib.utils.files import locked, make_output_folder
 from deeplablib.weights import checkpoints, run_settings
 from deeplablib.weights.load_model import load_model
 
@@ -398,4 +398,4 @@ def own_flags() -> list[flags.Flag]:
 
 
 if __name__ == '__main__':
-    errors.run(main)
+    errors.run_script(main)

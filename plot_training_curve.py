@@ -13,10 +13,10 @@ matplotlib.use('Agg')  # a file, not a window
 import matplotlib.pyplot as plt
 import numpy as np
 
-from deeplablib.run import errors
-from deeplablib.run.errors import InputError
-from deeplablib.run.files import make_output_folder, replacing
 from deeplablib.training.training_log import read_log
+from deeplablib.utils import errors
+from deeplablib.utils.errors import InputError
+from deeplablib.utils.files import make_output_folder, replacing
 
 LOG_FILE = './model/train/log.txt'
 OUTPUT = './training_curve.png'
@@ -76,4 +76,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    errors.run(main)
+    errors.run_script(main)

@@ -32,9 +32,9 @@ from deeplablib.prediction.prediction_flags import (
     predictor_for,
     restore,
 )
-from deeplablib.run import errors
-from deeplablib.run.errors import InputError
-from deeplablib.run.files import list_files, make_output_folder
+from deeplablib.utils import errors
+from deeplablib.utils.errors import InputError
+from deeplablib.utils.files import list_files, make_output_folder
 
 RESTORE_FROM = './model/resnet/model.resnet'
 SAVE_DIR = './result/photos/'
@@ -171,4 +171,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    errors.run(main)
+    errors.run_script(main)

@@ -27,11 +27,11 @@ from pathlib import Path
 from deeplablib.data.image_lists import read_list
 from deeplablib.data.prepare_voc import COUNTS
 from deeplablib.data.sample_check import check_samples
-from deeplablib.run import errors
-from deeplablib.run.errors import InputError, raise_all
-from deeplablib.run.stage_runner import Stage, run_stages
-from deeplablib.run.text_tables import as_text
 from deeplablib.training.training_settings import flag_words
+from deeplablib.utils import errors
+from deeplablib.utils.errors import InputError, raise_all
+from deeplablib.utils.stages import Stage, run_stages
+from deeplablib.utils.text_tables import as_text
 from experiments import toy_data, toy_settings
 from experiments.panel import save_panel
 from selection.rounds import plan, result_tables, voc_settings
@@ -316,4 +316,4 @@ def save_pictures(run: Run, work: Path) -> None:
 
 
 if __name__ == '__main__':
-    errors.run(main)
+    errors.run_script(main)

@@ -5,7 +5,7 @@ The image at 1, 0.75 and 0.5; the largest probabilities of the three; resized to
 
 from deeplab_vgg import NETWORKS
 from deeplablib.prediction.multi_scale_script import predict_and_evaluate
-from deeplablib.run import errors
+from deeplablib.utils import errors
 
 # Change these to your own paths; each is the default of a flag (--help).
 DATA_DIRECTORY = './VOC2012/'
@@ -32,4 +32,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    errors.run(main)
+    errors.run_script(main)

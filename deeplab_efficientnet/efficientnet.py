@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from deeplablib.data.voc import NUM_CLASSES
 from deeplablib.network.layers import Conv2D, DepthwiseConv2D, aspp, batch_norm, scaled, tag_layer
-from deeplablib.run.backend import keras
+from deeplablib.utils.backend import keras
 
 
 class Stage(NamedTuple):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from deeplab_efficientnet.efficientnet import PIXEL_SCALE, STAGES
 from deeplablib.data.images import IMG_MEAN
 from deeplablib.network.layers import ASPP_PART_NAMES
-from deeplablib.run.errors import InputError
+from deeplablib.utils.errors import InputError
 from deeplablib.weights.foreign_weights import (
     OURS,
     Converted,

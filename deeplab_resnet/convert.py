@@ -12,7 +12,7 @@ Where SRC is the word imagenet, the command fetches the ImageNet ResNet-101 of K
 
 from deeplab_resnet import NETWORKS, weight_layouts
 from deeplablib.prediction.other_runtimes import WRITERS
-from deeplablib.run import errors
+from deeplablib.utils import errors
 from deeplablib.weights import conversion
 
 PREDICTION_SCRIPTS = {'deeplab': 'test_vocspsm_resnet.py'}
@@ -33,4 +33,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    errors.run(main)
+    errors.run_script(main)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from deeplablib.data.voc import NUM_CLASSES
 from deeplablib.network.layers import STEM_FILTERS, Conv2D, aspp, batch_norm, scaled, tag_layer
-from deeplablib.run.backend import keras
+from deeplablib.utils.backend import keras
 
 
 class Stage(NamedTuple):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from deeplab_resnet.resnet import CAFFE_ASPP_PART_NAMES, UNITS, caffe_names, slim_names
 from deeplablib.network.layers import ASPP_PART_NAMES, BATCH_NORM_EPSILON
-from deeplablib.run.errors import InputError
+from deeplablib.utils.errors import InputError
 from deeplablib.weights.foreign_weights import (
     KERAS_CAFFE,
     OURS,

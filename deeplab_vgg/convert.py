@@ -12,7 +12,7 @@ Where SRC is the word imagenet, the command fetches the ImageNet VGG16 of Keras 
 
 from deeplab_vgg import NETWORKS, weight_layouts
 from deeplablib.prediction.other_runtimes import WRITERS
-from deeplablib.run import errors
+from deeplablib.utils import errors
 from deeplablib.weights import conversion
 
 PREDICTION_SCRIPTS = {'vgg': 'test_vocspsm_vgg.py'}
@@ -34,4 +34,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    errors.run(main)
+    errors.run_script(main)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from deeplablib.data.voc import NUM_CLASSES
 from deeplablib.network.layers import ASPP_DILATIONS, Conv2D, scaled, tag_layer
-from deeplablib.run.backend import keras, tf
+from deeplablib.utils.backend import keras, tf
 
 
 class Block(NamedTuple):

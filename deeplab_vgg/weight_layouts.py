@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from deeplab_vgg.vgg import BLOCKS
 from deeplablib.network.layers import ASPP_DILATIONS
-from deeplablib.run.errors import InputError
+from deeplablib.utils.errors import InputError
 from deeplablib.weights.foreign_weights import (
     KERAS_CAFFE,
     OURS,

@@ -27,10 +27,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from deeplablib.data.image_lists import check_files_of, read_list
-from deeplablib.run import errors
-from deeplablib.run.errors import InputError, raise_all
-from deeplablib.run.files import replacing
-from deeplablib.run.stage_runner import Stage, as_flags, run_stages
+from deeplablib.utils import errors
+from deeplablib.utils.errors import InputError, raise_all
+from deeplablib.utils.files import replacing
+from deeplablib.utils.stages import Stage, as_flags, run_stages
 from experiments import toy_settings
 from experiments.ablation_tables import TRUTH, ablation_tables, summary
 from selection.rounds import plan, voc_settings
@@ -71,7 +71,7 @@ def arm_stages(
     stages.append(
         Stage(
             name='round 1 score proxies',
-            command=('-m', 'selection.score', *make.image_flags(data), *flags),
+            command=('-m', 'selection.measure_quality', *make.image_flags(data), *flags),
             reads=(*make.image_files(data), proxies, score_maps),
             output=table,
         )
@@ -139,7 +139,7 @@ def _select_pixels(name, data, masks, score_maps, out):
     flags = as_flags(masks=masks, scores=score_maps, out=out, threshold=PIXEL_THRESHOLD)
     return Stage(
         name=f'{name} pixels',
-        command=('-m', 'selection.pixels', *make.image_flags(data), *flags),
+        command=('-m', 'selection.select_pixels', *make.image_flags(data), *flags),
         reads=(*make.image_files(data), masks, score_maps),
         output=out,
     )
@@ -170,7 +170,7 @@ def get_arguments() -> argparse.Namespace:
         '--crf-flags',
         default='',
         metavar="'FLAG ...'",
-        help='further flags of selection.refine, for the refined masks of every arm',
+        help='further flags of selection.refine_masks, for the refined masks of every arm',
     )
     parser.add_argument('--fraction', type=float, help='of the masks that go on')
     parser.add_argument(
@@ -277,4 +277,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    errors.run(main)
+    errors.run_script(main)

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from deeplablib.data.image_lists import read_list
-from deeplablib.run.text_tables import as_markdown
+from deeplablib.utils.text_tables import as_markdown
 from experiments.evidence import rank_correlation, true_confusions
-from selection.quality import list_quality
-from selection.refine import TABLE
+from selection.evaluate_masks import list_quality
+from selection.refine_masks import TABLE
 from selection.rounds.round_settings import DataPaths
 from selection.shared.quality_table import read_column
 

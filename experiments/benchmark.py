@@ -18,9 +18,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from deeplablib.run import errors
-from deeplablib.run.errors import InputError
-from deeplablib.run.files import make_output_folder, replacing
+from deeplablib.utils import errors
+from deeplablib.utils.errors import InputError
+from deeplablib.utils.files import make_output_folder, replacing
 from experiments.benchmarks import machine
 from experiments.benchmarks.cases import ENCODERS, MATRIX_PRODUCTS, SECTIONS, Case, write_lists
 from experiments.benchmarks.measure import Timing, alternate
@@ -144,4 +144,4 @@ def write(results: dict, out: Path) -> None:
 
 
 if __name__ == '__main__':
-    errors.run(main)
+    errors.run_script(main)

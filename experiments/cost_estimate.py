@@ -20,11 +20,11 @@ from deeplablib.data.image_headers import image_size
 from deeplablib.data.score_maps import OUTPUT_STRIDE
 from deeplablib.network.flops import FROZEN_TRAINING, TRAINING, forward_flops, matmul_rate
 from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE
-from deeplablib.run.backend import keras, tf
-from deeplablib.run.errors import InputError
-from deeplablib.run.stage_runner import Stage
 from deeplablib.training.training_settings import ENCODER_LEVELS
-from selection import cams, classifier
+from deeplablib.utils.backend import keras, tf
+from deeplablib.utils.errors import InputError
+from deeplablib.utils.stages import Stage
+from selection import make_cams, train_classifier
 from selection.rounds.round_stages import (
     CamMaking,
     Prediction,
@@ -82,10 +82,12 @@ def estimate(
         if isinstance(work, Training):
             total += _training(work.settings, model, flops)
         elif isinstance(work, TagTraining):
-            total += _tag_training(classifier.get_arguments(work.flags), tag_classifier, tag_flops)
+            total += _tag_training(
+                train_classifier.get_arguments(work.flags), tag_classifier, tag_flops
+            )
         elif isinstance(work, CamMaking):
             images = counts.get(work.image_list, 0)
-            scales = cams.get_arguments(work.flags).scales
+            scales = make_cams.get_arguments(work.flags).scales
             mirrored_too = 2 * _flops_of_scales(size, scales, tag_flops)
             total += Cost(prediction=images * mirrored_too, starts=1, bytes=images * CUES_BYTES)
         elif isinstance(work, Prediction):
@@ -143,7 +145,7 @@ def _tag_training(args, model, flops):
     return Cost(
         training=_passes(args.frozen) * images * flops(args.crop_size, args.crop_size),
         starts=1,
-        bytes=classifier.CHECKPOINTS_KEPT * sum(4 * math.prod(w.shape) for w in weights),
+        bytes=train_classifier.CHECKPOINTS_KEPT * sum(4 * math.prod(w.shape) for w in weights),
     )
 
 

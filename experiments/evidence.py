@@ -14,12 +14,12 @@ from scipy.stats import spearmanr
 
 from deeplablib.data.voc import NUM_CLASSES
 from deeplablib.prediction.metrics import mean_iou
-from deeplablib.run import errors
-from deeplablib.run.files import check_output_file, replacing
-from deeplablib.run.parallel import add_jobs
-from deeplablib.run.text_tables import as_markdown
-from selection.masks import select_masks
-from selection.quality import compare_all
+from deeplablib.utils import errors
+from deeplablib.utils.files import check_output_file, replacing
+from deeplablib.utils.parallel import add_jobs
+from deeplablib.utils.text_tables import as_markdown
+from selection.evaluate_masks import compare_all
+from selection.select_masks import select_masks
 from selection.shared.mask_quality import OF_REFINED
 from selection.shared.quality_table import read_column
 from selection.shared.selection_flags import CLASS_MINIMUM, FRACTION
@@ -154,4 +154,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    errors.run(main)
+    errors.run_script(main)

@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from deeplablib.data.images import read_image, read_indices
 from deeplablib.data.voc import colour_map
-from deeplablib.run.files import replacing
+from deeplablib.utils.files import replacing
 
 HEADER = 18  # height of the line of titles, pixels
 _COLOURS = colour_map()

@@ -11,9 +11,9 @@ import numpy as np
 
 from deeplablib.data.classes import add_classes
 from deeplablib.data.voc import NUM_CLASSES
-from deeplablib.run import errors
-from deeplablib.run.errors import InputError
-from deeplablib.run.files import list_files, make_output_folder
+from deeplablib.utils import errors
+from deeplablib.utils.errors import InputError
+from deeplablib.utils.files import list_files, make_output_folder
 from experiments.evidence import true_confusions, true_quality
 from selection.shared.quality_table import write_table
 from selection.shared.selection_flags import MEASURE
@@ -72,4 +72,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    errors.run(main)
+    errors.run_script(main)

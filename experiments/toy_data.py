@@ -26,9 +26,9 @@ from scipy.ndimage import gaussian_filter
 from deeplablib.data.image_lists import write_list
 from deeplablib.data.images import write_mask
 from deeplablib.data.voc import CLASSES, NUM_CLASSES
-from deeplablib.run import errors, parallel
-from deeplablib.run.errors import InputError
-from deeplablib.run.files import locked, make_output_folder, replacing
+from deeplablib.utils import errors, parallel
+from deeplablib.utils.errors import InputError
+from deeplablib.utils.files import locked, make_output_folder, replacing
 
 SIZE = 96  # pixels, height and width
 IMAGES = {'initial': 1000, 'train': 600, 'val': 200}
@@ -320,4 +320,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    errors.run(main)
+    errors.run_script(main)

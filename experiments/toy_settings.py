@@ -3,8 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from deeplablib.run.stage_runner import Stage, as_flags
 from deeplablib.training.training_settings import TrainingSettings, flag_words
+from deeplablib.utils.stages import Stage, as_flags
 from selection.rounds.round_settings import DataPaths, RoundSettings
 from selection.rounds.round_stages import Training
 
@@ -69,7 +69,7 @@ def data_stages(work: Path, seed: int) -> tuple[list[Stage], DataPaths]:
         ),
         Stage(
             name='tags',
-            command=('-m', 'selection.tags', *flags),
+            command=('-m', 'selection.make_tags', *flags),
             reads=(annotations, train_list),
             output=tags,
         ),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
-from deeplablib.run import errors
+from deeplablib.utils import errors
 
 ROOT = Path(__file__).parent.parent
 
@@ -24,7 +24,7 @@ class Result:
 
 
 def run_command(module, *arguments):
-    """Run the main function of a module through errors.run.
+    """Run the main function of a module through errors.run_script.
 
     module: 'eval_iou', 'deeplab_resnet.convert', ... arguments: its command line.
     Returns a Result. An error that is not the user's is raised.
@@ -39,7 +39,7 @@ def run_command(module, *arguments):
         contextlib.redirect_stderr(error),
     ):
         try:
-            errors.run(main)
+            errors.run_script(main)
         except SystemExit as stop:
             code = stop.code or 0
     return Result(code, out.getvalue(), error.getvalue())

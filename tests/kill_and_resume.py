@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import main
-from deeplablib.run import errors
+from deeplablib.utils import errors
 
 
 def start(flags):
@@ -24,7 +24,7 @@ def start(flags):
     if child == 0:
         sys.argv = ['main.py', *flags]
         try:
-            errors.run(main.main)
+            errors.run_script(main.main)
         except SystemExit as stop:
             os._exit(stop.code or 0)
         except BaseException:

@@ -6,7 +6,7 @@ from PIL import Image
 
 from deeplablib.data.image_lists import write_list
 from experiments import ablation, ablation_tables, toy_settings
-from selection.quality import list_quality, mask_confusion
+from selection.evaluate_masks import list_quality, mask_confusion
 from selection.rounds import plan
 from selection.rounds.round_settings import DataPaths
 from selection.shared.quality_table import write_table
@@ -35,7 +35,7 @@ def test_every_arm_of_the_ablation_has_its_own_folder_and_the_common_first_round
 
 def test_candidates_are_a_proxy_annotation_and_the_refined_mask_of_the_round_before():
     stages = stages_of_arms(['candidates'])
-    chosen = [stage for stage in stages if stage.command[1] == 'selection.candidates']
+    chosen = [stage for stage in stages if stage.command[1] == 'selection.choose_candidates']
     for stage, before in zip(chosen, ('round_1', 'candidates/round_2'), strict=True):
         at = stage.command.index('--masks') + 1
         folders = [str(WORK / 'proxies'), str(WORK / before / 'refined')]
@@ -72,7 +72,7 @@ def test_seeds_on_photographs_differ_in_their_trainings_and_share_their_proxies(
     (tmp_path / 'SegmentationClassAug/a.png').touch()
     result = run_command(*command, *where)
     assert result.code == 0, result.error
-    assert result.out.count('-m selection.proxies') == 1
+    assert result.out.count('-m selection.make_proxies') == 1
     for seed in (1, 2):
         assert f'--random_seed {seed} ' in result.out and f'--seed {seed}\n' in result.out
         assert result.out.count(f'--data_list {runs}/train_1.txt') == 2

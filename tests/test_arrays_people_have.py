@@ -12,8 +12,16 @@ from deeplablib.data.images import write_image, write_mask
 from deeplablib.data.score_maps import image_probabilities, write_score_map
 from deeplablib.prediction import metrics, photographs
 from deeplablib.prediction.crf import crf_labels
-from selection import candidates, masks, pixels, proxies, quality, refine, tags
-from selection.report import cue_page, page
+from selection import (
+    choose_candidates,
+    evaluate_masks,
+    make_proxies,
+    make_tags,
+    refine_masks,
+    select_masks,
+    select_pixels,
+    selection_page,
+)
 from selection.shared import mask_quality
 
 HEIGHT, WIDTH, CLASSES = 9, 12, 4
@@ -49,22 +57,25 @@ CALLS = {
     'iou_per_class': lambda a: metrics.iou_per_class(a['confusion']),
     'average_precision': lambda a: metrics.average_precision(a['kept'], a['quality']),
     'agreement': lambda a: metrics.agreement(a['mask'], a['labels'], a['allowed']),
-    'crf_proxy': lambda a: proxies.crf_proxy(a['image'], {1: a['cue'], 3: a['cue']}),
-    'proxy_annotation': lambda a: proxies.proxy_annotation({2: a['cue']}, SIZE, a['cue']),
+    'crf_proxy': lambda a: make_proxies.crf_proxy(a['image'], {1: a['cue'], 3: a['cue']}),
+    'proxy_annotation': lambda a: make_proxies.proxy_annotation({2: a['cue']}, SIZE, a['cue']),
     'measure': lambda a: mask_quality.measure(a['mask'], a['probabilities'], a['allowed']),
-    'best_candidate': lambda a: candidates.best_candidate(
+    'best_candidate': lambda a: choose_candidates.best_candidate(
         [a['mask'], a['labels']], a['probabilities'], a['allowed']
     ),
-    'select_masks': lambda a: masks.select_masks(a['quality'], a['shown']),
-    'confident_pixels': lambda a: pixels.confident_pixels(
+    'select_masks': lambda a: select_masks.select_masks(a['quality'], a['shown']),
+    'confident_pixels': lambda a: select_pixels.confident_pixels(
         a['mask'], a['probabilities'], a['quality'][:CLASSES]
     ),
-    'seed': lambda a: quality.seed({1: a['cue']}, 0.3),
-    'with_saliency': lambda a: refine.with_saliency(a['probabilities'], a['cue']),
-    'tags_of_mask': lambda a: tags.tags_of_mask(a['mask']),
-    'cue_panel': lambda a: np.array(cue_page.cue_panel(a['image'], [a['cue']], a['mask'])),
-    'panel': lambda a: np.array(page.panel(a['image'], a['mask'], a['labels'], kept=True)),
-    'histogram': lambda a: np.frombuffer(page.histogram(a['quality'], a['kept'], 0.5), np.uint8),
+    'seed': lambda a: evaluate_masks.seed({1: a['cue']}, 0.3),
+    'with_saliency': lambda a: refine_masks.with_saliency(a['probabilities'], a['cue']),
+    'tags_of_mask': lambda a: make_tags.tags_of_mask(a['mask']),
+    'panel': lambda a: np.array(
+        selection_page.panel(a['image'], a['mask'], a['labels'], kept=True)
+    ),
+    'histogram': lambda a: np.frombuffer(
+        selection_page.histogram(a['quality'], a['kept'], 0.5), np.uint8
+    ),
 }
 
 

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from deeplablib.data.score_maps import resize_bilinear
-from deeplablib.run.backend import tf
 from deeplablib.training.augment import (
     augment,
     augment_image,
@@ -11,6 +10,7 @@ from deeplablib.training.augment import (
     rescale,
     scale_to_crop,
 )
+from deeplablib.utils.backend import tf
 from tests import golden
 
 

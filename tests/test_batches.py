@@ -6,8 +6,6 @@ from PIL import Image
 
 from deeplablib.data.image_lists import read_list
 from deeplablib.data.images import IMG_MEAN
-from deeplablib.run.backend import tf
-from deeplablib.run.errors import InputError
 from deeplablib.training.batches import (
     BatchSettings,
     decode_mask,
@@ -16,6 +14,8 @@ from deeplablib.training.batches import (
     sample_order,
     samples_of_step,
 )
+from deeplablib.utils.backend import tf
+from deeplablib.utils.errors import InputError
 from tests.training_run import make_samples
 
 

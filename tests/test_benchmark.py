@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deeplablib.network.convolution import has_dilated_gradients
-from deeplablib.run.backend import tf
+from deeplablib.utils.backend import tf
 from experiments.benchmarks.cases import SECTIONS
 from experiments.benchmarks.measure import Variant, alternate
 from experiments.benchmarks.plain_form import plain_form

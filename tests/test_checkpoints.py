@@ -4,8 +4,8 @@ import os
 import numpy as np
 import pytest
 
-from deeplablib.run.backend import keras, tf
-from deeplablib.run.errors import InputError
+from deeplablib.utils.backend import keras, tf
+from deeplablib.utils.errors import InputError
 from deeplablib.weights import checkpoints
 from deeplablib.weights.load_model import load_model
 from tests import golden

@@ -4,7 +4,7 @@ import pytest
 
 from deeplablib.data.classes import add_classes, class_ids, default_classes, read_classes
 from deeplablib.data.voc import CLASSES
-from deeplablib.run.errors import InputError
+from deeplablib.utils.errors import InputError
 
 NAMES = ('background', 'apple', 'traffic light')
 

@@ -9,13 +9,13 @@ from PIL import Image
 from deeplablib.data.images import IMG_MEAN
 from deeplablib.data.score_maps import resize_bilinear
 from deeplablib.network.convolution import has_dilated_gradients
-from deeplablib.run.backend import tf
-from deeplablib.run.files import locked, make_output_folder
 from deeplablib.training import objective, training_run
 from deeplablib.training.training_log import read_log
+from deeplablib.utils.backend import tf
+from deeplablib.utils.files import locked, make_output_folder
 from deeplablib.weights import checkpoints, run_settings
 from deeplablib.weights.load_model import load_tag_classifier
-from selection import cams, classifier
+from selection import make_cams, train_classifier
 from tests import deterministic
 from tests.command import run_command
 from tests.training_run import make_samples, run_main
@@ -48,10 +48,10 @@ def train(data, run='run', *options, **changes):
         'crop-size': 33,
     }
     words = [f'--{name}={value}' for name, value in (flags | changes).items()]
-    return run_command('selection.classifier', *words, *options)
+    return run_command('selection.train_classifier', *words, *options)
 
 
-def make_cams(data, model, out, *options, **changes):
+def run_make_cams(data, model, out, *options, **changes):
     flags = {
         'data-dir': data,
         'data-list': data / 'images.txt',
@@ -60,7 +60,7 @@ def make_cams(data, model, out, *options, **changes):
         'restore-from': model,
     }
     words = [f'--{name}={value}' for name, value in (flags | changes).items()]
-    return run_command('selection.cams', *words, *options)
+    return run_command('selection.make_cams', *words, *options)
 
 
 def bad(result, *messages):
@@ -74,7 +74,7 @@ def bad(result, *messages):
 @pytest.fixture(scope='module')
 def drawn(data):
     """A checkpoint of a classifier whose weights are drawn, large enough to respond."""
-    network = classifier.NETWORKS['vgg']
+    network = train_classifier.NETWORKS['vgg']
     model = network.build_classifier(width=1 / 8)
     variables = network.variables(model)
     (data / 'drawn').mkdir()
@@ -155,7 +155,7 @@ def test_a_run_with_other_settings_is_not_gone_on_with_unless_it_is_meant(data, 
 def test_bfloat16_trains_float32_variables_or_is_refused(data, drawn):
     given = {'precision': 'bfloat16', 'num-steps': 1, 'width': 1 / 8, 'pretrain-file': drawn}
     result = train(data, 'bfloat16', **given)
-    cues = make_cams(data, drawn, 'bfloat16_cues', precision='bfloat16')
+    cues = run_make_cams(data, drawn, 'bfloat16_cues', precision='bfloat16')
     if not has_dilated_gradients('bfloat16'):
         for refused in (result, cues):
             bad(refused, 'bfloat16: this CPU does not compute in it; take float32, a GPU, or')
@@ -163,7 +163,7 @@ def test_bfloat16_trains_float32_variables_or_is_refused(data, drawn):
     assert result.code == cues.code == 0
     for name, value in checkpoints.read(data / 'bfloat16').items():
         assert value.dtype == np.float32 and np.isfinite(value).all(), name
-    make_cams(data, drawn, 'float32_cues')
+    run_make_cams(data, drawn, 'float32_cues')
     for i in range(6):
         maps = [
             np.array(Image.open(data / f'{folder}_cues/s{i}_{i % 3}.png')).astype(int)
@@ -173,7 +173,7 @@ def test_bfloat16_trains_float32_variables_or_is_refused(data, drawn):
 
 
 def test_loss_is_the_sigmoid_cross_entropy_of_the_pooled_map():
-    network = classifier.NETWORKS['vgg']
+    network = train_classifier.NETWORKS['vgg']
     model = network.build_classifier(num_tags=3, width=1 / 64)
     model.get_layer('classifier').kernel.assign(np.random.default_rng(0).normal(size=(1, 1, 8, 3)))
     images = np.random.default_rng(1).normal(0, 50, (2, 33, 40, 3)).astype(np.float32)
@@ -190,12 +190,12 @@ def test_loss_is_the_sigmoid_cross_entropy_of_the_pooled_map():
 
 @pytest.mark.parametrize('name', ['vgg', 'res50', 'lite0'])
 def test_map_has_a_cell_for_sixteen_pixels_and_no_dilation(name):
-    model = classifier.NETWORKS[name].build_classifier(num_tags=2, width=1 / 64)
+    model = train_classifier.NETWORKS[name].build_classifier(num_tags=2, width=1 / 64)
     assert model(np.zeros((1, 65, 47, 3), np.float32)).shape == (1, 5, 3, 2)
     rates = [getattr(layer, 'dilation_rate', (1, 1)) for layer in model.layers]
     assert set(rates) == {(1, 1)}
     kernels = {v.path: tuple(v.shape) for v in model.weights if 'classifier' not in v.path}
-    of_network = classifier.NETWORKS[name].build(width=1 / 64).weights
+    of_network = train_classifier.NETWORKS[name].build(width=1 / 64).weights
     assert kernels.items() <= {v.path: tuple(v.shape) for v in of_network}.items()
 
 
@@ -205,7 +205,7 @@ def test_it_learns_to_tell_the_classes_and_where_they_are(data, drawn):
     result = train(data, 'learnt', **held_out, **more, **{'pretrain-file': drawn})
     assert result.code == 0, result.error
     assert f'step {STEPS}: mean average precision 100.0' in result.out
-    assert make_cams(data, data / 'learnt', 'learnt_cues', '--scales', '2', '3').code == 0
+    assert run_make_cams(data, data / 'learnt', 'learnt_cues', '--scales', '2', '3').code == 0
     differences = []
     for i in range(6):
         cue = np.array(Image.open(data / f'learnt_cues/s{i}_{i % 3}.png')) / 255
@@ -237,8 +237,8 @@ def test_its_encoder_starts_a_segmentation(data, name):
 def test_each_kind_of_checkpoint_is_refused_where_the_other_is_wanted(data, trained):
     run_main(data, 'segmentation', num_steps=1)
     bad(
-        make_cams(data, data / 'segmentation/model', 'wrong'),
-        'segmentation/model/model.ckpt-1: not a tag classifier; python -m selection.classifier',
+        run_make_cams(data, data / 'segmentation/model', 'wrong'),
+        'segmentation/model/model.ckpt-1: not a tag classifier; python -m selection.train_classifier',  # noqa: E501
     )
     scripts = {
         'test_vocspsm_vgg': ('--data-dir', data, '--data-list', data / 'images.txt'),
@@ -288,7 +288,7 @@ def half_pixel_weights(old, new):
 
 def test_cam_is_what_numpy_makes_of_the_saved_weights(data, drawn):
     out = 'by_hand'
-    assert make_cams(data, drawn, out, '--scales', '0.5', '1', '1.5').code == 0
+    assert run_make_cams(data, drawn, out, '--scales', '0.5', '1', '1.5').code == 0
     values = checkpoints.read(drawn)
     image = tf.io.decode_jpeg((data / 'JPEGImages/s1.jpg').read_bytes()).numpy()
     height, width = image.shape[:2]
@@ -310,7 +310,7 @@ def test_cam_is_what_numpy_makes_of_the_saved_weights(data, drawn):
 
 
 def test_mirrored_image_has_the_mirrored_cam(drawn):
-    cam = cams.make_cam_function(load_tag_classifier(classifier.NETWORKS, drawn))
+    cam = make_cams.make_cam_function(load_tag_classifier(train_classifier.NETWORKS, drawn))
     image = np.random.default_rng(0).integers(0, 256, (45, 37, 3), np.uint8)
     tags = np.arange(20) < 3
     maps = cam(image, tags)
@@ -322,7 +322,7 @@ def test_cues_are_made_of_tags_only_and_resumed(data, drawn):
     (data / 'some_tags.txt').write_text('s0 1 3\ns1\ns2 20\n')
     (data / 'some.txt').write_text('s0\ns1\ns2\n')
     given = {'data-list': data / 'some.txt', 'tags': data / 'some_tags.txt', 'scales': 1}
-    result = make_cams(data, drawn, 'some', **given)
+    result = run_make_cams(data, drawn, 'some', **given)
     assert result.code == 0 and 'note: 1 images have no tags' in result.out
     out = data / 'some'
     assert sorted(path.name for path in out.glob('*.png')) == ['s0_0.png', 's0_2.png', 's2_19.png']
@@ -331,18 +331,20 @@ def test_cues_are_made_of_tags_only_and_resumed(data, drawn):
     before = (out / 's2_19.png').stat().st_mtime_ns
     content = (out / 's0_0.png').read_bytes()
     (out / 's0_0.png').unlink()
-    resumed = make_cams(data, drawn, 'some', '--resume', **given)
+    resumed = run_make_cams(data, drawn, 'some', '--resume', **given)
     assert '1 of 2 images are done already' in resumed.out
     assert (out / 's0_0.png').read_bytes() == content
     assert (out / 's2_19.png').stat().st_mtime_ns == before
 
 
 def test_a_map_that_is_nowhere_positive_is_empty(drawn):
-    model = load_tag_classifier(classifier.NETWORKS, drawn)
+    model = load_tag_classifier(train_classifier.NETWORKS, drawn)
     kernel = model.get_layer('classifier').kernel
     kernel.assign(-abs(kernel))
     image = np.random.default_rng(0).integers(0, 256, (33, 40, 3), np.uint8)
-    assert not cams.make_cam_function(model, scales=(1,))(image, np.arange(20) < 2).numpy().any()
+    assert (
+        not make_cams.make_cam_function(model, scales=(1,))(image, np.arange(20) < 2).numpy().any()
+    )
 
 
 # Bad input
@@ -396,7 +398,7 @@ def test_tags_of_images_that_are_not_in_the_list_are_passed_over(data):
 
 
 def test_bad_input_to_the_cams_is_named(data, drawn):
-    bad(make_cams(data, data / 'nowhere', 'bad'), 'nowhere: no such checkpoint')
-    bad(make_cams(data, drawn, 'bad', scales=0), 'value 0 of --scales: must be positive')
+    bad(run_make_cams(data, data / 'nowhere', 'bad'), 'nowhere: no such checkpoint')
+    bad(run_make_cams(data, drawn, 'bad', scales=0), 'value 0 of --scales: must be positive')
     with locked(make_output_folder(data / 'taken')):
-        bad(make_cams(data, drawn, 'taken'), 'another process is writing to this folder')
+        bad(run_make_cams(data, drawn, 'taken'), 'another process is writing to this folder')

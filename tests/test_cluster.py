@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from deeplablib.data.score_maps import resize_bilinear, write_score_map
-from deeplablib.run import cluster
-from deeplablib.run.errors import InputError
+from deeplablib.utils import cluster
+from deeplablib.utils.errors import InputError
 from tests import golden
 from tests.command import run_command
 
@@ -95,7 +95,7 @@ def files_of(folder):
 
 def test_a_killed_worker_loses_nothing_and_doubles_nothing(started, data):
     workers = [started.add_worker(), started.add_worker()]
-    refine = ('selection.refine', *flags(data), '--tags', data / 'tags.txt')
+    refine = ('selection.refine_masks', *flags(data), '--tags', data / 'tags.txt')
     out = data / 'clustered'
 
     def kill():
@@ -127,7 +127,13 @@ def test_a_killed_worker_loses_nothing_and_doubles_nothing(started, data):
 def test_a_cluster_that_cannot_do_the_work_is_refused(started, tmp_path):
     def refused(message):
         result = run_command(
-            'selection.score', '--masks', 'm', '--scores', 's', '--scheduler', started.address
+            'selection.measure_quality',
+            '--masks',
+            'm',
+            '--scores',
+            's',
+            '--scheduler',
+            started.address,
         )
         assert result.code == 2 and 'Traceback' not in result.error
         assert message in result.error and 'python -m dask worker' in result.error
@@ -170,7 +176,7 @@ def test_losing_every_worker_or_the_scheduler_is_reported(started):
 def test_an_address_that_nobody_answers_is_one_line(address):
     with mock.patch.object(cluster, 'CONNECT_SECONDS', 0.5):
         result = run_command(
-            'selection.score', '--scheduler', address, '--masks', 'm', '--scores', 's'
+            'selection.measure_quality', '--scheduler', address, '--masks', 'm', '--scores', 's'
         )
     assert result.code == 2
     assert f'{address}: no Dask scheduler answers here' in result.error

@@ -16,8 +16,8 @@ import deeplab_vgg
 from deeplablib.network import convolution
 from deeplablib.prediction import other_runtimes
 from deeplablib.prediction.multi_scale import make_predictor
-from deeplablib.run import errors
-from deeplablib.run.backend import keras, tf
+from deeplablib.utils import errors
+from deeplablib.utils.backend import keras, tf
 from deeplablib.weights import checkpoints
 from tests import conversion, golden
 from tests.conversion import assert_same, model_with, narrow_model, narrow_values

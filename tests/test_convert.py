@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from deeplablib.run import errors
+from deeplablib.utils import errors
 from deeplablib.weights import checkpoints
 from tests import golden
 from tests import weight_file_writers as writers

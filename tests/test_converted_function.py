@@ -7,7 +7,7 @@ import pytest
 
 import deeplab_resnet.convert
 from deeplablib.data.images import IMG_MEAN
-from deeplablib.run.backend import keras, tf
+from deeplablib.utils.backend import keras, tf
 from deeplablib.weights import checkpoints
 from tests import golden
 from tests import weight_file_writers as writers

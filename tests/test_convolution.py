@@ -12,7 +12,7 @@ from absl.testing import flagsaver
 
 import main  # noqa: F401 (its flags must be there before flagsaver keeps their values)
 from deeplablib.network import convolution
-from deeplablib.run.backend import tf
+from deeplablib.utils.backend import tf
 from tests.command import run_command
 
 ROOT = Path(__file__).parent.parent

@@ -6,8 +6,8 @@ from PIL import Image
 
 from deeplab_vgg import NETWORKS
 from deeplablib.network.flops import forward_flops
-from deeplablib.run.stage_runner import Stage
 from deeplablib.training.training_settings import TrainingSettings
+from deeplablib.utils.stages import Stage
 from experiments.cost_estimate import PHOTOGRAPH, Cost, estimate, estimate_text, mean_size
 from selection.rounds.round_stages import Prediction, Refinement, Training
 

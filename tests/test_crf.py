@@ -8,7 +8,7 @@ from PIL import Image
 from deeplablib.data.score_maps import image_probabilities, resize_bilinear, write_score_map
 from deeplablib.network.resize import resize_bilinear as resize_in_tensorflow
 from deeplablib.prediction.crf import PRESETS, Parameters, crf_labels
-from deeplablib.run.files import locked
+from deeplablib.utils.files import locked
 from tests import golden
 from tests.command import run_command
 

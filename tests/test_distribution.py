@@ -16,12 +16,12 @@ from tests.training_run import flags_of, make_samples, run_main
 
 ROOT = Path(__file__).parent.parent
 TWO_DEVICES = """
-from deeplablib.run import errors
-from deeplablib.run.backend import tf
+from deeplablib.utils import errors
+from deeplablib.utils.backend import tf
 cpu = tf.config.list_physical_devices('CPU')[0]
 tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
 import main
-errors.run(main.main)
+errors.run_script(main.main)
 """
 # Each device draws dropout for itself; without dropout two devices do what one does.
 FLAGS = {'batch_size': 4, 'dropout_rate': 0, 'num_steps': 3, 'learning_rate': 1e-2}

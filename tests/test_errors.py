@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from deeplablib.run import errors
-from deeplablib.run.backend import tf
+from deeplablib.utils import errors
+from deeplablib.utils.backend import tf
 
 
 def report_of(error, capsys):
@@ -14,7 +14,7 @@ def report_of(error, capsys):
         raise error
 
     with pytest.raises(SystemExit) as stop:
-        errors.run(main)
+        errors.run_script(main)
     assert stop.value.code == 1
     report = capsys.readouterr().err
     assert report.count('\n') == 1

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from deeplablib.run.files import replacing
+from deeplablib.utils.files import replacing
 
 
 def write(path, text):

@@ -21,9 +21,9 @@ from deeplablib.data.sample_check import check_samples
 from deeplablib.data.tags import read_tags, write_tags
 from deeplablib.data.voc import colour_map
 from deeplablib.prediction.metrics import confusion_matrix, evaluate, iou_table
-from deeplablib.run.backend import tf
-from deeplablib.run.errors import InputError
 from deeplablib.training.batches import BatchSettings, decode_mask, make_dataset, raise_unreadable
+from deeplablib.utils.backend import tf
+from deeplablib.utils.errors import InputError
 from selection.shared.quality_table import read_column, write_table
 from tests.command import ROOT, run_command
 from tests.training_run import flags_of, make_samples
@@ -267,7 +267,7 @@ def test_hidden_files_do_not_count(tmp_path):
     result = run_command('eval_iou', '--pred', tmp_path / 'pred', '--gt', tmp_path / 'gt')
     assert result.code == 0, result.error
     masks = ('--masks', tmp_path / 'gt', '--jobs', '1', '--out', tmp_path / 'tags')
-    assert run_command('selection.tags', *masks).code == 0
+    assert run_command('selection.make_tags', *masks).code == 0
     (tmp_path / 'tags/._a.txt').write_bytes(b'\0\5\x16\7')
     assert [path.name for path in sorted((tmp_path / 'tags').glob('[!.]*'))] == ['a.txt']
 

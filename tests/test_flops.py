@@ -3,7 +3,7 @@ import time
 from deeplab_vgg import NETWORKS
 from deeplablib.network.flops import forward_flops, matmul_rate
 from deeplablib.network.layers import Conv2D, DepthwiseConv2D
-from deeplablib.run.backend import keras
+from deeplablib.utils.backend import keras
 
 
 def test_convolutions_are_counted_by_hand():

@@ -190,7 +190,7 @@ def test_voc_without_cues_begins_with_the_classifier(folder):
     result = run_command('reproduce', 'vgg', *given, *same, '--seed', '7')
     assert result.code == 0, result.error
     commands = [line for line in result.out.splitlines() if line.startswith('python ')]
-    assert commands[0].startswith('python -m selection.classifier --data-dir')
+    assert commands[0].startswith('python -m selection.train_classifier --data-dir')
     assert f'--pretrain-file {init} --out {folder}/voc/classifier' in commands[0]
     assert f'--restore-from {folder}/voc/classifier --out {folder}/voc/cues' in commands[1]
     assert f'--cues {folder}/voc/cues' in commands[2]

@@ -3,7 +3,7 @@ import pytest
 from deeplablib.data.network_input import decode_image
 from deeplablib.network.resize import resize_bilinear
 from deeplablib.prediction.multi_scale import make_predictor
-from deeplablib.run.backend import tf
+from deeplablib.utils.backend import tf
 from tests import golden
 from tests.gpu_kernels import without_gpu_kernel
 

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from deeplablib.network.training_form import training_model
-from deeplablib.run.backend import tf
 from deeplablib.training.batches import BatchSettings
 from deeplablib.training.trainer import Trainer
 from deeplablib.training.training_settings import TrainingSettings
-from selection.cams import make_cam_function
-from selection.classifier import RECIPE
+from deeplablib.utils.backend import tf
+from selection.make_cams import make_cam_function
+from selection.train_classifier import RECIPE
 from tests import golden
 from tests.gpu_kernels import without_gpu_kernel
 

@@ -10,7 +10,7 @@ import pytest
 
 import deeplab_resnet.weight_layouts
 import deeplab_vgg.weight_layouts
-from deeplablib.run.backend import keras
+from deeplablib.utils.backend import keras
 from deeplablib.weights import checkpoints
 from deeplablib.weights.imagenet import KerasFile
 from tests.command import run_command

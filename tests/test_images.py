@@ -14,7 +14,7 @@ from deeplablib.data.images import (
     write_image,
     write_mask,
 )
-from deeplablib.run.errors import InputError
+from deeplablib.utils.errors import InputError
 
 READERS = {
     'image': read_image,

@@ -8,9 +8,9 @@ from PIL import Image
 
 from deeplab_efficientnet import efficientnet, weight_layouts
 from deeplablib.network.layers import ASPP_PART_NAMES, DepthwiseConv2D, ends_in_classes
-from deeplablib.run.backend import keras
-from deeplablib.run.errors import InputError
 from deeplablib.training.objective import rate_multiplier
+from deeplablib.utils.backend import keras
+from deeplablib.utils.errors import InputError
 from deeplablib.weights import checkpoints, imagenet
 from tests import golden
 from tests.command import run_command

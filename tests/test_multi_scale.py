@@ -5,7 +5,7 @@ from PIL import Image
 from deeplablib.data.network_input import decode_image
 from deeplablib.network.prediction_form import prediction_model
 from deeplablib.prediction.multi_scale import SINGLE_SCALE, make_predictor
-from deeplablib.run.backend import keras
+from deeplablib.utils.backend import keras
 from tests import golden
 from tests.deterministic import image
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from deeplablib.run.backend import keras
+from deeplablib.utils.backend import keras
 from tests import golden
 from tests.deterministic import image
 

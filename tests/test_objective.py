@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from deeplablib.network.network_spec import Recipe
-from deeplablib.run.backend import tf
 from deeplablib.training import objective
+from deeplablib.utils.backend import tf
 from tests import golden
 
 CAFFE = golden.NETWORKS['vgg'].recipes['caffe']

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from deeplablib.prediction.crf import Parameters
-from deeplablib.run.files import locked
-from selection.proxies import crf_proxy, proxy_annotation
+from deeplablib.utils.files import locked
+from selection.make_proxies import crf_proxy, proxy_annotation
 from tests.command import run_command
 
 
@@ -125,7 +125,7 @@ def data(tmp_path):
 
 def run(data, *options):
     return run_command(
-        'selection.proxies',
+        'selection.make_proxies',
         *('--data-dir', data, '--data-list', data / 'list.txt', '--tags', data / 'tags.txt'),
         *('--cues', data / 'cues', '--out', data / 'out', '--jobs', '1', *options),
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selection.quality import THRESHOLDS, seed
+from selection.evaluate_masks import THRESHOLDS, seed
 from tests.command import run_command
 
 
@@ -27,7 +27,7 @@ def data(tmp_path):
 
 def run(data, *arguments):
     return run_command(
-        'selection.quality',
+        'selection.evaluate_masks',
         *('--truth', data / 'truth', '--data-list', data / 'list.txt', '--jobs', '1', *arguments),
     )
 

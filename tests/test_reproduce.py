@@ -10,7 +10,7 @@ import pytest
 from deeplab_resnet import NETWORKS
 from deeplablib.data.image_lists import read_list
 from deeplablib.data.prepare_voc import COUNTS
-from deeplablib.run.files import locked
+from deeplablib.utils.files import locked
 from deeplablib.weights import checkpoints
 from experiments.toy_data import make_data
 from tests.command import run_command, start

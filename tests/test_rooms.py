@@ -1,4 +1,4 @@
-"""The house: imports point one way, rooms stay small, and the documents name what is there."""
+"""The house: imports point one way, and the documents name what is there."""
 
 import ast
 import re
@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # From the bottom up: a module imports from its own room and from the floors below.
 FLOORS = (
-    ('deeplablib/run',),
+    ('deeplablib/utils',),
     ('deeplablib/data',),
     ('deeplablib/network',),
     ('deeplablib/weights',),
@@ -26,7 +26,6 @@ MODULES = [
     for room in FLOOR
     for path in sorted((ROOT / room).glob('*.py' if room == '.' else '**/*.py'))
 ]
-MOST_MODULES = 10
 DOCUMENTS = sorted([*ROOT.glob('*.md'), *ROOT.glob('docs/*.md')])
 PACKAGES = (
     'deeplablib|deeplab_resnet|deeplab_vgg|deeplab_efficientnet|selection|experiments|tests|docs'
@@ -64,15 +63,6 @@ def test_imports_point_down(path):
     rooms = {file: room_of(file) for file in imports_of(path)}
     wrong = {f: room for f, room in rooms.items() if room != here and FLOOR[room] >= FLOOR[here]}
     assert not wrong
-
-
-def test_no_room_is_crowded():
-    rooms = {}
-    for path in MODULES:
-        if path.name != '__init__.py':
-            rooms.setdefault(path.parent, []).append(path.name)
-    del rooms[Path('.')]
-    assert {room: names for room, names in rooms.items() if len(names) > MOST_MODULES} == {}
 
 
 def test_every_module_of_deeplablib_is_in_a_room():

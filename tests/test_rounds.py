@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplablib.run.stage_runner import stage_entries
-from deeplablib.run.text_tables import as_markdown, as_text
+from deeplablib.utils.stages import stage_entries
+from deeplablib.utils.text_tables import as_markdown, as_text
 from experiments import toy_settings
 from experiments.panel import save_panel
 from reproduce import PAPER
@@ -191,10 +191,10 @@ def test_rounds_that_choose_among_candidates_train_on_what_was_chosen(tmp_path):
         assert flag(select, '--measure') == 'annotation_agreement'
         assert flag(stages[f'round {k + 1} train'], '--data_list') == str(select.output)
     plain = run_command('reproduce', 'toy', '--work-dir', tmp_path, '--rounds', 2, '--dry-run')
-    assert plain.code == 0 and 'selection.candidates' not in plain.out
+    assert plain.code == 0 and 'selection.choose_candidates' not in plain.out
     given = ('--work-dir', tmp_path, '--rounds', 2, '--dry-run', '--candidates')
     result = run_command('reproduce', 'toy', *given)
-    assert result.code == 0 and result.out.count('selection.candidates') == 1
+    assert result.code == 0 and result.out.count('selection.choose_candidates') == 1
 
 
 @pytest.mark.parametrize(

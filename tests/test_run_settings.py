@@ -9,8 +9,8 @@ import pytest
 
 import main
 from deeplablib.data.classes import default_classes
-from deeplablib.run.absl_flags import parse
-from deeplablib.run.errors import InputError
+from deeplablib.utils.absl_flags import parse
+from deeplablib.utils.errors import InputError
 from deeplablib.weights import checkpoints
 from deeplablib.weights.run_settings import (
     check_resume,

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from deeplablib.run.errors import InputError
-from selection.candidates import best_candidate
-from selection.masks import select_masks
-from selection.pixels import confident_pixels
-from selection.refine import with_saliency
+from deeplablib.utils.errors import InputError
+from selection.choose_candidates import best_candidate
+from selection.refine_masks import with_saliency
+from selection.select_masks import select_masks
+from selection.select_pixels import confident_pixels
 from selection.shared.mask_quality import agreement, all_tags, class_mean, measure
 from selection.shared.quality_table import read_column, write_table
 

@@ -7,10 +7,9 @@ from PIL import Image
 from deeplablib.data.image_lists import read_list
 from deeplablib.data.score_maps import image_probabilities, write_score_map
 from deeplablib.prediction.crf import crf_labels
-from deeplablib.run.files import locked
-from selection.refine import with_saliency
-from selection.report.cue_page import cue_panel
-from selection.report.page import panel
+from deeplablib.utils.files import locked
+from selection.refine_masks import with_saliency
+from selection.selection_page import panel
 from selection.shared.mask_quality import agreement
 from selection.shared.quality_table import read_column, read_table, write_table
 from tests import golden
@@ -68,12 +67,19 @@ def run(step, data, *options):
 
 def run_refine(data, *options):
     scores = ('--scores', data / 'scores')
-    return run('refine', data, *scores, '--out', data / 'refined', '--jobs', '1', *options)
+    return run('refine_masks', data, *scores, '--out', data / 'refined', '--jobs', '1', *options)
 
 
 def run_masks(data, *options):
     return run(
-        *('masks', data, '--table', data / 'refined/scores.csv', '--masks', data / 'refined'),
+        *(
+            'select_masks',
+            data,
+            '--table',
+            data / 'refined/scores.csv',
+            '--masks',
+            data / 'refined',
+        ),
         *('--out', data / 'train.txt', *options),
     )
 
@@ -138,47 +144,53 @@ def test_masks_outside_the_data_folder_are_found_again(data):
 def test_masks_on_disk_are_scored_as_refine_scores_them(data):
     run_refine(data)
     arguments = ('--masks', data / 'refined', '--scores', data / 'scores', '--jobs', '1')
-    assert run('score', data, *arguments, '--out', data / 'scored.csv').code == 0
+    assert run('measure_quality', data, *arguments, '--out', data / 'scored.csv').code == 0
     scored = read_column(data / 'scored.csv', 'annotation_agreement', NAMES)
     assert scored == read_column(data / 'refined/scores.csv', 'crf_agreement', NAMES)
     (data / f'refined/{NAMES[2]}.png').unlink()
-    bad(run('score', data, *arguments, '--out', data / 'scored.csv'), 'no mask at')
+    bad(run('measure_quality', data, *arguments, '--out', data / 'scored.csv'), 'no mask at')
 
 
 def test_scoring_goes_on_with_the_scores_that_are_there(data, monkeypatch):
     run_refine(data)
     given = ('--masks', data / 'refined', '--scores', data / 'scores', '--jobs', '1')
     out = data / 'scored.csv'
-    monkeypatch.setattr('selection.score.SAVE_EVERY', 2)
+    monkeypatch.setattr('selection.measure_quality.SAVE_EVERY', 2)
     good = (data / f'scores/{NAMES[2]}.npz').read_bytes()
     (data / f'scores/{NAMES[2]}.npz').write_bytes(b'PK')
-    bad(run('score', data, *given, '--out', out), f'{NAMES[2]}.npz: not a score file')
+    bad(run('measure_quality', data, *given, '--out', out), f'{NAMES[2]}.npz: not a score file')
     assert list(read_table(out)[1]) == NAMES[:2], 'what was scored until then is saved'
     (data / f'scores/{NAMES[2]}.npz').write_bytes(good)
     (data / f'scores/{NAMES[0]}.npz').write_bytes(b'PK')  # not read again
-    assert run('score', data, *given, '--out', out, '--resume').code == 0
+    assert run('measure_quality', data, *given, '--out', out, '--resume').code == 0
     assert list(read_table(out)[1]) == NAMES
     other = ('--out', data / 'refined/scores.csv', '--resume')
-    bad(run('score', data, *given, *other), 'a table of other scores')
+    bad(run('measure_quality', data, *given, *other), 'a table of other scores')
 
 
 def test_pixel_selection_ignores_unsure_pixels(data):
     run_refine(data)
     arguments = ('--masks', data / 'refined', '--scores', data / 'scores', '--jobs', '1')
     out = ('--out', data / 'pixels')
-    assert run('pixels', data, *arguments, *out, '--threshold', '0.9').code == 0
+    assert run('select_pixels', data, *arguments, *out, '--threshold', '0.9').code == 0
     before, after = (labels_of(data / f'{f}/{NAMES[2]}.png') for f in ('refined', 'pixels'))
     assert (after == 255).any() and set(np.unique(after)) <= {0, 1, 2, 255}
     np.testing.assert_array_equal(after[after != 255], before[after != 255])
     options = ('--threshold', '1', '--class-threshold', '0=0')
-    assert run('pixels', data, *arguments, *out, *options).code == 0
+    assert run('select_pixels', data, *arguments, *out, *options).code == 0
     after = labels_of(data / f'pixels/{NAMES[2]}.png')
     np.testing.assert_array_equal(after == 0, before == 0)
-    bad(run('pixels', data, *arguments, *out, '--threshold', '1.1'), 'from 0 to 1')
+    bad(run('select_pixels', data, *arguments, *out, '--threshold', '1.1'), 'from 0 to 1')
     bad(
-        run('pixels', data, *arguments, *out, '--threshold', '1', '--class-threshold', '21=0'), '21'
+        run(
+            'select_pixels', data, *arguments, *out, '--threshold', '1', '--class-threshold', '21=0'
+        ),
+        '21',
     )
-    bad(run('pixels', data, *arguments, '--out', data / 'refined', '--threshold', '1'), 'overwrite')
+    bad(
+        run('select_pixels', data, *arguments, '--out', data / 'refined', '--threshold', '1'),
+        'overwrite',
+    )
 
 
 def test_bad_selections_are_named(data):
@@ -203,11 +215,14 @@ def test_without_a_table_the_masks_that_are_there_go_on(data):
     run_refine(data)
     (data / f'refined/{NAMES[0]}.png').unlink()
     given = ('--masks', data / 'refined', '--out', data / 'train.txt')
-    result = run('masks', data, *given)
+    result = run('select_masks', data, *given)
     assert result.code == 0 and 'all               3 images,      2 kept' in result.out
     assert [s.name for s in read_list(data / 'train.txt', data)] == NAMES[1:]
-    bad(run('masks', data, *given, '--threshold', '0.8'), 'without --table there are no scores')
-    bad(run('masks', data, *given, '--masks', data / 'scores'), 'no mask of any image of')
+    bad(
+        run('select_masks', data, *given, '--threshold', '0.8'),
+        'without --table there are no scores',
+    )
+    bad(run('select_masks', data, *given, '--masks', data / 'scores'), 'no mask of any image of')
 
 
 def test_bad_scores_are_named_and_leave_no_table(data):
@@ -218,11 +233,11 @@ def test_bad_scores_are_named_and_leave_no_table(data):
     bad(run_refine(data), 'list.txt, line 1: no scores at')
 
 
-@pytest.mark.parametrize('step', ['refine', 'pixels', 'candidates'])
+@pytest.mark.parametrize('step', ['refine_masks', 'select_pixels', 'choose_candidates'])
 def test_two_processes_do_not_write_to_one_folder(data, step):
     run_refine(data)
-    masks = () if step == 'refine' else ('--masks', data / 'refined')
-    masks += ('--threshold', '0.5') if step == 'pixels' else ()
+    masks = () if step == 'refine_masks' else ('--masks', data / 'refined')
+    masks += ('--threshold', '0.5') if step == 'select_pixels' else ()
     (data / 'out').mkdir()
     with locked(data / 'out'):
         given = ('--scores', data / 'scores', '--out', data / 'out', '--jobs', '1')
@@ -234,7 +249,7 @@ def test_scores_of_other_classes_and_masks_of_other_sizes_are_named(data):
     run_refine(data)
     given = ('--masks', data / 'refined', '--scores', data / 'scores', '--jobs', '1')
     Image.new('L', (3, 3)).save(data / f'refined/{NAMES[0]}.png')
-    result = run('score', data, *given, '--out', data / 's.csv')
+    result = run('measure_quality', data, *given, '--out', data / 's.csv')
     bad(result, f'{NAMES[0]}.npz: scores of an image of')
     size = size_of(NAMES[0])
     write_score_map(
@@ -251,7 +266,7 @@ def test_report_is_one_page_with_every_picture_in_it(data):
     arguments = ('--table', data / 'refined/scores.csv', '--masks', data / 'refined')
     arguments += ('--fraction', '0.3', '--class-minimum', '0')
     result = run(
-        'report.__main__',
+        'show_selection',
         data,
         *arguments,
         '--annotations',
@@ -267,44 +282,7 @@ def test_report_is_one_page_with_every_picture_in_it(data):
     assert page.count('<img') == page.count('src="data:image/') == 1 + 3 * 3
     assert 'http' not in page
     (data / f'refined/{NAMES[0]}.png').unlink()
-    bad(run('report.__main__', data, *arguments, '--out', data / 'r.html'), 'no mask at')
-
-
-def test_report_of_cues_shows_photographs_cues_and_annotations(data):
-    run_refine(data)
-    (data / 'cues').mkdir()
-    for name, tags in TAGS.items():
-        for tag in tags:
-            Image.new('L', size_of(name)[::-1], 9).save(data / f'cues/{name}_{tag - 1}.png')
-    given = ('--cues', data / 'cues', '--masks', data / 'refined', '--out', data / 'c.html')
-    result = run('report.__main__', data, *given)
-    assert result.code == 0, result.error
-    page = (data / 'c.html').read_text()
-    assert '<h2><b style="background:#808000"></b>bird: 1 images</h2>' in page
-    assert f'{NAMES[0]}: bird; 100 % labelled' in page
-    assert f'{NAMES[2]}: aeroplane, bicycle; 100 % labelled' in page
-    assert page.count('<img') == page.count('src="data:image/jpeg') == 3
-    small = data / f'refined/{NAMES[0]}.png'
-    whole = small.read_bytes()
-    Image.new('L', (3, 3)).save(small)
-    bad(run('report.__main__', data, *given), f'{small}: ')
-    small.write_bytes(whole)
-    both = run('report.__main__', data, *given, '--table', data / 'refined/scores.csv')
-    assert both.code == 2 and 'give --table, or --cues' in both.error
-    (data / f'cues/{NAMES[0]}_2.png').unlink()
-    bad(run('report.__main__', data, *given), f'no cue at {data}/cues/{NAMES[0]}_2.png')
-    result = run('report.__main__', data, *given[2:])
-    assert result.code == 2 and 'give --table, or --cues' in result.error
-
-
-def test_cues_lie_over_the_photograph():
-    image = np.full((2, 2, 3), 100, np.uint8)
-    drawn = np.array(cue_panel(image, [mask([0, 255], [0, 0])], mask([0, 255], [1, 0])))
-    assert drawn.shape == (2, 3 * 6 - 4, 3)
-    assert (drawn[:, :2] == 100).all()
-    cold, hot = drawn[0, 6].astype(int), drawn[0, 7].astype(int)
-    assert (hot > cold).all() and abs(cold - 50).max() <= 2
-    assert drawn[1, 12].tolist() == [50 + 64, 50, 50], 'half of class 1, half of the photograph'
+    bad(run('show_selection', data, *arguments, '--out', data / 'r.html'), 'no mask at')
 
 
 def test_panel_dims_what_does_not_go_on():
@@ -354,7 +332,7 @@ def test_masks_refined_with_saliency_are_the_crf_of_both(data):
         Image.new('L', size_of(name)[::-1], 255).save(data / f'proxies/{name}.png')
     three = [data / folder for folder in ('proxies', 'refined', 'salient')]
     given = ('--scores', data / 'scores', '--out', data / 'best', '--jobs', '1')
-    assert run('candidates', data, '--masks', *three, *given).code == 0
+    assert run('choose_candidates', data, '--masks', *three, *given).code == 0
     columns = [read_column(f / 'scores.csv', 'crf_agreement', NAMES) for f in three[1:]]
     chosen = read_column(data / 'best/scores.csv', 'annotation_agreement', NAMES)
     assert chosen == [max(scores) for scores in zip(*columns, strict=True)]
@@ -371,7 +349,7 @@ def test_chosen_candidates_are_saved_with_their_scores(data):
     for name in NAMES:
         Image.new('L', size_of(name)[::-1], 255).save(data / f'empty/{name}.png')
     arguments = ('--masks', data / 'empty', data / 'refined', '--scores', data / 'scores')
-    result = run('candidates', data, *arguments, '--out', data / 'best', '--jobs', '1')
+    result = run('choose_candidates', data, *arguments, '--out', data / 'best', '--jobs', '1')
     assert result.code == 0
     assert f'{data / "refined"}: 3 of 3' in result.out
     for name in NAMES:
@@ -385,12 +363,17 @@ def test_chosen_candidates_are_saved_with_their_scores(data):
     (data / 'best/scores.csv').unlink()
     (data / f'best/{NAMES[1]}.png').unlink()
     Image.new('L', size_of(NAMES[2])[::-1], 0).save(data / f'best/{NAMES[2]}.png')
-    resumed = run('candidates', data, *arguments, '--out', data / 'best', '--jobs', '1', '--resume')
+    resumed = run(
+        'choose_candidates', data, *arguments, '--out', data / 'best', '--jobs', '1', '--resume'
+    )
     assert resumed.out == result.out
     assert (data / 'best/scores.csv').read_bytes() == table
     assert kept.stat().st_mtime_ns == before
     chosen, refined = (labels_of(data / f'{f}/{NAMES[2]}.png') for f in ('best', 'refined'))
     np.testing.assert_array_equal(chosen, refined, 'what is no candidate is not kept')
-    bad(run('candidates', data, *arguments, '--out', data / 'refined'), 'overwrite')
+    bad(run('choose_candidates', data, *arguments, '--out', data / 'refined'), 'overwrite')
     Image.new('L', (3, 3), 0).save(data / f'refined/{NAMES[0]}.png')
-    bad(run('candidates', data, *arguments, '--out', data / 'best', '--jobs', '1'), 'another size')
+    bad(
+        run('choose_candidates', data, *arguments, '--out', data / 'best', '--jobs', '1'),
+        'another size',
+    )

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from deeplablib.run.errors import InputError
-from deeplablib.run.files import locked
-from deeplablib.run.stage_runner import RECORD, ROOT, Stage, run_stages
+from deeplablib.utils.errors import InputError
+from deeplablib.utils.files import locked
+from deeplablib.utils.stages import RECORD, ROOT, Stage, run_stages
 
 
 def writer(name, folder, text='x', inputs=(), reads=()):
@@ -175,7 +175,7 @@ def test_a_stage_whose_parent_was_killed_still_holds_the_folder(tmp_path):
         f'while os.path.exists({str(wait)!r}): time.sleep(0.05)'
     )
     code = (
-        'from pathlib import Path; from deeplablib.run.stage_runner import Stage, run_stages;'
+        'from pathlib import Path; from deeplablib.utils.stages import Stage, run_stages;'
         f'run_stages([Stage("a", ("-c", {stage!r}), Path({str(started)!r}))], {str(tmp_path)!r})'
     )
     parent = subprocess.Popen([sys.executable, '-c', code], cwd=ROOT)

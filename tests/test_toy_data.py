@@ -8,7 +8,7 @@ from deeplablib.data.image_lists import read_list
 from deeplablib.data.images import read_image, read_mask
 from deeplablib.data.sample_check import check_samples
 from experiments.toy_data import companion_of, make_cue, make_data
-from selection.tags import make_tags
+from selection.make_tags import make_tags
 from tests.command import run_command
 
 IMAGES = {'initial': 3, 'train': 12, 'val': 2}

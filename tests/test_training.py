@@ -8,10 +8,10 @@ from absl.testing import flagsaver
 from PIL import Image
 
 import main
-from deeplablib.run.backend import tf
-from deeplablib.run.files import locked, make_output_folder
 from deeplablib.training import training_run
 from deeplablib.training.training_log import read_log
+from deeplablib.utils.backend import tf
+from deeplablib.utils.files import locked, make_output_folder
 from deeplablib.weights import checkpoints
 from tests import golden
 from tests.command import run_command

@@ -5,7 +5,7 @@ import pytest
 
 from deeplablib.network.recompute import recomputed
 from deeplablib.network.training_form import training_model
-from deeplablib.run.backend import keras, tf
+from deeplablib.utils.backend import keras, tf
 from tests import golden
 from tests.deterministic import image
 

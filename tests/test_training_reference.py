@@ -8,10 +8,10 @@ from absl.testing import flagsaver
 
 import main  # noqa: F401 (its flags must be there before flagsaver keeps their values)
 from deeplablib.prediction.multi_scale import SCALES
-from deeplablib.run.backend import keras, tf
 from deeplablib.training import objective, training_run
 from deeplablib.training.trainer import Trainer
 from deeplablib.training.training_log import read_log
+from deeplablib.utils.backend import keras, tf
 from deeplablib.weights import checkpoints
 from tests import golden
 from tests.command import run_command

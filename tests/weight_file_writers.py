@@ -15,7 +15,7 @@ from collections import OrderedDict
 import h5py
 import numpy as np
 
-from deeplablib.run.backend import tf
+from deeplablib.utils.backend import tf
 
 BATCH_NORM_FACTOR = 0.5  # a power of two: dividing by it loses nothing
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deeplablib.data.voc import CLASSES, IGNORE_LABEL, NUM_CLASSES
-from deeplablib.run.errors import InputError, raise_all
+from deeplablib.utils.errors import InputError, raise_all
 
 
 def read_classes(path: str | Path) -> tuple[str, ...]:

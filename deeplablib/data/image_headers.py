@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import ExifTags, Image
 
 from deeplablib.data.images import UNREADABLE, unreadable_reason
-from deeplablib.run.errors import InputError
+from deeplablib.utils.errors import InputError
 
 _SCAN, _JPEG_END = b'\xff\xda', b'\xff\xd9'
 _PNG_START = b'\x89PNG\r\n\x1a\n'

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deeplablib.run.errors import InputError, raise_all
-from deeplablib.run.files import replacing
+from deeplablib.utils.errors import InputError, raise_all
+from deeplablib.utils.files import replacing
 
 IMAGE_ENDINGS = ('.jpg', '.jpeg', '.png')
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES, colour_map
-from deeplablib.run.errors import InputError
-from deeplablib.run.files import replacing
+from deeplablib.utils.errors import InputError
+from deeplablib.utils.files import replacing
 
 # Blue, green, red: the mean colour that the released weights were trained with.
 IMG_MEAN = (104.00698793, 116.66876762, 122.67891434)

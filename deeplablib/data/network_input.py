@@ -1,7 +1,7 @@
 """Images as the networks take them, in graph operations."""
 
 from deeplablib.data.images import IMG_MEAN
-from deeplablib.run.backend import tf
+from deeplablib.utils.backend import tf
 
 
 def decode_image(path: tf.Tensor | str) -> tf.Tensor:

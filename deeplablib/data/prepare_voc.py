@@ -23,10 +23,10 @@ from deeplablib.data.images import read_image, read_mask, write_mask
 from deeplablib.data.sample_check import check_samples
 from deeplablib.data.tags import tags_of_annotation, write_tags
 from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES, colour_map
-from deeplablib.run import errors
-from deeplablib.run.errors import InputError, raise_all
-from deeplablib.run.files import list_files, make_output_folder
-from deeplablib.run.progress import progress
+from deeplablib.utils import errors
+from deeplablib.utils.errors import InputError, raise_all
+from deeplablib.utils.files import list_files, make_output_folder
+from deeplablib.utils.progress import progress
 
 COUNTS = {'train': 10582, 'val': 1449, 'test': 1456}
 SOURCES = {
@@ -309,4 +309,4 @@ def _count_absent(folder, names, ending):
 
 
 if __name__ == '__main__':
-    errors.run(main)
+    errors.run_script(main)

@@ -10,9 +10,9 @@ from deeplablib.data.image_headers import read_header
 from deeplablib.data.image_lists import Sample
 from deeplablib.data.images import read_mask
 from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
-from deeplablib.run.errors import MOST_SHOWN, InputError, raise_all
-from deeplablib.run.files import list_files
-from deeplablib.run.progress import progress
+from deeplablib.utils.errors import MOST_SHOWN, InputError, raise_all
+from deeplablib.utils.files import list_files
+from deeplablib.utils.progress import progress
 
 
 def check_samples(

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from deeplablib.data.images import size_text
-from deeplablib.run.errors import InputError
-from deeplablib.run.files import replacing
+from deeplablib.utils.errors import InputError
+from deeplablib.utils.files import replacing
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error)
 

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from deeplablib.data.classes import class_ids
 from deeplablib.data.image_lists import IMAGE_ENDINGS, Sample
 from deeplablib.data.voc import CLASSES, NUM_CLASSES
-from deeplablib.run.errors import InputError, raise_all
-from deeplablib.run.files import list_files, make_output_folder, replacing
+from deeplablib.utils.errors import InputError, raise_all
+from deeplablib.utils.files import list_files, make_output_folder, replacing
 
 MOST_NAMED = 40  # classes that an error names
 # What the first column of a CSV file of tags may be called.

@@ -10,8 +10,8 @@ why nothing here changes TF_ENABLE_ONEDNN_OPTS: TensorFlow's choice is the faste
 
 from functools import cache
 
-from deeplablib.run.backend import tf, without_native_messages
-from deeplablib.run.errors import InputError
+from deeplablib.utils.backend import tf, without_native_messages
+from deeplablib.utils.errors import InputError
 
 
 def conv2d(

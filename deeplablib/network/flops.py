@@ -3,7 +3,7 @@
 import math
 import time
 
-from deeplablib.run.backend import keras, tf
+from deeplablib.utils.backend import keras, tf
 
 TRAINING = 3  # a step's cost over the forward pass's: a convolution has two gradients like itself
 CONVOLUTIONS = ('Conv2D', 'DepthwiseConv2dNative')

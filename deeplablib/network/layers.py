@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from deeplablib.network.convolution import conv2d
-from deeplablib.run.backend import keras, tf
-from deeplablib.run.errors import InputError
+from deeplablib.utils.backend import keras, tf
+from deeplablib.utils.errors import InputError
 
 BATCH_NORM_EPSILON = 1e-3  # tf.contrib.slim's default, which the originals leave in place
 BATCH_NORM_MOMENTUM = 0.9  # statistics over some ten steps: runs from scratch are short

@@ -8,7 +8,7 @@ import numpy as np
 
 from deeplablib.data.voc import NUM_CLASSES
 from deeplablib.network.layers import STEM_FILTERS, TAG_LAYER
-from deeplablib.run.backend import keras, tf
+from deeplablib.utils.backend import keras, tf
 
 
 @dataclass(frozen=True)

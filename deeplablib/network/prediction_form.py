@@ -1,7 +1,7 @@
 """The form of a network that predicts fastest."""
 
 from deeplablib.network.layers import CONVOLUTIONS, ends_in_classes, folded, norms_after
-from deeplablib.run.backend import keras
+from deeplablib.utils.backend import keras
 
 
 def prediction_model(model: keras.Model, precision: str = 'float32') -> keras.Model:

@@ -6,7 +6,7 @@ Chen et al., 2016, "Training Deep Nets with Sublinear Memory Cost".
 import math
 from collections.abc import Callable
 
-from deeplablib.run.backend import keras, tf
+from deeplablib.utils.backend import keras, tf
 
 # They draw or gather something: a second call would not do the same again.
 _UNREPEATABLE = (keras.layers.Dropout, keras.layers.BatchNormalization)

@@ -6,7 +6,7 @@ aligned corners. `tf.image.resize` of TensorFlow 2 uses half-pixel centres and g
 
 from collections.abc import Sequence
 
-from deeplablib.run.backend import tf
+from deeplablib.utils.backend import tf
 
 
 def resize_bilinear(images: tf.Tensor, size: Sequence[int] | tf.Tensor) -> tf.Tensor:

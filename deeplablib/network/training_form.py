@@ -1,7 +1,7 @@
 """The form of a network that trains fastest, over the variables of the network itself."""
 
 from deeplablib.network.layers import CONVOLUTIONS, ends_in_classes, folded, norms_after
-from deeplablib.run.backend import keras, tf
+from deeplablib.utils.backend import keras, tf
 
 
 def training_model(model: keras.Model, precision: str = 'float32') -> keras.Model:

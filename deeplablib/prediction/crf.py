@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import numpy.typing as npt
 
-from deeplablib.run.errors import InputError
+from deeplablib.utils.errors import InputError
 
 
 @dataclass(frozen=True)

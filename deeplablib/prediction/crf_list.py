@@ -12,8 +12,8 @@ from deeplablib.data.images import read_image, write_mask
 from deeplablib.data.score_maps import read_probabilities
 from deeplablib.prediction.crf import Parameters, crf_labels
 from deeplablib.prediction.photographs import enlarge, shrink
-from deeplablib.run.files import locked
-from deeplablib.run.parallel import for_each
+from deeplablib.utils.files import locked
+from deeplablib.utils.parallel import for_each
 
 
 def crf_samples(

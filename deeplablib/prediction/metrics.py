@@ -12,7 +12,7 @@ from deeplablib.data.classes import default_classes
 from deeplablib.data.image_lists import Sample, masks_of
 from deeplablib.data.images import read_mask
 from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
-from deeplablib.run.progress import progress
+from deeplablib.utils.progress import progress
 
 
 def confusion_matrix(

@@ -9,7 +9,7 @@ from deeplablib.data.images import IMG_MEAN
 from deeplablib.data.network_input import preprocess
 from deeplablib.network.prediction_form import prediction_model
 from deeplablib.network.resize import resize_bilinear
-from deeplablib.run.backend import keras, tf
+from deeplablib.utils.backend import keras, tf
 
 SCALES = (1.0, 0.75, 0.5)
 SINGLE_SCALE = (1.0,)

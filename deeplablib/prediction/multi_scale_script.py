@@ -18,9 +18,9 @@ from deeplablib.prediction.prediction_flags import (
     predictor_for,
     restore,
 )
-from deeplablib.run.errors import InputError
-from deeplablib.run.files import make_output_folder
-from deeplablib.run.parallel import left_to_do
+from deeplablib.utils.errors import InputError
+from deeplablib.utils.files import make_output_folder
+from deeplablib.utils.parallel import left_to_do
 
 
 def get_arguments(description: str | None, defaults: Mapping[str, Any]) -> argparse.Namespace:

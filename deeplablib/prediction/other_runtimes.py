@@ -19,7 +19,7 @@ from deeplablib.network.prediction_form import prediction_model
 from deeplablib.network.resize import resize_bilinear
 from deeplablib.prediction.multi_scale import make_predictor, predictor_of
 from deeplablib.prediction.saved_model import save_model
-from deeplablib.run.backend import keras, tf, without_native_messages
+from deeplablib.utils.backend import keras, tf, without_native_messages
 
 OPSET = 17  # of ONNX: of 2022, so that older runtimes take it; later ones add nothing used here
 TEST_SIZES = ((129, 97), (100, 150))  # 8k + 1, and neither

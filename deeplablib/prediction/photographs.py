@@ -11,7 +11,7 @@ from deeplablib.data.image_headers import LYING, exif_turn, read_header
 from deeplablib.data.image_lists import Sample
 from deeplablib.data.images import UNREADABLE, size_text, to_rgb, unreadable_reason
 from deeplablib.data.score_maps import image_probabilities
-from deeplablib.run.errors import InputError
+from deeplablib.utils.errors import InputError
 
 BAND = 1 << 20  # pixels that are labelled at once: a photograph has more than memory has room for
 

@@ -16,9 +16,9 @@ from deeplablib.data.images import write_mask
 from deeplablib.data.network_input import decode_image
 from deeplablib.data.score_maps import write_score_map
 from deeplablib.prediction.photographs import label_photograph, photograph_sizes, prepared
-from deeplablib.run.backend import tf
-from deeplablib.run.errors import InputError, tensorflow_reason
-from deeplablib.run.progress import progress
+from deeplablib.utils.backend import tf
+from deeplablib.utils.errors import InputError, tensorflow_reason
+from deeplablib.utils.progress import progress
 
 SAVES_IN_FLIGHT = 8
 DECODED_AHEAD = 2

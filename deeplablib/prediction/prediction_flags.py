@@ -9,8 +9,8 @@ from deeplablib.network.convolution import require_precision
 from deeplablib.network.network_spec import NetworkSpec
 from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE, make_predictor
 from deeplablib.prediction.photographs import read_max_size
-from deeplablib.run.backend import keras, tf
-from deeplablib.run.errors import InputError
+from deeplablib.utils.backend import keras, tf
+from deeplablib.utils.errors import InputError
 from deeplablib.weights import checkpoints
 from deeplablib.weights.load_model import load_model
 from deeplablib.weights.run_settings import classes_of, note_changes

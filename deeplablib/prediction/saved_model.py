@@ -4,7 +4,7 @@ from pathlib import Path
 
 from deeplablib.network.network_spec import NetworkSpec
 from deeplablib.prediction.multi_scale import make_predictor
-from deeplablib.run.backend import keras, tf
+from deeplablib.utils.backend import keras, tf
 
 
 def save_model(path: str | Path, network: NetworkSpec, model: keras.Model) -> None:

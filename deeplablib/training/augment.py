@@ -5,7 +5,7 @@ the run's seed and the sample's position alone, so that a resumed run sees what 
 """
 
 from deeplablib.network.resize import resize_bilinear, resize_nearest
-from deeplablib.run.backend import tf
+from deeplablib.utils.backend import tf
 
 MIN_SCALE, MAX_SCALE = 0.5, 1.5
 # For tags, which are labels of a whole image: the longer side of the image over that of the crop. A

@@ -16,10 +16,10 @@ from deeplablib.data.image_lists import Sample, masks_of
 from deeplablib.data.images import BIT_DEPTH, GREY, IMG_MEAN, check_size, read_indices
 from deeplablib.data.network_input import decode_image, preprocess
 from deeplablib.data.voc import IGNORE_LABEL
-from deeplablib.run.backend import tf
-from deeplablib.run.errors import InputError, tensorflow_reason
 from deeplablib.training.augment import augment, augment_image, draw
 from deeplablib.training.training_settings import TrainingSettings
+from deeplablib.utils.backend import tf
+from deeplablib.utils.errors import InputError, tensorflow_reason
 
 # Of a PNG: 8 bits of grey, which TensorFlow gives as they are.
 _PLAIN = bytes([8, GREY])

@@ -5,10 +5,10 @@ import zlib
 import numpy as np
 import numpy.typing as npt
 
-from deeplablib.run.backend import keras, tf
-from deeplablib.run.errors import InputError
 from deeplablib.training.trainer import Trainer
 from deeplablib.training.training_settings import TrainingSettings
+from deeplablib.utils.backend import keras, tf
+from deeplablib.utils.errors import InputError
 
 
 def make_strategy(settings: TrainingSettings) -> tf.distribute.Strategy:

@@ -13,7 +13,7 @@ from deeplablib.data.score_maps import OUTPUT_STRIDE
 from deeplablib.network.network_spec import Recipe
 from deeplablib.network.resize import resize_bilinear, resize_nearest
 from deeplablib.prediction.multi_scale import SCALES
-from deeplablib.run.backend import tf
+from deeplablib.utils.backend import tf
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from deeplablib.network.network_spec import NetworkSpec, Recipe
 from deeplablib.network.recompute import recomputed
 from deeplablib.network.resize import resize_bilinear
 from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE, multi_scale_score_map
-from deeplablib.run.backend import keras, tf
 from deeplablib.training import objective
 from deeplablib.training.batches import BatchSettings, make_dataset
 from deeplablib.training.training_settings import TrainingSettings
+from deeplablib.utils.backend import keras, tf
 
 PANEL_IMAGES = 2
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deeplablib.data.voc import colour_map
-from deeplablib.run.backend import tf
-from deeplablib.run.errors import InputError
-from deeplablib.run.files import make_output_folder, replacing
+from deeplablib.utils.backend import tf
+from deeplablib.utils.errors import InputError
+from deeplablib.utils.files import make_output_folder, replacing
 
 _LINE = re.compile(r'\d+, \S+\n')
 

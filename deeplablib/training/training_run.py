@@ -11,12 +11,12 @@ import numpy as np
 
 from deeplablib.data.image_lists import Sample
 from deeplablib.network.network_spec import NetworkSpec
-from deeplablib.run.backend import keras, tf
-from deeplablib.run.errors import InputError
-from deeplablib.run.progress import progress
 from deeplablib.training.batches import raise_unreadable, samples_of_step
 from deeplablib.training.trainer import Trainer
 from deeplablib.training.training_log import RunLog
+from deeplablib.utils.backend import keras, tf
+from deeplablib.utils.errors import InputError
+from deeplablib.utils.progress import progress
 from deeplablib.weights import checkpoints
 from deeplablib.weights.variable_names import own_names
 

@@ -10,8 +10,8 @@ from typing import Any
 from absl import flags
 
 from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
-from deeplablib.run.absl_flags import parse
-from deeplablib.run.errors import InputError
+from deeplablib.utils.absl_flags import parse
+from deeplablib.utils.errors import InputError
 
 ENCODER_LEVELS = 5  # of every encoder, one for each resolution of its ImageNet network
 

@@ -18,11 +18,11 @@ from deeplablib.network.resize import resize_bilinear
 from deeplablib.prediction.crf import crf_labels
 from deeplablib.prediction.metrics import agreement, confusion_matrix, mean_iou
 from deeplablib.prediction.multi_scale import SINGLE_SCALE, multi_scale_score_map
-from deeplablib.run.backend import keras, tf
-from deeplablib.run.progress import progress
 from deeplablib.training.trainer import Trainer
 from deeplablib.training.training_log import RunLog, cut_log, read_log
 from deeplablib.training.training_run import CHECKPOINT
+from deeplablib.utils.backend import keras, tf
+from deeplablib.utils.progress import progress
 from deeplablib.weights import checkpoints
 
 BEST = f'{CHECKPOINT}-best'

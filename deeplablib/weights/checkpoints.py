@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deeplablib.run.backend import tf
-from deeplablib.run.errors import InputError, raise_all, tensorflow_reason
-from deeplablib.run.files import is_utf_8, replacing
+from deeplablib.utils.backend import tf
+from deeplablib.utils.errors import InputError, raise_all, tensorflow_reason
+from deeplablib.utils.files import is_utf_8, replacing
 
 # Endings of weights in other formats, which users give where a checkpoint is wanted.
 FOREIGN = ('.h5', '.hdf5', '.keras', '.npy', '.npz', '.pth', '.pt', '.safetensors', '.caffemodel')

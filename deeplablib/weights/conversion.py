@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
 from deeplablib.network.network_spec import NetworkSpec, dimensions
-from deeplablib.run.backend import keras
-from deeplablib.run.errors import InputError
+from deeplablib.utils.backend import keras
+from deeplablib.utils.errors import InputError
 from deeplablib.weights import checkpoints, export, imagenet, readers
 
 # The original conversion left the batch norms of Caffe as they were.

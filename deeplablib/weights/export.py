@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from deeplablib.network.network_spec import NetworkSpec
-from deeplablib.run.backend import keras, tf
-from deeplablib.run.errors import InputError, tensorflow_reason
-from deeplablib.run.files import is_utf_8, make_output_folder
+from deeplablib.utils.backend import keras, tf
+from deeplablib.utils.errors import InputError, tensorflow_reason
+from deeplablib.utils.files import is_utf_8, make_output_folder
 from deeplablib.weights import checkpoints
 
 # Format: how the names of its files end; a checkpoint is what has none of these endings.

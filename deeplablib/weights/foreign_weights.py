@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from deeplablib.data.images import IMG_MEAN
 from deeplablib.network.layers import BATCH_NORM_EPSILON
-from deeplablib.run.errors import InputError
+from deeplablib.utils.errors import InputError
 from deeplablib.weights.readers.weight_file import VARIABLES
 
 

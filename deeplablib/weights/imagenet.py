@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from deeplablib.run.backend import keras
-from deeplablib.run.errors import InputError
+from deeplablib.utils.backend import keras
+from deeplablib.utils.errors import InputError
 
 NAME = 'imagenet'  # what a user gives in place of a file
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from deeplablib.data.voc import IGNORE_LABEL
 from deeplablib.network.network_spec import NetworkSpec, dimensions
-from deeplablib.run.backend import keras
-from deeplablib.run.errors import InputError
+from deeplablib.utils.backend import keras
+from deeplablib.utils.errors import InputError
 from deeplablib.weights import checkpoints
 from deeplablib.weights.variable_names import own_names, scope_in
 
@@ -28,8 +28,8 @@ def load_model(
     values = checkpoints.read(path)
     if is_tag_classifier(networks, values):
         raise InputError(
-            f'{path}: a tag classifier, which labels no pixels; python -m selection.cams takes it, '
-            'and main.py --pretrain_file to start a training'
+            f'{path}: a tag classifier, which labels no pixels; python -m selection.make_cams '
+            'takes it, and main.py --pretrain_file to start a training'
         )
     name = _recognise(networks, values)
     if name is None:
@@ -60,7 +60,9 @@ def load_tag_classifier(networks: Mapping[str, NetworkSpec], path: str | Path) -
     """
     values = checkpoints.read(path)
     if not is_tag_classifier(networks, values):
-        raise InputError(f'{path}: not a tag classifier; python -m selection.classifier trains one')
+        raise InputError(
+            f'{path}: not a tag classifier; python -m selection.train_classifier trains one'
+        )
     network = next(n for n in networks.values() if n.width_kernel in values)
     width = dimensions(network, values)['width']
     num_tags = values[network.tag_kernel].shape[-1]

@@ -14,8 +14,8 @@ from typing import Any
 
 from deeplablib.data.classes import default_classes
 from deeplablib.data.image_lists import Sample
-from deeplablib.run.errors import InputError
-from deeplablib.run.files import replacing
+from deeplablib.utils.errors import InputError
+from deeplablib.utils.files import replacing
 from deeplablib.weights import checkpoints
 
 FILE = 'settings.json'

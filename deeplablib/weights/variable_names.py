@@ -11,7 +11,7 @@ from typing import Any
 import numpy.typing as npt
 
 from deeplablib.network.network_spec import NetworkSpec
-from deeplablib.run.errors import InputError
+from deeplablib.utils.errors import InputError
 from deeplablib.weights.checkpoints import KERAS_VARIABLES
 
 AVERAGED = '/ExponentialMovingAverage'  # tf.train.ExponentialMovingAverage's

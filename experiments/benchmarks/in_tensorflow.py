@@ -25,11 +25,11 @@ from deeplablib.network.resize import resize_bilinear
 from deeplablib.network.training_form import training_model
 from deeplablib.prediction.multi_scale import SCALES, make_predictor, multi_scale_score_map
 from deeplablib.prediction.predict_list import predict_samples
-from deeplablib.run.backend import keras, tf
-from deeplablib.run.stage_runner import as_flags
 from deeplablib.training.batches import BatchSettings
 from deeplablib.training.trainer import Trainer
 from deeplablib.training.training_settings import TrainingSettings
+from deeplablib.utils.backend import keras, tf
+from deeplablib.utils.stages import as_flags
 from deeplablib.weights import checkpoints
 from experiments.benchmarks.measure import Work
 from experiments.benchmarks.plain_form import plain_form

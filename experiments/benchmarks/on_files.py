@@ -17,7 +17,7 @@ from deeplablib.prediction import crf
 from deeplablib.prediction.crf_list import crf_samples
 from deeplablib.prediction.metrics import confusion_matrix, evaluate
 from experiments.benchmarks.measure import Work
-from selection.score import measure_masks
+from selection.measure_quality import measure_masks
 
 
 def write_data(folder: str | Path, count: int, height_width: tuple[int, int]) -> None:
@@ -62,7 +62,7 @@ def dense_crf(data: str | Path, count: int, jobs: int | str, prune: float = 0.0)
 
 
 def mask_quality(data: str | Path, count: int, jobs: int | str) -> Work:
-    """The quality of masks (selection.score)."""
+    """The quality of masks (selection.measure_quality)."""
     samples, folder = _samples(data, count), tempfile.TemporaryDirectory()
     masks, score_maps = (Path(data) / name for name in ('SegmentationClassAug', 'scores'))
     allowed_by_image = dict.fromkeys((s.name for s in samples), np.ones(NUM_CLASSES, bool))

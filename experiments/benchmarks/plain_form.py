@@ -1,7 +1,7 @@
 """Our networks as the originals' graphs are, for comparison."""
 
 from deeplablib.network.layers import Conv2D
-from deeplablib.run.backend import keras
+from deeplablib.utils.backend import keras
 
 
 def plain_form(model: keras.Model) -> keras.Model:

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from deeplablib.run.text_tables import as_markdown
+from deeplablib.utils.text_tables import as_markdown
 from experiments.benchmarks.cases import SECTIONS
 from experiments.benchmarks.measure import Timing
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from deeplablib.network.layers import Conv2D
-from deeplablib.run.backend import keras
+from deeplablib.utils.backend import keras
 
 
 class TorchForm(nn.Module):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deeplablib.data.image_lists import read_list
-from deeplablib.run.errors import InputError, raise_all
+from deeplablib.utils.errors import InputError, raise_all
 from selection.rounds.round_settings import DataPaths
 
 CLASSES_HELP = 'a text file, a name a line'

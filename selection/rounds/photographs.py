@@ -4,8 +4,8 @@ from pathlib import Path
 
 from deeplablib.data.image_lists import IMAGE_ENDINGS, write_list
 from deeplablib.data.tags import read_tags
-from deeplablib.run.errors import InputError, raise_all
-from deeplablib.run.files import list_files, make_output_folder
+from deeplablib.utils.errors import InputError, raise_all
+from deeplablib.utils.files import list_files, make_output_folder
 from selection.rounds.round_settings import DataPaths
 
 

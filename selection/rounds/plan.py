@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from deeplablib.run.stage_runner import Stage
+from deeplablib.utils.stages import Stage
 from selection.rounds import round_stages as make
 from selection.rounds.round_settings import DataPaths, RoundSettings
 from selection.shared.mask_quality import OF_ANNOTATION

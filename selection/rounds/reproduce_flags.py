@@ -3,7 +3,7 @@
 import argparse
 
 from deeplablib.prediction.photographs import read_max_size
-from deeplablib.run.errors import InputError
+from deeplablib.utils.errors import InputError
 from selection.rounds import voc_settings
 from selection.rounds.smaller_photographs import MAX_SIZE
 
@@ -115,14 +115,14 @@ def _add_settings(parser):
         '--crf-flags',
         default='',
         metavar="'FLAG ...'",
-        help='further flags of the CRF, for selection.refine and crf_vocspsm.py; for images of '
-        "half VOC's size: '--bilateral-sxy 40 --gaussian-sxy 1.5'",
+        help='further flags of the CRF, for selection.refine_masks and crf_vocspsm.py; for images '
+        "of half VOC's size: '--bilateral-sxy 40 --gaussian-sxy 1.5'",
     )
     settings.add_argument(
         '--classifier-flags',
         default='',
         metavar="'FLAG ...'",
-        help="further flags of selection.classifier: '--crop-size 321'",
+        help="further flags of selection.train_classifier: '--crop-size 321'",
     )
 
 

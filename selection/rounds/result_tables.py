@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deeplablib.data.image_lists import read_list
-from deeplablib.run.files import replacing
-from deeplablib.run.text_tables import Row, as_markdown, as_text
-from selection.quality import list_quality
+from deeplablib.utils.files import replacing
+from deeplablib.utils.text_tables import Row, as_markdown, as_text
+from selection.evaluate_masks import list_quality
 from selection.rounds.round_settings import DataPaths
 
 Table = tuple[Row, Sequence[Row]]  # heading and rows

@@ -8,8 +8,8 @@ from pathlib import Path
 from deeplablib.data.classes import read_classes
 from deeplablib.data.voc import CLASSES
 from deeplablib.prediction import crf
-from deeplablib.run.errors import InputError
 from deeplablib.training.training_settings import TrainingSettings, changed_by
+from deeplablib.utils.errors import InputError
 from selection.shared.selection_flags import CLASS_MINIMUM, FRACTION, MEASURE
 
 
@@ -57,12 +57,12 @@ class DataPaths:
 class RoundSettings:
     """How the rounds are run.
 
-    classifier_flags: of selection.classifier, where cues are made from the tags.
+    classifier_flags: of selection.train_classifier, where cues are made from the tags.
     training: of each round; the stages fill in data, initial checkpoint and folder.
     named_flags: the settings of training that its command line names; the others have the defaults
     of main.py. train_flags: further flags of main.py, as they were typed; they come last.
     prediction_script: the script that predicts with the network. single_scale: refined masks come
-    from one scale; single_scale_at_last: the last numbers do. crf_flags: of selection.refine
+    from one scale; single_scale_at_last: the last numbers do. crf_flags: of selection.refine_masks
     and crf_vocspsm.py. candidates: whether the rounds choose between the refined mask and the proxy
     annotation of each image; then they measure agreement.
     measure, fraction, class_minimum: of the mask selection.

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deeplablib.data.image_lists import Sample, read_list
-from deeplablib.run.stage_runner import ListedMasks, Stage, as_flags
 from deeplablib.training.training_settings import TrainingSettings, changed_by, flag_words
+from deeplablib.utils.stages import ListedMasks, Stage, as_flags
 from selection.rounds.round_settings import DataPaths, RoundSettings
 
 
@@ -79,7 +79,7 @@ def classifier(data: DataPaths, settings: RoundSettings, out: Path) -> Stage:
     flags = (*image_flags(data), *start, *as_flags(out=out), *settings.classifier_flags)
     return Stage(
         name='classifier',
-        command=('-m', 'selection.classifier', *flags),
+        command=('-m', 'selection.train_classifier', *flags),
         reads=(*image_files(data), file_of(data.imagenet)),
         output=out,
         work=TagTraining(flags),
@@ -91,7 +91,7 @@ def cams(data: DataPaths, model: Path, out: Path) -> Stage:
     flags = (*image_flags(data), *as_flags(restore_from=model, out=out), '--resume')
     return Stage(
         name='CAMs',
-        command=('-m', 'selection.cams', *flags),
+        command=('-m', 'selection.make_cams', *flags),
         reads=(*image_files(data), model),
         output=out,
         work=CamMaking(data.train_list, flags),
@@ -109,7 +109,7 @@ def proxies(data: DataPaths, out: Path) -> Stage:
     flags += [*as_flags(out=out), '--resume']
     return Stage(
         name='proxies',
-        command=('-m', 'selection.proxies', *image_flags(data), *flags),
+        command=('-m', 'selection.make_proxies', *image_flags(data), *flags),
         reads=tuple(reads),
         output=out,
         work=ProxyMaking(data.train_list, by_crf=data.saliency is None),
@@ -202,7 +202,7 @@ def refine(
     flags = [*as_flags(scores=score_maps, out=out), '--resume', *settings.crf_flags]
     return Stage(
         name=f'{name} refine',
-        command=('-m', 'selection.refine', *image_flags(data), *flags),
+        command=('-m', 'selection.refine_masks', *image_flags(data), *flags),
         reads=(score_maps, *image_files(data)),
         output=out,
         work=Refinement(data.train_list, has_tags=True),
@@ -219,7 +219,7 @@ def candidates(
     flags = ('--masks', *map(str, masks), *as_flags(scores=score_maps, out=out), '--resume')
     return Stage(
         name=f'{name} candidates',
-        command=('-m', 'selection.candidates', *image_flags(data), *flags),
+        command=('-m', 'selection.choose_candidates', *image_flags(data), *flags),
         reads=(*image_files(data), *masks, score_maps),
         output=out,
     )
@@ -262,7 +262,7 @@ def select(
     )
     return Stage(
         name=f'{name} select',
-        command=('-m', 'selection.masks', *image_flags(data), *flags),
+        command=('-m', 'selection.select_masks', *image_flags(data), *flags),
         reads=(*image_files(data), masks, table),
         output=out,
     )
@@ -273,7 +273,7 @@ def keep_all(name: str, data: DataPaths, masks: Path, out: Path) -> Stage:
     flags = as_flags(masks=masks, out=out)
     return Stage(
         name=f'{name} keep all',
-        command=('-m', 'selection.masks', *image_flags(data), *flags),
+        command=('-m', 'selection.select_masks', *image_flags(data), *flags),
         reads=(*image_files(data), masks),
         output=out,
     )

@@ -17,9 +17,9 @@ from PIL import Image
 from deeplablib.data.image_lists import Sample, read_list
 from deeplablib.data.sample_check import check_samples
 from deeplablib.prediction.photographs import prepared, read_max_size
-from deeplablib.run import errors, parallel
-from deeplablib.run.errors import InputError, raise_all
-from deeplablib.run.files import make_output_folder, replacing
+from deeplablib.utils import errors, parallel
+from deeplablib.utils.errors import InputError, raise_all
+from deeplablib.utils.files import make_output_folder, replacing
 
 MAX_SIZE = 512
 JPEG_QUALITY = 95
@@ -97,4 +97,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    errors.run(main)
+    errors.run_script(main)

@@ -4,8 +4,8 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from deeplablib.run.errors import InputError, raise_all
-from deeplablib.run.files import replacing
+from deeplablib.utils.errors import InputError, raise_all
+from deeplablib.utils.files import replacing
 
 
 def write_table(

@@ -1,4 +1,4 @@
-"""The flags that say which masks are kept; selection.masks and selection.report have them."""
+"""The flags that say which masks are kept, of select_masks and show_selection."""
 
 import argparse
 from collections.abc import Sequence
@@ -15,12 +15,9 @@ FRACTION = 0.7
 CLASS_MINIMUM = 0.4
 
 
-def add_selection_flags(parser: argparse.ArgumentParser, without_table: str) -> None:
-    """Add the flags to a command line.
-
-    without_table: what the command does without --table, for its help.
-    """
-    parser.add_argument('--table', help=f'scores, CSV; without it {without_table}')
+def add_selection_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags to a command line."""
+    parser.add_argument('--table', help='scores, CSV')
     parser.add_argument('--masks', required=True, help='folder of the masks that go on, NAME.png')
     parser.add_argument(
         '--measure', default=MEASURE, help='column of the table (default: %(default)s)'

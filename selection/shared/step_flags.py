@@ -10,8 +10,8 @@ from deeplablib.data.classes import add_classes
 from deeplablib.data.image_lists import Sample, read_list
 from deeplablib.data.sample_check import check_outputs, check_samples
 from deeplablib.data.tags import allowed_classes, read_tags
-from deeplablib.run import parallel
-from deeplablib.run.errors import InputError
+from deeplablib.utils import parallel
+from deeplablib.utils.errors import InputError
 
 # Change these to your own paths; each is the default of a flag.
 DATA_DIRECTORY = './VOC2012/'

@@ -6,7 +6,7 @@ The readers know file formats, no networks: layers keep the names they have in t
 from collections.abc import Callable
 from pathlib import Path
 
-from deeplablib.run.errors import InputError
+from deeplablib.utils.errors import InputError
 from deeplablib.weights.readers import caffe, kaffe, keras_h5, pytorch, tensorflow
 from deeplablib.weights.readers.weight_file import WeightFile
 

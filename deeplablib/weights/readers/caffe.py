@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
-from deeplablib.run.errors import InputError
+from deeplablib.utils.errors import InputError
 from deeplablib.weights.readers.weight_file import WeightFile, height_width_in_out
 
 EPSILON = 1e-5  # batch_norm_param.eps of caffe.proto

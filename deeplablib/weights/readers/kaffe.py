@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from deeplablib.run.errors import InputError
+from deeplablib.utils.errors import InputError
 from deeplablib.weights.readers import caffe, unpickling
 from deeplablib.weights.readers.weight_file import WeightFile, from_variables
 

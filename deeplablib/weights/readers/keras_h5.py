@@ -5,7 +5,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deeplablib.network.layers import BATCH_NORM_EPSILON
-from deeplablib.run.errors import InputError
+from deeplablib.utils.errors import InputError
 from deeplablib.weights.readers.weight_file import (
     BATCH_NORM,
     CONVOLUTION,

@@ -8,7 +8,7 @@ import pickle
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
-from deeplablib.run.errors import InputError
+from deeplablib.utils.errors import InputError
 
 
 class _Unpickler(pickle.Unpickler):

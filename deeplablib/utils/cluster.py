@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from deeplablib.run.errors import InputError
+from deeplablib.utils.errors import InputError
 
 CONNECT_SECONDS = 5  # that a scheduler may take to answer
 WORKER_SECONDS = 10  # that a scheduler may be without any worker

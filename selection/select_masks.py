@@ -1,6 +1,6 @@
 r"""Mask selection: which images, with which masks, the next round is trained on.
 
-python -m selection.masks --table ./result/refined/scores.csv --masks ./result/refined \
+python -m selection.select_masks --table ./result/refined/scores.csv --masks ./result/refined \
     --out ./result/train_2.txt
 
 Known: lists of the samples whose score passes a threshold, 0.8 (ResNet) or 0.55 (VGG).
@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from deeplablib.data.image_lists import check_files_of, write_list
-from deeplablib.run import errors
-from deeplablib.run.errors import InputError
-from deeplablib.run.files import make_output_folder
+from deeplablib.utils import errors
+from deeplablib.utils.errors import InputError
+from deeplablib.utils.files import make_output_folder
 from selection.shared.selection_flags import (
     CLASS_MINIMUM,
     FRACTION,
@@ -108,7 +108,7 @@ def _check(**values):
 def get_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = step_parser(__doc__, './result/train.txt', 'list of the selected samples')
-    add_selection_flags(parser, without_table='every mask that is there goes on')
+    add_selection_flags(parser)
     args = parser.parse_args()
     choice = ('measure', 'fraction', 'threshold', 'class_minimum')
     if args.table is None and any(getattr(args, f) != parser.get_default(f) for f in choice):
@@ -138,4 +138,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    errors.run(main)
+    errors.run_script(main)

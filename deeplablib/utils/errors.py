@@ -38,7 +38,7 @@ def tensorflow_reason(error: Exception) -> str:
     return _without_runtime_names(str(error).split('\n')[0])
 
 
-def run(main: Callable, *args) -> None:
+def run_script(main: Callable, *args) -> None:
     """Run a script's main function and leave the process with its exit code.
 
     0: success. 2: the input is wrong (InputError). 1: anything else; a failing disk, Ctrl-C and an

@@ -1,7 +1,8 @@
 r"""The best of several masks of each image: its proxy annotation, refined, refined with saliency.
 
-python -m selection.refine --scores ./result/scores --saliency ./saliency --out ./result/salient
-python -m selection.candidates --masks ./result/proxies ./result/refined ./result/salient \
+python -m selection.refine_masks --scores ./result/scores --saliency ./saliency \
+    --out ./result/salient
+python -m selection.choose_candidates --masks ./result/proxies ./result/refined ./result/salient \
     --scores ./result/scores --out ./result/best
 
 Known: the same group's later work chooses among these three for each image. Reconstructed: the
@@ -21,10 +22,10 @@ import numpy.typing as npt
 from deeplablib.data.image_lists import Sample, check_files_of
 from deeplablib.data.images import read_mask, write_mask
 from deeplablib.data.score_maps import read_probabilities
-from deeplablib.run import errors, parallel
-from deeplablib.run.errors import InputError
-from deeplablib.run.files import locked, make_output_folder
-from selection.refine import TABLE
+from deeplablib.utils import errors, parallel
+from deeplablib.utils.errors import InputError
+from deeplablib.utils.files import locked, make_output_folder
+from selection.refine_masks import TABLE
 from selection.shared.mask_quality import OF_ANNOTATION, measure
 from selection.shared.quality_table import write_table
 from selection.shared.step_flags import add_work_flags, read_samples, step_parser
@@ -131,4 +132,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    errors.run(main)
+    errors.run_script(main)

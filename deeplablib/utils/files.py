@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from deeplablib.run.errors import InputError
+from deeplablib.utils.errors import InputError
 
 
 @contextlib.contextmanager

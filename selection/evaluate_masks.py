@@ -1,8 +1,8 @@
 r"""How good cues or masks truly are, where the truth is known.
 
-python -m selection.quality --cues ./cues --truth ./VOC2012/SegmentationClassAug \
+python -m selection.evaluate_masks --cues ./cues --truth ./VOC2012/SegmentationClassAug \
     --data-list ./dataset/train.txt
-python -m selection.quality --masks ./result/proxies --truth ./VOC2012/SegmentationClassAug \
+python -m selection.evaluate_masks --masks ./result/proxies --truth ./VOC2012/SegmentationClassAug \
     --data-list ./dataset/train.txt
 
 Cues: the mean IoU of seeds. A seed is the largest cue, each divided by its maximum, where that
@@ -27,10 +27,10 @@ from deeplablib.data.image_lists import check_files_of, masks_of, read_list
 from deeplablib.data.images import read_grey, read_mask
 from deeplablib.data.voc import CLASSES, IGNORE_LABEL, NUM_CLASSES
 from deeplablib.prediction.metrics import confusion_matrix, iou_summary, iou_table, mean_iou
-from deeplablib.run import errors
-from deeplablib.run.errors import InputError
-from deeplablib.run.files import check_output_file, replacing
-from deeplablib.run.parallel import add_jobs, for_each
+from deeplablib.utils import errors
+from deeplablib.utils.errors import InputError
+from deeplablib.utils.files import check_output_file, replacing
+from deeplablib.utils.parallel import add_jobs, for_each
 
 THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 13))  # 0.05 to 0.6
 
@@ -227,4 +227,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    errors.run(main)
+    errors.run_script(main)

@@ -1,7 +1,7 @@
 r"""Pixel selection in masks: pixels that the network is not sure of become 255.
 
-python -m selection.pixels --masks ./result/refined --scores ./result/scores --threshold 0.7 \
-    --out ./result/pixels
+python -m selection.select_pixels --masks ./result/refined --scores ./result/scores \
+    --threshold 0.7 --out ./result/pixels
 
 Reconstructed. The default rounds do without it: it makes labels better, but takes away object
 boundaries and the very pixels that the CRF corrected. docs/selection.md says what it did to
@@ -21,10 +21,10 @@ from deeplablib.data.image_lists import Sample, check_files_of
 from deeplablib.data.images import read_mask, write_mask
 from deeplablib.data.score_maps import read_probabilities
 from deeplablib.data.voc import IGNORE_LABEL
-from deeplablib.run import errors
-from deeplablib.run.errors import InputError
-from deeplablib.run.files import locked, make_output_folder
-from deeplablib.run.parallel import for_each, left_to_do
+from deeplablib.utils import errors
+from deeplablib.utils.errors import InputError
+from deeplablib.utils.files import locked, make_output_folder
+from deeplablib.utils.parallel import for_each, left_to_do
 from selection.shared.step_flags import add_work_flags, read_samples, step_parser
 
 
@@ -137,4 +137,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    errors.run(main)
+    errors.run_script(main)

@@ -1,4 +1,4 @@
-"""The page of selection.report: its pictures, its numbers, and the template that holds them."""
+"""The page of selection.show_selection: its pictures, its numbers and the template."""
 
 import base64
 import io
@@ -17,7 +17,7 @@ from deeplablib.data.voc import IGNORE_LABEL, colour_map
 
 PANELS = 8  # of the best, of the borderline and of the worst masks
 PANEL_WIDTH = 240  # pixels, at most
-TEMPLATE = 'page.html.j2'
+TEMPLATE = 'selection_page.html.j2'
 
 _COLOURS = colour_map()
 

@@ -1,8 +1,8 @@
 r"""A classifier of tags, which has to look at what it names: localization cues are made from it.
 
-python -m selection.classifier --encoder-name vgg --pretrain-file ./model/vgg/init \
+python -m selection.train_classifier --encoder-name vgg --pretrain-file ./model/vgg/init \
     --out ./model/classifier
-python -m selection.cams --restore-from ./model/classifier --out ./cues
+python -m selection.make_cams --restore-from ./model/classifier --out ./cues
 
 It is the encoder of a network of this project, from ImageNet weights, with the strides of its
 ImageNet original except the last (output stride 16), global average pooling, and a 1x1 convolution
@@ -37,16 +37,16 @@ from deeplablib.network.layers import TAG_LAYER
 from deeplablib.network.network_spec import Recipe
 from deeplablib.network.training_form import training_model
 from deeplablib.prediction.metrics import mean_average_precision
-from deeplablib.run import errors
-from deeplablib.run.backend import keras, tf
-from deeplablib.run.errors import InputError
-from deeplablib.run.files import locked, make_output_folder
-from deeplablib.run.progress import progress
 from deeplablib.training import devices, training_log, training_run
 from deeplablib.training.augment import scale_to_crop
 from deeplablib.training.batches import batch_settings
 from deeplablib.training.trainer import Trainer
 from deeplablib.training.training_settings import ENCODER_LEVELS, TrainingSettings
+from deeplablib.utils import errors
+from deeplablib.utils.backend import keras, tf
+from deeplablib.utils.errors import InputError
+from deeplablib.utils.files import locked, make_output_folder
+from deeplablib.utils.progress import progress
 from deeplablib.weights import checkpoints, run_settings
 from selection.shared.step_flags import step_parser
 
@@ -295,4 +295,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    errors.run(main)
+    errors.run_script(main)

@@ -6,8 +6,8 @@ from typing import Any
 
 import joblib
 
-from deeplablib.run import cluster
-from deeplablib.run.progress import progress
+from deeplablib.utils import cluster
+from deeplablib.utils.progress import progress
 
 
 def for_each(work: Callable, items: Sequence, label: str, jobs: int | str = -1) -> Iterator[Any]:

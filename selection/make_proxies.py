@@ -1,7 +1,7 @@
 """Proxy annotations from localization cues: what the first round is trained on.
 
-python -m selection.proxies --cues ./cues --saliency ./saliency --out ./result/proxies
-python -m selection.proxies --cues ./cues --out ./result/proxies
+python -m selection.make_proxies --cues ./cues --saliency ./saliency --out ./result/proxies
+python -m selection.make_proxies --cues ./cues --out ./result/proxies
 
 With saliency maps, the rule `thresholds`. Known: its thresholds and their order, from the program
 that the same group released for a later paper (`gen_gtwith_saliency maps.py` of MLPL).
@@ -26,9 +26,9 @@ from deeplablib.data.image_lists import Sample, check_files_of
 from deeplablib.data.images import read_grey, read_image, write_mask
 from deeplablib.data.voc import IGNORE_LABEL
 from deeplablib.prediction.crf import PRESETS, Parameters, crf_labels, require_package
-from deeplablib.run import errors, parallel
-from deeplablib.run.errors import InputError
-from deeplablib.run.files import locked, make_output_folder
+from deeplablib.utils import errors, parallel
+from deeplablib.utils.errors import InputError
+from deeplablib.utils.files import locked, make_output_folder
 from selection.shared.cues import cue_paths
 from selection.shared.step_flags import add_work_flags, read_samples, step_parser
 
@@ -258,4 +258,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    errors.run(main)
+    errors.run_script(main)

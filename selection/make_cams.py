@@ -1,6 +1,6 @@
 r"""Localization cues from a classifier of tags: its class activation maps.
 
-python -m selection.cams --restore-from ./model/classifier --out ./cues
+python -m selection.make_cams --restore-from ./model/classifier --out ./cues
 
 The map of a tag is what the last layer of the classifier responds with in each place, before
 pooling, where it is positive (Zhou et al., 2016), summed over several scales of the image and their
@@ -29,11 +29,11 @@ from deeplablib.network.convolution import require_precision
 from deeplablib.network.prediction_form import prediction_model
 from deeplablib.network.resize import resize_bilinear
 from deeplablib.prediction.predict_list import run_network
-from deeplablib.run import errors
-from deeplablib.run.backend import keras, tf
-from deeplablib.run.errors import InputError
-from deeplablib.run.files import locked, make_output_folder
-from deeplablib.run.parallel import add_resume, left_to_do
+from deeplablib.utils import errors
+from deeplablib.utils.backend import keras, tf
+from deeplablib.utils.errors import InputError
+from deeplablib.utils.files import locked, make_output_folder
+from deeplablib.utils.parallel import add_resume, left_to_do
 from deeplablib.weights import checkpoints
 from deeplablib.weights.load_model import load_tag_classifier
 from selection.shared.cues import cue_paths
@@ -171,4 +171,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    errors.run(main)
+    errors.run_script(main)

@@ -13,8 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from deeplablib.run.errors import InputError, raise_all
-from deeplablib.run.files import locked, make_output_folder, replacing
+from deeplablib.utils.errors import InputError, raise_all
+from deeplablib.utils.files import locked, make_output_folder, replacing
 
 ROOT = Path(__file__).parents[2]
 RECORD = 'stages.json'
@@ -34,7 +34,7 @@ class Stage:
     """One command.
 
     name: what the record and the messages call it. command: arguments for Python, such as
-    ('main.py', '--option', 'train') or ('-m', 'selection.refine').
+    ('main.py', '--option', 'train') or ('-m', 'selection.refine_masks').
     output: the file or folder that it makes. reads: files and folders that it reads; those that no
     earlier stage makes are inputs of the whole. All paths are absolute.
     listed: the masks that one of these files lists. They are inputs where no stage makes the list.

@@ -1,7 +1,7 @@
 """Image-level tags from VOC annotations, or from masks.
 
-python -m selection.tags --annotations ./VOC2012/Annotations --out ./result/tags.txt
-python -m selection.tags --masks ./VOC2012/SegmentationClassAug --out ./result/ClassCategories
+python -m selection.make_tags --annotations ./VOC2012/Annotations --out ./result/tags.txt
+python -m selection.make_tags --masks ./VOC2012/SegmentationClassAug --out ./result/ClassCategories
 """
 
 import argparse
@@ -17,9 +17,9 @@ from deeplablib.data.image_lists import read_list
 from deeplablib.data.images import read_mask
 from deeplablib.data.tags import tags_of_annotation, write_tags
 from deeplablib.data.voc import CLASSES, IGNORE_LABEL
-from deeplablib.run import errors, parallel
-from deeplablib.run.errors import InputError
-from deeplablib.run.files import list_files
+from deeplablib.utils import errors, parallel
+from deeplablib.utils.errors import InputError
+from deeplablib.utils.files import list_files
 
 
 def tags_of_mask(mask: npt.NDArray[np.uint8]) -> tuple[int, ...]:
@@ -94,4 +94,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    errors.run(main)
+    errors.run_script(main)

@@ -1,9 +1,11 @@
-"""Measure masks that are there already, such as the annotations that a round was trained on.
+r"""Measure masks that are there already, such as the annotations that a round was trained on.
 
-python -m selection.score --masks ./result/proxies --scores ./result/scores --out ./result/kept.csv
+python -m selection.measure_quality --masks ./result/proxies --scores ./result/scores \
+    --out ./result/kept.csv
 
-Reconstructed (selection.shared.mask_quality). selection.refine measures refined masks itself, by
-another score: the agreement with the network ranks what the network was given, not what it gives.
+Reconstructed (selection.shared.mask_quality). selection.refine_masks measures refined masks
+itself, by another score: the agreement with the network ranks what the network was given, not
+what it gives.
 """
 
 import argparse
@@ -17,9 +19,9 @@ import numpy.typing as npt
 from deeplablib.data.image_lists import Sample, check_files_of
 from deeplablib.data.images import read_mask
 from deeplablib.data.score_maps import read_probabilities
-from deeplablib.run import errors, parallel
-from deeplablib.run.errors import InputError
-from deeplablib.run.files import make_output_folder
+from deeplablib.utils import errors, parallel
+from deeplablib.utils.errors import InputError
+from deeplablib.utils.files import make_output_folder
 from selection.shared.mask_quality import OF_ANNOTATION, measure
 from selection.shared.quality_table import read_table, write_table
 from selection.shared.step_flags import add_work_flags, read_samples, step_parser
@@ -94,4 +96,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    errors.run(main)
+    errors.run_script(main)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from deeplablib.run.errors import InputError
+from deeplablib.utils.errors import InputError
 
 
 def parse(values: flags.FlagValues, arguments: Sequence[str]) -> None:

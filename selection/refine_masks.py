@@ -1,12 +1,12 @@
 """Refined masks: the network's score maps, restricted to the image's tags, after the CRF.
 
 python test_vocspsm_resnet.py --data-list ./dataset/train.txt --save-scores ./result/scores
-python -m selection.refine --scores ./result/scores --out ./result/refined
+python -m selection.refine_masks --scores ./result/scores --out ./result/refined
 
 Known: predictions are restricted to the image's tags; the same group's later work also chooses
-from masks that were refined with saliency (selection.candidates). Reconstructed: that the CRF's
-labels go on, and how --saliency changes them. OUT/scores.csv holds the quality of each mask
-(selection.shared.mask_quality) for selection.masks.
+from masks that were refined with saliency (selection.choose_candidates). Reconstructed: that the
+CRF's labels go on, and how --saliency changes them. OUT/scores.csv holds the quality of each mask
+(selection.shared.mask_quality) for selection.select_masks.
 """
 
 import argparse
@@ -22,9 +22,9 @@ from deeplablib.data.images import read_grey, read_image, read_mask, write_mask
 from deeplablib.data.score_maps import read_probabilities
 from deeplablib.prediction import crf
 from deeplablib.prediction.crf import Parameters, crf_labels
-from deeplablib.run import errors
-from deeplablib.run.files import locked, make_output_folder
-from deeplablib.run.parallel import for_each
+from deeplablib.utils import errors
+from deeplablib.utils.files import locked, make_output_folder
+from deeplablib.utils.parallel import for_each
 from selection.shared.mask_quality import OF_REFINED, measure
 from selection.shared.quality_table import write_table
 from selection.shared.step_flags import add_work_flags, read_samples, step_parser
@@ -134,4 +134,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    errors.run(main)
+    errors.run_script(main)
