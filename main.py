@@ -14,9 +14,9 @@ from typing import Any
 
 from absl import flags
 
-import deeplab_efficientnet
-import deeplab_resnet
-import deeplab_vgg
+from deeplab_efficientnet import efficientnet
+from deeplab_resnet import resnet
+from deeplab_vgg import vgg
 from deeplablib.data import image_lists, images, voc
 from deeplablib.data.classes import read_classes
 from deeplablib.data.image_lists import Sample, masks_of
@@ -65,7 +65,7 @@ IMG_MEAN = images.IMG_MEAN  # blue, green, red
 # The settings that only one kind of network has.
 BATCH_NORM_SETTINGS, VGG_SETTINGS = ('train_batch_norm',), ('recipe', 'dropout_rate')
 
-NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS | deeplab_efficientnet.NETWORKS
+NETWORKS = resnet.NETWORKS | vgg.NETWORKS | efficientnet.NETWORKS
 FLAGS = flags.FLAGS
 
 flags.DEFINE_enum('option', 'train', ['train', 'test', 'predict'], 'what to do')
@@ -244,7 +244,7 @@ def make_record(
     settings: TrainingSettings, train_list: Sequence[Sample], strategy: tf.distribute.Strategy
 ) -> dict[str, Any]:
     """What settings.json is to hold of this run."""
-    is_vgg = settings.encoder_name in deeplab_vgg.NETWORKS
+    is_vgg = settings.encoder_name in vgg.NETWORKS
     return training_record(
         settings,
         train_list,
@@ -277,7 +277,7 @@ def network_options(settings: TrainingSettings) -> dict[str, Any]:
         'width': settings.width,
         'frozen': settings.frozen,
     }
-    if settings.encoder_name in deeplab_vgg.NETWORKS:
+    if settings.encoder_name in vgg.NETWORKS:
         return options | {'dropout_rate': settings.dropout_rate}
     return options | {'train_batch_norm': settings.train_batch_norm}
 

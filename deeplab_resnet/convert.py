@@ -10,7 +10,8 @@ Where SRC is the word imagenet, the command fetches the ImageNet ResNet-101 of K
     python -m deeplab_resnet.convert imagenet model/resnet/init
 """
 
-from deeplab_resnet import NETWORKS, weight_layouts
+from deeplab_resnet import weight_layouts
+from deeplab_resnet.resnet import NETWORKS
 from deeplablib.prediction.other_runtimes import WRITERS
 from deeplablib.utils import errors
 from deeplablib.weights import conversion

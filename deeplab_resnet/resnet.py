@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from deeplablib.data.voc import NUM_CLASSES
 from deeplablib.network.layers import STEM_FILTERS, Conv2D, aspp, batch_norm, scaled, tag_layer
+from deeplablib.network.network_spec import NetworkSpec, identity, one_recipe, slashed_name
 from deeplablib.utils.backend import keras
 
 
@@ -166,3 +167,43 @@ def _encoder(image, units, names, width, train_batch_norm=False, stages=STAGES, 
         for unit in range(count):
             net = bottleneck(net, number, stage, unit)
     return net
+
+
+def _network(build, depth, names, classifier, width_kernel, last_bias):
+    return NetworkSpec(
+        build=build,
+        build_classifier=tag_classifier(UNITS[depth], names),
+        variable_name=slashed_name,
+        to_score_map=identity,
+        score_map_kind='logits',
+        width_kernel=width_kernel,
+        last_bias=last_bias,
+        head=classifier,
+        recipes=one_recipe(classifier),
+    )
+
+
+def _slim_network(build, depth):
+    scope = f'resnet_v1_{depth}'
+    return _network(
+        build,
+        depth,
+        names=slim_names(scope),
+        classifier='decoder',
+        width_kernel=f'{scope}/conv1/weights',
+        last_bias='decoder/aspp/conv4/biases',
+    )
+
+
+NETWORKS = {
+    'deeplab': _network(
+        deeplab_resnet101,
+        depth=101,
+        names=caffe_names,
+        classifier='fc',
+        width_kernel='conv1/weights',
+        last_bias='fc1_voc12_c3/biases',
+    ),
+    'res101': _slim_network(slim_resnet101, 101),
+    'res50': _slim_network(slim_resnet50, 50),
+}

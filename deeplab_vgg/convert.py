@@ -10,7 +10,8 @@ Where SRC is the word imagenet, the command fetches the ImageNet VGG16 of Keras 
     python -m deeplab_vgg.convert imagenet model/vgg/init
 """
 
-from deeplab_vgg import NETWORKS, weight_layouts
+from deeplab_vgg import weight_layouts
+from deeplab_vgg.vgg import NETWORKS
 from deeplablib.prediction.other_runtimes import WRITERS
 from deeplablib.utils import errors
 from deeplablib.weights import conversion

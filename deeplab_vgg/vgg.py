@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from deeplablib.data.voc import NUM_CLASSES
 from deeplablib.network.layers import ASPP_DILATIONS, Conv2D, scaled, tag_layer
+from deeplablib.network.network_spec import NetworkSpec, Recipe, identity
 from deeplablib.utils.backend import keras, tf
 
 
@@ -129,3 +130,30 @@ def _head(net, suffix, dilation, num_classes, width, dropout_rate):
         net = keras.layers.ReLU(name=f'relu{name}')(net)
         net = keras.layers.Dropout(dropout_rate, name=f'drop{name}')(net)
     return Conv2D(num_classes, 1, name=f'fc8{suffix}')(net)
+
+
+RECIPES = {
+    # DeepLab v2's own, which SPSM names: fc6 and fc7 come from VGG16, only fc8 is new.
+    'caffe': Recipe(classifier='fc8', bias_rate=2.0, outputs=identity),
+    # The TensorFlow trainer of SPSM's group: its softmax cross entropy takes the network's
+    # probabilities for logits, in effect a second softmax.
+    'authors': Recipe(classifier='fc', bias_rate=1.0, outputs=probabilities),
+}
+
+NETWORKS = {
+    name: NetworkSpec(
+        build=build,
+        build_classifier=tag_classifier,
+        variable_name=variable_name,
+        to_score_map=probabilities,
+        score_map_kind='probabilities',
+        width_kernel='conv1_1_weights',
+        last_bias=last_bias,
+        head='fc',
+        recipes=RECIPES,
+    )
+    for name, build, last_bias in (
+        ('vgg', deeplab_largefov, 'fc8_bias'),
+        ('vgg_aspp', deeplab_aspp, 'fc8_4_bias'),
+    )
+}

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-import deeplab_efficientnet
-import deeplab_resnet
-import deeplab_vgg
+from deeplab_efficientnet import efficientnet
+from deeplab_resnet import resnet
+from deeplab_vgg import vgg
 from deeplablib.data.image_lists import Sample
 from deeplablib.data.images import write_image
 from deeplablib.data.network_input import preprocess
@@ -43,7 +43,7 @@ from selection.shared.step_flags import read_samples, step_parser
 RESTORE_FROM = './model/classifier'
 SCALES = (0.5, 1.0, 1.5, 2.0)
 
-NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS | deeplab_efficientnet.NETWORKS
+NETWORKS = resnet.NETWORKS | vgg.NETWORKS | efficientnet.NETWORKS
 
 
 def make_cam_function(

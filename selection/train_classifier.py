@@ -25,9 +25,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-import deeplab_efficientnet
-import deeplab_resnet
-import deeplab_vgg
+from deeplab_efficientnet import efficientnet
+from deeplab_resnet import resnet
+from deeplab_vgg import vgg
 from deeplablib.data.image_lists import Sample, read_list
 from deeplablib.data.network_input import decode_image, preprocess
 from deeplablib.data.sample_check import check_samples
@@ -63,7 +63,7 @@ POWER, MOMENTUM, WEIGHT_DECAY = 0.9, 0.9, 1e-4
 FROZEN, LITE0_FROZEN = 3, 5
 CHECKPOINTS_KEPT = 2
 
-NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS | deeplab_efficientnet.NETWORKS
+NETWORKS = resnet.NETWORKS | vgg.NETWORKS | efficientnet.NETWORKS
 RECIPE = Recipe(classifier=TAG_LAYER, bias_rate=1.0, outputs=tf.identity)
 
 
@@ -203,7 +203,7 @@ def learning_rate(args: argparse.Namespace) -> float:
     """The rate of the encoder: --learning-rate, or what suits the network."""
     if args.learning_rate is not None:
         return args.learning_rate
-    rates = dict.fromkeys(deeplab_vgg.NETWORKS, VGG_RATE) | {'lite0': LITE0_RATE}
+    rates = dict.fromkeys(vgg.NETWORKS, VGG_RATE) | {'lite0': LITE0_RATE}
     return rates.get(args.encoder_name, RESNET_RATE)
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-import deeplab_efficientnet
-import deeplab_resnet
-import deeplab_vgg
+from deeplab_efficientnet import efficientnet
+from deeplab_resnet import resnet
+from deeplab_vgg import vgg
 from tests.deterministic import weight
 
 FOLDER = Path(__file__).parent / 'golden'
-NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS | deeplab_efficientnet.NETWORKS
+NETWORKS = resnet.NETWORKS | vgg.NETWORKS | efficientnet.NETWORKS
 # Our name of a network of the original programs: its name in the reference files.
 REFERENCE = {
     'deeplab': 'resnet',

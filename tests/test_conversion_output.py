@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 from PIL import Image
 
-import deeplab_vgg
+from deeplab_vgg import vgg
 from deeplablib.network import convolution
 from deeplablib.prediction import other_runtimes
 from deeplablib.prediction.multi_scale import make_predictor
@@ -250,9 +250,9 @@ def test_an_operation_that_a_format_lacks_is_named(tmp_path, convert, monkeypatc
     checkpoints.write(tmp_path / 'in', narrow_values('vgg'))
     before = sorted(tmp_path.iterdir())
     network = dataclasses.replace(
-        deeplab_vgg.NETWORKS['vgg'], to_score_map=lambda x: tf.raw_ops.Betainc(a=x, b=x, x=x)
+        vgg.NETWORKS['vgg'], to_score_map=lambda x: tf.raw_ops.Betainc(a=x, b=x, x=x)
     )
-    monkeypatch.setitem(deeplab_vgg.NETWORKS, 'vgg', network)
+    monkeypatch.setitem(vgg.NETWORKS, 'vgg', network)
     with pytest.raises(OSError, match=rf'{name}: cannot be written .*Betainc') as raised:
         convert('vgg', tmp_path / 'in', tmp_path / name)
     assert '\n' not in str(raised.value)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from deeplab_vgg import NETWORKS
+from deeplab_vgg.vgg import NETWORKS
 from deeplablib.network.flops import forward_flops
 from deeplablib.training.training_settings import TrainingSettings
 from deeplablib.utils.stages import Stage

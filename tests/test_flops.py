@@ -1,6 +1,6 @@
 import time
 
-from deeplab_vgg import NETWORKS
+from deeplab_vgg.vgg import NETWORKS
 from deeplablib.network.flops import forward_flops, matmul_rate
 from deeplablib.network.layers import Conv2D, DepthwiseConv2D
 from deeplablib.utils.backend import keras

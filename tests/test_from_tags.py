@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from deeplab_vgg import NETWORKS
+from deeplab_vgg.vgg import NETWORKS
 from deeplablib.data import voc
 from deeplablib.data.image_lists import read_list
 from deeplablib.weights import checkpoints, run_settings

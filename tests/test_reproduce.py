@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from deeplab_resnet import NETWORKS
+from deeplab_resnet.resnet import NETWORKS
 from deeplablib.data.image_lists import read_list
 from deeplablib.data.prepare_voc import COUNTS
 from deeplablib.utils.files import locked

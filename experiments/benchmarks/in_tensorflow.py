@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-import deeplab_resnet
-import deeplab_vgg
+from deeplab_resnet import resnet
+from deeplab_vgg import vgg
 from deeplablib.data.image_lists import read_list
 from deeplablib.data.images import IMG_MEAN, write_mask
 from deeplablib.data.network_input import decode_image, preprocess
@@ -34,7 +34,7 @@ from deeplablib.weights import checkpoints
 from experiments.benchmarks.measure import Work
 from experiments.benchmarks.plain_form import plain_form
 
-NETWORKS = deeplab_resnet.NETWORKS | deeplab_vgg.NETWORKS
+NETWORKS = resnet.NETWORKS | vgg.NETWORKS
 RECIPE = 'authors'  # of the VGG networks
 EVERY_CLASS = np.ones(NUM_CLASSES, bool)
 SIDE = 2048  # of the square matrices whose product gives the machine's rate

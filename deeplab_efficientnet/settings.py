@@ -1,0 +1,32 @@
+"""The settings that suit EfficientNet-Lite0. Nothing here imports TensorFlow.
+
+The whole encoder is frozen, and the head alone learns: minutes on two CPU cores.
+"""
+
+ENCODER_NAME = 'lite0'
+PREDICTION_SCRIPT = 'test_vocspsm_lite0.py'
+
+# Flags of main.py.
+TRAINING = {
+    'learning_rate': 3e-4,
+    'num_steps': 300,
+    'batch_size': 8,
+    'input_height': 257,
+    'input_width': 257,
+    'momentum': 0.9,
+    'power': 0.9,
+    'weight_decay': 5e-4,
+    'frozen': 5,
+    'save_interval': 100,
+}
+ROUNDS = 1  # on photographs each further one made it worse (docs/photographs.md)
+
+# Flags of selection.train_classifier. In 300 steps at a rate of 3e-4 it learns nothing.
+CLASSIFIER = {
+    'learning_rate': 0.03,
+    'num_steps': 300,
+    'batch_size': 16,
+    'crop_size': 321,
+    'frozen': 5,
+    'save_interval': 100,
+}
