@@ -1,54 +1,55 @@
-"""How fast prediction, training, CRF, mask scores and evaluation are on this machine.
+"""How fast prediction and a training step are on this machine.
 
-python -m experiments.benchmark                   all sections but scale
-python -m experiments.benchmark --quick           a narrow VGG16 and few repetitions, in minutes
-python -m experiments.benchmark --sections scale  time and memory for longer lists, and two devices
+python -m experiments.benchmark
+python -m experiments.benchmark --encoders vgg --width 0.125 --repetitions 2     in a minute
 
-Each way to do a thing has a process of its own, and they take turns. The first way of each is the
-baseline of the ratios: for the networks, ours in the originals' plain form (batch norm a step of
-its own, dilation by space-to-batch, one thing after another). With torch installed, the networks
-run in PyTorch too. The floor is the arithmetic of the convolutions at the rate of a large matrix
-product in the same run. Writes OUT.md and OUT.json.
+Three forms of a network take turns, on random pixels in memory: plain float32, as the originals'
+graphs are (batch norm a step of its own, dilation by space-to-batch), and ours in float32 and in
+bfloat16. The table gives seconds, and the time over that of the plain form in the same turn.
 """
 
 import argparse
-import json
+import os
+import platform
+import statistics
 import sys
-import tempfile
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
+import numpy as np
+
+from deeplab_efficientnet import efficientnet
+from deeplab_resnet import resnet
+from deeplab_vgg import vgg
+from deeplablib.data.images import IMG_MEAN
+from deeplablib.data.voc import NUM_CLASSES
+from deeplablib.network.convolution import require_precision
+from deeplablib.network.layers import CONVOLUTIONS
+from deeplablib.network.network_spec import NetworkSpec
+from deeplablib.network.prediction_form import prediction_model
+from deeplablib.network.training_form import training_model
+from deeplablib.prediction.multi_scale import SCALES, predictor_of
+from deeplablib.training.batches import BatchSettings
+from deeplablib.training.trainer import Trainer
+from deeplablib.training.training_settings import TrainingSettings
 from deeplablib.utils import errors
+from deeplablib.utils.backend import keras, tf
 from deeplablib.utils.errors import InputError
-from deeplablib.utils.files import make_output_folder, replacing
-from experiments.benchmarks import machine
-from experiments.benchmarks.cases import ENCODERS, MATRIX_PRODUCTS, SECTIONS, Case, write_lists
-from experiments.benchmarks.measure import Timing, alternate
-from experiments.benchmarks.timing_tables import markdown, row
+from deeplablib.utils.files import check_output_file, replacing
+from deeplablib.utils.text_tables import as_markdown
 
-# The defaults of the flags; those of --quick.
-FULL = {
-    'sections': [name for name in SECTIONS if name != 'scale'],
-    'encoders': list(ENCODERS),
-    'width': 1.0,
-    'repetitions': 5,
-    'sizes': ['321x321', '375x500'],
-    'scales': [1, 3],
-    'batch_sizes': [2, 10],
-    'images': 16,
-    'counts': [10, 100, 1000],
-}
-QUICK = FULL | {
-    'sections': ['prediction', 'training', 'crf', 'scoring', 'evaluation'],
-    'encoders': ['vgg'],
-    'width': 0.125,
-    'repetitions': 2,
-    'sizes': ['321x321'],
-    'scales': [3],
-    'batch_sizes': [2],
-    'images': 4,
-    'counts': [10, 100],
-}
+ENCODERS = ('deeplab', 'vgg')
+SIZES = ('321x321', '375x500')
+BATCH_SIZES = (2, 10)
+REPETITIONS = 5
+OUT = './result/benchmark.md'
+
+NETWORKS = resnet.NETWORKS | vgg.NETWORKS | efficientnet.NETWORKS
+FORMS = ('plain', 'float32', 'bfloat16')
+HEADING = ('', '', 'seconds', 'lowest - highest', 'ratio')
+# What the speed of a matrix product depends on.
+CPU_FLAGS = ('avx2', 'fma', 'avx512f', 'avx512_bf16', 'amx_bf16')
 
 
 def get_arguments() -> argparse.Namespace:
@@ -56,38 +57,22 @@ def get_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--quick', action='store_true', help='a narrow VGG16, few repetitions')
-    parser.add_argument('--out', default='./result/benchmark', help='(default: %(default)s)')
 
-    def add(flag, help, **options):
-        name = flag.strip('-').replace('-', '_')
-        both = ', with --quick '.join(_words(defaults[name]) for defaults in (FULL, QUICK))
-        parser.add_argument(flag, help=f'{help} (default: {both})', **options)
+    def add(flag, default, help, **options):
+        text = ' '.join(map(str, default)) if isinstance(default, tuple) else default
+        parser.add_argument(flag, default=default, help=f'{help} (default: {text})', **options)
 
-    add('--sections', 'what to measure', nargs='+', choices=SECTIONS)
-    add('--encoders', 'networks', nargs='+', choices=ENCODERS)
-    add('--width', "multiplies the networks' channels", type=float)
-    add('--repetitions', 'timed runs of each', type=int)
-    add('--sizes', 'HEIGHTxWIDTH of images; training takes the first', nargs='+')
-    add('--scales', 'of predictions', nargs='+', type=int, choices=(1, 2, 3))
-    add('--batch-sizes', 'of training steps', nargs='+', type=int)
-    add('--images', 'in a list of files', type=int)
-    add('--counts', 'images in the lists of the section scale', nargs='+', type=int)
+    add('--encoders', ENCODERS, 'networks', nargs='+', choices=NETWORKS)
+    add('--width', 1.0, "multiplies the networks' channels", type=float)
+    add('--sizes', SIZES, 'HEIGHTxWIDTH of images; training takes the first', nargs='+')
+    add('--batch-sizes', BATCH_SIZES, 'of training steps', nargs='+', type=int)
+    add('--repetitions', REPETITIONS, 'timed runs of each', type=int)
+    add('--out', OUT, 'file for the table', type=Path)
     args = parser.parse_args()
-    for name, value in (QUICK if args.quick else FULL).items():
-        if getattr(args, name) is None:
-            setattr(args, name, value)
-    args.sizes = [_size(size) for size in args.sizes]
-    numbers = [args.repetitions, args.images, *args.batch_sizes, *args.counts]
-    if min(numbers) < 1:
-        raise InputError('repetitions, images, batch sizes and counts must be 1 or more')
-    if args.width <= 0 or 64 * args.width % 1:
-        raise InputError(f'--width {args.width} is not a positive multiple of 1/64')
+    args.sizes = [_size(text) for text in args.sizes]
+    if min(args.repetitions, *args.batch_sizes) < 1:
+        raise InputError('--repetitions and --batch-sizes must be 1 or more')
     return args
-
-
-def _words(value):
-    return ' '.join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _size(text):
@@ -97,50 +82,126 @@ def _size(text):
     return int(height), int(width)
 
 
-def measure(case: Case, repetitions: int) -> list[Timing]:
-    """Time a case: a list of Timing. One that would not fit into memory is not tried."""
-    free = machine.available_memory()
-    if case.needs > free:
-        reason = f'needs up to {case.needs / 1e9:.0f} GB of memory, {free / 1e9:.0f} GB are free'
-        return [Timing(variant.name, failure=reason) for variant in case.variants]
-    return alternate(case.variants, repetitions, case.needs * len(case.variants) <= free)
+def plain_form(model: keras.Model) -> keras.Model:
+    """Copy a network into the form of the originals' graphs: each convolution is Keras' own layer.
+
+    On a CPU that is space-to-batch, a plain convolution and batch-to-space where it is dilated, as
+    in TensorFlow 1. model: with its weights. Returns a Keras model with the same input and output.
+    """
+
+    def copy(layer):
+        kind = type(layer).__base__ if isinstance(layer, CONVOLUTIONS) else type(layer)
+        return kind.from_config(layer.get_config())
+
+    copied = keras.models.clone_model(model, clone_function=copy)
+    copied.set_weights(model.get_weights())
+    return copied
+
+
+def prediction(
+    network: NetworkSpec, width: float, form: str, size: tuple[int, int], scales: int
+) -> Callable:
+    """What labels a random image of (height, width) at the first so many of SCALES."""
+    model = network.build(width=width)
+    model = plain_form(model) if form == 'plain' else prediction_model(model, form)
+    predict = predictor_of(model, network.to_score_map, SCALES[:scales])
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    return lambda: predict(image, np.ones(NUM_CLASSES, bool))[0].numpy()
+
+
+def training_step(
+    network: NetworkSpec, width: float, form: str, size: tuple[int, int], batch_size: int
+) -> Callable:
+    """What takes a step on a random batch; its rate is so small that nothing diverges."""
+    model = network.build(width=width)
+    trainer = Trainer(
+        plain_form(model) if form == 'plain' else training_model(model, form),
+        network=network,
+        recipe=network.recipes['authors'],
+        settings=TrainingSettings(learning_rate=1e-9),
+        batches=BatchSettings(size, batch_size),
+    )
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (1, batch_size, *size, 3)) - np.array(IMG_MEAN)
+    images = tf.constant(images, tf.float32)
+    labels = tf.constant(random.integers(0, NUM_CLASSES, (1, batch_size, *size), np.uint8))
+    return lambda: float(trainer.step(images, labels, tf.constant(0, tf.int64))[0])
+
+
+def take_turns(works: Mapping[str, Callable], repetitions: int) -> dict[str, list[float]]:
+    """Time functions in turns, so that what else the machine does falls on all of them.
+
+    works: dict from name to a function without arguments; the first call of each does not count.
+    Returns the seconds of each call, a dict from name to list.
+    """
+    for work in works.values():
+        work()
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(repetitions):
+        for name, work in works.items():
+            start = time.perf_counter()
+            work()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def rows_of(name: str, make: Callable, repetitions: int, *options) -> list[tuple[str, ...]]:
+    """Measure one piece of work in all forms that this machine has: rows of the table.
+
+    make: prediction or training_step. options: its arguments; the form comes after the second.
+    """
+    print(name, file=sys.stderr, flush=True)
+    works: dict[str, Callable] = {}
+    rows: list[tuple[str, ...]] = []
+    missing: list[tuple[str, ...]] = []
+    for form in FORMS:
+        try:
+            require_precision(form)
+        except InputError as error:
+            missing.append((name, form, str(error), '', ''))
+        else:
+            works[form] = make(*options[:2], form, *options[2:])
+    seconds = take_turns(works, repetitions)
+    for form, times in seconds.items():
+        ratios = [ours / plain for ours, plain in zip(times, seconds['plain'], strict=True)]
+        middle, low, high = statistics.median(times), min(times), max(times)
+        spread, ratio = f'{low:.3g} - {high:.3g}', f'{statistics.median(ratios):.2f}'
+        rows.append((name, form, f'{middle:.3g}', spread, ratio))
+    return rows + missing
+
+
+def machine() -> str:
+    """What the figures are measured on, in a line."""
+    cpu: dict[str, str] = {}
+    for line in Path('/proc/cpuinfo').read_text().splitlines():
+        name, _, value = line.partition(':')
+        cpu.setdefault(name.strip(), value.strip())
+    flags = [flag for flag in CPU_FLAGS if flag in cpu.get('flags', '').split()]
+    gpus = [gpu.name for gpu in tf.config.list_physical_devices('GPU')]
+    parts = [cpu.get('model name', platform.machine()), f'{len(os.sched_getaffinity(0))} cores']
+    load = f'load before {os.getloadavg()[0]:.2f}'
+    return ', '.join([*parts, *flags, *gpus, f'TensorFlow {tf.__version__}', load])
 
 
 def main() -> None:
-    """Measure the sections, write the tables and print them."""
+    """Measure, write the table and print it."""
     args = get_arguments()
-    out = Path(args.out)
-    make_output_folder(out.parent)
-    results: dict[str, Any] = {
-        'machine': machine.describe(),
-        'settings': {name: getattr(args, name) for name in FULL},
-        'matrix_product': {
-            timing.name: (timing.flops or 0) / min(timing.seconds)
-            for timing in alternate(MATRIX_PRODUCTS, args.repetitions)
-            if timing.seconds
-        },
-        'rows': [],
-    }
-    with tempfile.TemporaryDirectory() as data:
-        write_lists(args, data)
-        for section in args.sections:
-            for case in SECTIONS[section](args, data):
-                print(f'{section}: {case.name}', file=sys.stderr, flush=True)
-                timings = measure(case, args.repetitions)
-                results['rows'] += [
-                    row(section, case.name, timing, timings[0], results['matrix_product'])
-                    for timing in timings
-                ]
-                write(results, out)  # after each: a run that is stopped leaves what it has
-    print(markdown(results), end='')
-
-
-def write(results: dict, out: Path) -> None:
-    """Write what was measured so far as OUT.md and OUT.json."""
-    content = {'.md': markdown(results), '.json': json.dumps(results, indent=2) + '\n'}
-    for suffix, text in content.items():
-        with replacing(out.with_name(out.name + suffix)) as temporary:
-            temporary.write_text(text)
+    check_output_file(args.out)
+    heading, rows = machine(), []
+    for encoder in args.encoders:
+        given = args.repetitions, NETWORKS[encoder], args.width
+        for size in args.sizes:
+            for scales in (1, len(SCALES)):
+                name = f'{encoder}, {size[0]}x{size[1]}, scales: {scales}'
+                rows += rows_of(name, prediction, *given, size, scales)
+        size = args.sizes[0]
+        for batch_size in args.batch_sizes:
+            name = f'{encoder}, step, {batch_size} of {size[0]}x{size[1]}'
+            rows += rows_of(name, training_step, *given, size, batch_size)
+        table = f'{heading}; width {args.width}\n\n{as_markdown(HEADING, rows, 2)}\n'
+        with replacing(args.out) as temporary:  # after each network: a stopped run leaves some
+            temporary.write_text(table)
+    print(table, end='')
 
 
 if __name__ == '__main__':
