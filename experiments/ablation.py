@@ -66,14 +66,14 @@ def arm_stages(
     proxies = first / 'proxies'
     stages = plan.one_round(1, data, settings, first / 'train_1.txt', work)
     stages += plan.new_masks(1, data, settings, work)
-    score_maps, table = work / 'round_1/train/scores', work / 'proxies.csv'
-    flags = as_flags(masks=proxies, scores=score_maps, out=table)
+    score_maps, measured = work / 'round_1/train/scores', work / 'measured'
+    flags = as_flags(masks=proxies, scores=score_maps, out=measured)
     stages.append(
         Stage(
-            name='round 1 score proxies',
-            command=('-m', 'selection.measure_quality', *make.image_flags(data), *flags),
+            name='round 1 measure proxies',
+            command=('-m', 'selection.choose_candidates', *make.image_flags(data), *flags),
             reads=(*make.image_files(data), proxies, score_maps),
-            output=table,
+            output=measured,
         )
     )
     for arm in arms:

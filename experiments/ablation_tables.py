@@ -13,9 +13,8 @@ from deeplablib.data.image_lists import read_list
 from deeplablib.utils.text_tables import as_markdown
 from experiments.evidence import rank_correlation, true_confusions
 from selection.evaluate_masks import list_quality
-from selection.refine_masks import TABLE
+from selection.mask_quality import TABLE, read_measure
 from selection.rounds.round_settings import DataPaths
-from selection.shared.quality_table import read_column
 
 TRUTH = 'truth'  # the arm that is trained once, on the true masks
 TITLES = (
@@ -69,12 +68,12 @@ def _correlations(data, proxies, work):
     }
     columns = {
         'crf_agreement': (refined / TABLE, 'crf_agreement'),
-        'annotation_agreement': (work / 'proxies.csv', 'annotation_agreement'),
+        'annotation_agreement': (work / 'measured' / TABLE, 'annotation_agreement'),
         'max_probability': (refined / TABLE, 'max_probability'),
         'mask_probability of the refined mask': (refined / TABLE, 'mask_probability'),
-        'mask_probability of the annotation': (work / 'proxies.csv', 'mask_probability'),
+        'mask_probability of the annotation': (work / 'measured' / TABLE, 'mask_probability'),
     }
-    values = {name: read_column(*column, names) for name, column in columns.items()}
+    values = {name: read_measure(*column, names) for name, column in columns.items()}
     return {
         name: {of: rank_correlation(value, truth) for of, truth in truths.items()}
         for name, value in values.items()

@@ -1,6 +1,6 @@
 r"""How well scores rank masks, and what selection keeps, where the true masks are known.
 
-python -m experiments.evidence --masks ./result/refined --table ./result/refined/scores.csv \
+python -m experiments.evidence --masks ./result/refined --table ./result/refined/quality.csv \
     --truth ./VOC2012/SegmentationClassAug --out ./result/evidence.md
 """
 
@@ -19,11 +19,9 @@ from deeplablib.utils.files import check_output_file, replacing
 from deeplablib.utils.parallel import add_jobs
 from deeplablib.utils.text_tables import as_markdown
 from selection.evaluate_masks import compare_all
-from selection.select_masks import select_masks
-from selection.shared.mask_quality import OF_REFINED
-from selection.shared.quality_table import read_column
-from selection.shared.selection_flags import CLASS_MINIMUM, FRACTION
-from selection.shared.step_flags import read_samples, step_parser
+from selection.mask_quality import REFINED_MEASURES, read_measure
+from selection.select_masks import CLASS_MINIMUM, FRACTION, select_masks
+from selection.step import read_samples, step_parser
 
 FRACTIONS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 THRESHOLDS = (0.55, 0.7, 0.8, 0.9)
@@ -129,9 +127,9 @@ def get_arguments() -> argparse.Namespace:
     parser.add_argument(
         '--measures',
         nargs='+',
-        default=OF_REFINED,
+        default=REFINED_MEASURES,
         metavar='COLUMN',
-        help=f'of the table; masks are kept by the first (default: {" ".join(OF_REFINED)})',
+        help=f'of the table; masks are kept by the first (default: {" ".join(REFINED_MEASURES)})',
     )
     add_jobs(parser)
     return parser.parse_args()
@@ -141,13 +139,11 @@ def main() -> None:
     """Compare and write the tables."""
     args = get_arguments()
     check_output_file(args.out)
-    samples, allowed_by_image = read_samples(args)
+    samples, allowed = read_samples(args)
     names = [sample.name for sample in samples]
-    estimates = {c: np.array(read_column(args.table, c, names)) for c in args.measures}
+    estimates = {c: read_measure(args.table, c, names) for c in args.measures}
     confusions = true_confusions(names, args.masks, args.truth, len(args.classes), args.jobs)
-    text = evidence_tables(
-        estimates, confusions, np.array([allowed_by_image[name] for name in names])
-    )
+    text = evidence_tables(estimates, confusions, allowed)
     print(text)
     with replacing(args.out) as temporary:
         temporary.write_text(f'{text}\n')

@@ -15,8 +15,8 @@ from deeplablib.utils import errors
 from deeplablib.utils.errors import InputError
 from deeplablib.utils.files import list_files, make_output_folder
 from experiments.evidence import true_confusions, true_quality
-from selection.shared.quality_table import write_table
-from selection.shared.selection_flags import MEASURE
+from selection.mask_quality import write_table
+from selection.select_masks import MEASURE
 
 KINDS = ('random', 'oracle')
 

@@ -25,12 +25,13 @@ import numpy.typing as npt
 from deeplablib.data.classes import add_classes
 from deeplablib.data.image_lists import check_files_of, masks_of, read_list
 from deeplablib.data.images import read_grey, read_mask
-from deeplablib.data.voc import CLASSES, IGNORE_LABEL, NUM_CLASSES
+from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
 from deeplablib.prediction.metrics import confusion_matrix, iou_summary, iou_table, mean_iou
 from deeplablib.utils import errors
 from deeplablib.utils.errors import InputError
 from deeplablib.utils.files import check_output_file, replacing
 from deeplablib.utils.parallel import add_jobs, for_each
+from selection.cues import check_numbering, find_cues
 
 THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 13))  # 0.05 to 0.6
 
@@ -101,26 +102,6 @@ def seed(cues: Mapping[int, npt.NDArray[np.uint8]], threshold: float) -> npt.NDA
     return np.where(largest > threshold, classes[np.argmax(scores, axis=0)], 0).astype(np.uint8)
 
 
-def cues_by_image(folder: str | Path, num_classes: int = NUM_CLASSES) -> dict[str, dict[int, Path]]:
-    """The cues of a folder: a dict from image name to a dict from class id to path.
-
-    Raises InputError when there are none, or for the number of no class.
-    """
-    cues: dict[str, dict[int, Path]] = {}
-    faults: list[str] = []
-    for path in sorted(Path(folder).glob('*_*.png')):
-        name, _, number = path.stem.rpartition('_')
-        if not number.isdecimal():
-            continue
-        if int(number) >= num_classes - 1:
-            faults.append(f'{path}: no class has the number {number} (0 to {num_classes - 2})')
-        cues.setdefault(name, {})[int(number) + 1] = path
-    errors.raise_all(faults)
-    if not cues:
-        raise InputError(f'{folder}: no cues (NAME_<class id - 1>.png) in this folder')
-    return cues
-
-
 def seed_confusions(
     item: tuple[Path, Mapping[int, Path]], num_classes: int = NUM_CLASSES
 ) -> npt.NDArray[np.int64]:
@@ -138,59 +119,55 @@ def seed_confusions(
     return np.stack([confusion_matrix(truth, seed(cues, t), num_classes) for t in THRESHOLDS])
 
 
-def true_masks(data_list: str | Path, truth: str | Path) -> dict[str, Path]:
-    """The images of a list and their true masks: a dict from name to path.
-
-    Raises InputError naming every mask that is missing.
-    """
-    samples = read_list(data_list, truth)
-    check_files_of(samples, Path(truth), 'true mask')
-    return {sample.name: Path(truth) / f'{sample.name}.png' for sample in samples}
-
-
 def quality_of_cues(
-    folder: str | Path,
-    masks: Mapping[str, Path],
-    jobs: int | str = -1,
-    classes: Sequence[str] = CLASSES,
-) -> dict[str, Any]:
-    """Print the quality of seeds, and return it as a dict for JSON.
+    folder: Path, truths: Mapping[str, Path], classes: Sequence[str], jobs: int | str
+) -> tuple[str, dict[str, Any]]:
+    """The quality of seeds, as text and as a dict for JSON.
 
-    folder: of cues. masks: from true_masks. jobs: as for parallel.for_each. classes: their names.
+    folder: of cues. truths: dict from image name to the path of its true mask. classes: their
+    names. jobs: as for parallel.for_each. Raises InputError for cues that fit no image or class.
     """
-    cues = cues_by_image(folder, len(classes))
-    without = [name for name in masks if name not in cues]
-    if len(without) == len(masks):
+    found = find_cues(folder, len(classes))
+    items = [(path, found.get(name, {})) for name, path in truths.items()]
+    without = [name for name in truths if name not in found]
+    if len(without) == len(truths):
         raise InputError(f'{folder}: no cue of any image of the list')
     if without:
         print(f'note: {len(without)} images have no cue, and count as background: {without[0]} ...')
-    items = [(path, cues.get(name, {})) for name, path in masks.items()]
     work = partial(seed_confusions, num_classes=len(classes))
-    confusions = sum(for_each(work, items, 'quality', jobs))
-    means = [mean_iou(confusion) for confusion in confusions]
+    total, pairs = np.zeros((len(THRESHOLDS), len(classes), len(classes)), np.int64), []
+    for (_, cues), confusions in zip(items, for_each(work, items, 'quality', jobs), strict=True):
+        total += confusions
+        pairs.append((cues, np.flatnonzero(confusions[0].sum(1)).tolist()))
+    check_numbering(folder, pairs)
+    means = [mean_iou(confusion) for confusion in total]
     best = int(np.argmax(means))
-    print('threshold  mean IoU')
+    lines = ['threshold  mean IoU']
     for i, (threshold, mean) in enumerate(zip(THRESHOLDS, means, strict=True)):
-        print(f'{threshold:<9.2f}  {100 * mean:8.2f}' + ('  best' if i == best else ''))
-    print(f'\nat {THRESHOLDS[best]}:\n{iou_table(confusions[best], classes)}')
-    by_threshold = {str(t): mean for t, mean in zip(THRESHOLDS, means, strict=True)}
-    summary = iou_summary(confusions[best], classes) | {'images': len(masks)}
-    return summary | {'threshold': THRESHOLDS[best], 'mean_iou_by_threshold': by_threshold}
+        lines.append(f'{threshold:<9.2f}  {100 * mean:8.2f}' + ('  best' if i == best else ''))
+    lines.append(f'\nat {THRESHOLDS[best]}:\n{iou_table(total[best], classes)}')
+    return '\n'.join(lines), {
+        **iou_summary(total[best], classes),
+        'images': len(truths),
+        'threshold': THRESHOLDS[best],
+        'mean_iou_by_threshold': dict(zip(map(str, THRESHOLDS), means, strict=True)),
+    }
 
 
 def quality_of_masks(
-    folder: str | Path,
-    masks: Mapping[str, Path],
-    jobs: int | str = -1,
-    classes: Sequence[str] = CLASSES,
-) -> dict[str, Any]:
-    """Print the quality of masks, and return it as a dict for JSON; arguments as above."""
-    pairs = [(Path(folder) / path.name, path) for path in masks.values()]
+    folder: Path, truths: Mapping[str, Path], classes: Sequence[str], jobs: int | str
+) -> tuple[str, dict[str, Any]]:
+    """The quality of masks, as text and as a dict for JSON; arguments as above."""
+    pairs = [(folder / path.name, path) for path in truths.values()]
     errors.raise_all([f'no mask at {path}' for path, _ in pairs if not path.is_file()])
     confusions, fractions = compare_all(pairs, len(classes), jobs)
     confusion, labelled = np.sum(confusions, 0), float(np.mean(fractions))
-    print(f'{iou_table(confusion, classes)}\n{"labelled":<16}{100 * labelled:>8.2f}')
-    return iou_summary(confusion, classes) | {'labelled': labelled, 'images': len(masks)}
+    text = f'{iou_table(confusion, classes)}\n{"labelled":<16}{100 * labelled:>8.2f}'
+    return text, {
+        **iou_summary(confusion, classes),
+        'labelled': labelled,
+        'images': len(truths),
+    }
 
 
 def get_arguments() -> argparse.Namespace:
@@ -198,9 +175,9 @@ def get_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument('--cues', type=Path, help='folder of cues, NAME_<class id - 1>.png')
-    what.add_argument('--masks', type=Path, help='folder of masks, NAME.png')
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument('--cues', type=Path, help='folder of cues, NAME_<class id - 1>.png')
+    source.add_argument('--masks', type=Path, help='folder of masks, NAME.png')
     parser.add_argument('--truth', required=True, type=Path, help='folder of true masks, NAME.png')
     parser.add_argument('--data-list', required=True, help='list of the images')
     parser.add_argument('--json', type=Path, help='also write the numbers to this file')
@@ -210,7 +187,7 @@ def get_arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Print the quality."""
+    """Measure, save and print the quality."""
     args = get_arguments()
     folder = args.cues or args.masks
     for path in (folder, args.truth):
@@ -218,12 +195,15 @@ def main() -> None:
             raise InputError(f'{path}: no such folder')
     if args.json:
         check_output_file(args.json)
-    masks = true_masks(args.data_list, args.truth)
-    measure = quality_of_cues if args.cues else quality_of_masks
-    summary = measure(folder, masks, args.jobs, args.classes)
+    samples = read_list(args.data_list, args.truth)
+    check_files_of(samples, args.truth, 'true mask')
+    truths = {sample.name: args.truth / f'{sample.name}.png' for sample in samples}
+    quality = quality_of_cues if args.cues else quality_of_masks
+    text, summary = quality(folder, truths, args.classes, args.jobs)
     if args.json:
         with replacing(args.json) as temporary:
             temporary.write_text(json.dumps(summary, indent=2) + '\n')
+    print(text)
 
 
 if __name__ == '__main__':

@@ -11,7 +11,7 @@ The field's; scales and mirror images are those of irn (Ahn et al., 2019).
 """
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,8 @@ from deeplablib.utils.files import locked, make_output_folder
 from deeplablib.utils.parallel import add_resume, left_to_do
 from deeplablib.weights import checkpoints
 from deeplablib.weights.load_model import load_tag_classifier
-from selection.shared.cues import cue_paths
-from selection.shared.step_flags import read_samples, step_parser
+from selection.cues import cue_paths
+from selection.step import read_samples, step_parser
 
 # Change this to your own path; it is the default of a flag.
 RESTORE_FROM = './model/classifier'
@@ -85,33 +85,25 @@ def make_cam_function(
     return cams
 
 
-def has_cues(out: str | Path, name: str, allowed: npt.NDArray[np.bool_]) -> bool:
-    """Whether all cues of an image are there; arguments as for cue_paths."""
-    return all(path.is_file() for path in cue_paths(out, name, allowed).values())
-
-
 def save_cams(
-    cams: Callable,
-    samples: Sequence[Sample],
-    allowed_by_image: Mapping[str, npt.NDArray[np.bool_]],
-    out: Path,
+    cams: Callable, samples: Sequence[Sample], allowed: Sequence[npt.NDArray[np.bool_]], out: Path
 ) -> None:
     """Save the class activation maps of each image's tags as OUT/NAME_<class id - 1>.png.
 
-    cams: from make_cam_function. samples: each with a tag.
-    allowed_by_image: dict from image name to bool [classes], background first.
+    cams: from make_cam_function. samples: each with a tag. allowed: bool [classes] of each.
     out: an existing folder.
     Raises InputError for an image that cannot be decoded; what came before it is saved.
     """
+    by_name = {sample.name: row for sample, row in zip(samples, allowed, strict=True)}
 
     def save(name, maps):
         levels = np.rint(255 * maps.numpy()).astype(np.uint8)
-        paths = cue_paths(out, name, allowed_by_image[name])
-        for path, cue in zip(paths.values(), np.moveaxis(levels, -1, 0), strict=True):
+        paths = cue_paths(out, name, by_name[name]).values()
+        for path, cue in zip(paths, np.moveaxis(levels, -1, 0), strict=True):
             write_image(path, cue)
 
     def work(sample, image):
-        return partial(save, sample.name, cams(image, allowed_by_image[sample.name][1:]))
+        return partial(save, sample.name, cams(image, by_name[sample.name][1:]))
 
     with locked(out):
         run_network(work, samples, 'making CAMs')
@@ -157,16 +149,19 @@ def main() -> None:
             f'{prefix}: a classifier of {model.output.shape[-1]} tags; --classes must name these '
             'and background'
         )
-    samples, allowed_by_image = read_samples(args)
+    samples, allowed = read_samples(args)
     out = make_output_folder(args.out)
-    waiting = [sample for sample in samples if allowed_by_image[sample.name][1:].any()]
+    waiting = [item for item in zip(samples, allowed, strict=True) if item[1][1:].any()]
     if len(waiting) < len(samples):
         print(f'note: {len(samples) - len(waiting)} images have no tags, and get no cue')
     if args.resume:
-        waiting = left_to_do(waiting, lambda s: has_cues(out, s.name, allowed_by_image[s.name]))
+        waiting = left_to_do(
+            waiting, lambda i: all(p.is_file() for p in cue_paths(out, i[0].name, i[1]).values())
+        )
     if waiting:
         cams = make_cam_function(model, args.scales, args.precision)
-        save_cams(cams, waiting, allowed_by_image, out)
+        samples, allowed = zip(*waiting, strict=True)
+        save_cams(cams, samples, allowed, out)
     print(f'The cues have been saved to {out}')
 
 

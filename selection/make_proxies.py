@@ -14,7 +14,7 @@ what is surely background, and the other pixels are ignored (irn, Ahn et al., 20
 """
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,14 +23,13 @@ import numpy.typing as npt
 
 from deeplablib.data.image_headers import image_size
 from deeplablib.data.image_lists import Sample, check_files_of
-from deeplablib.data.images import read_grey, read_image, write_mask
+from deeplablib.data.images import read_grey, read_image
 from deeplablib.data.voc import IGNORE_LABEL
 from deeplablib.prediction.crf import PRESETS, Parameters, crf_labels, require_package
 from deeplablib.utils import errors, parallel
 from deeplablib.utils.errors import InputError
-from deeplablib.utils.files import locked, make_output_folder
-from selection.shared.cues import cue_paths
-from selection.shared.step_flags import add_work_flags, read_samples, step_parser
+from selection.cues import check_numbering, cue_paths, find_cues
+from selection.step import make_masks, read_samples, step_parser
 
 LEAST_SCORE = 0.2  # scores below it count as none
 CONFLICT = 0.9  # two scores above it contradict each other
@@ -129,79 +128,70 @@ def proxy_annotation(
     return labels
 
 
-def make_proxies(
-    samples: Sequence[Sample],
-    allowed_by_image: Mapping[str, npt.NDArray[np.bool_]],
-    cues: str | Path,
-    out: str | Path,
-    rule: Callable,
-    saliency: str | Path | None = None,
-    jobs: int | str = -1,
-) -> None:
-    """Save the proxy annotation of each image as OUT/NAME.png.
+def proxy_of(
+    args: argparse.Namespace, sample: Sample, allowed: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.uint8]:
+    """The proxy annotation of one image, uint8 [height, width].
 
-    allowed_by_image: dict from image name to bool [classes]. cues: folder of
-    NAME_<class id - 1>.png. out: an existing folder. rule: from rule_of. saliency: folder of
-    NAME.png, or None. jobs: as for parallel.for_each.
-    Raises InputError for every missing file, and for a map of another size than its image.
+    args: of get_arguments. allowed: bool [classes], tags and background.
     """
-    items, faults = [], []
-    for sample in samples:
-        paths = cue_paths(cues, sample.name, allowed_by_image[sample.name])
-        salient = None if saliency is None else Path(saliency) / f'{sample.name}.png'
-        for index, path in paths.items():
-            if not path.is_file():
-                faults.append(f'{sample.origin}: no cue for tag {index} at {path}')
-        items.append((sample, paths, salient))
-    errors.raise_all(faults)
-    if saliency:
-        check_files_of(samples, Path(saliency), 'saliency map')
-    with locked(out):
-        for _ in parallel.for_each(partial(_make_one, out, rule), items, 'proxies', jobs):
-            pass
-
-
-def _make_one(out, rule, item):
-    sample, paths, saliency_path = item
     size = image_size(sample.image)
+    paths = cue_paths(args.cues, sample.name, allowed)
     cues = {index: read_grey(path, size) for index, path in paths.items()}
-    labels = rule(sample.image, cues, size, saliency_path)
-    write_mask(Path(out) / f'{sample.name}.png', labels)
+    if args.rule == 'crf':
+        thresholds = args.foreground_threshold, args.background_threshold
+        return crf_proxy(read_image(sample.image), cues, *thresholds)
+    saliency = None
+    if args.saliency:
+        saliency = read_grey(Path(args.saliency) / f'{sample.name}.png', size)
+    return proxy_annotation(cues, size, saliency, None if args.no_late_fill_in else LATE_FILL_IN)
 
 
-def _by_thresholds(image_path, cues, size, saliency_path, late_fill_in):
-    saliency = None if saliency_path is None else read_grey(saliency_path, size)
-    return proxy_annotation(cues, size, saliency, late_fill_in)
+def check_cues(
+    folder: str | Path, samples: Sequence[Sample], allowed: npt.NDArray[np.bool_]
+) -> None:
+    """Check that each image has a cue of each of its tags.
+
+    allowed: bool [images, classes]. Raises InputError for every cue that is missing.
+    """
+    found = find_cues(folder, allowed.shape[1])
+    pairs, faults = [], []
+    for sample, row in zip(samples, allowed, strict=True):
+        cues, tags = found.get(sample.name, {}), cue_paths(folder, sample.name, row)
+        pairs.append((cues, tags))
+        faults += [
+            f'{sample.origin}: no cue for tag {index} at {path}'
+            for index, path in tags.items()
+            if index not in cues
+        ]
+    check_numbering(folder, pairs)
+    errors.raise_all(faults)
 
 
-def _by_crf(image_path, cues, size, saliency_path, foreground_threshold, background_threshold):
-    return crf_proxy(read_image(image_path), cues, foreground_threshold, background_threshold)
+def choose_rule(args: argparse.Namespace) -> None:
+    """Set the rule and its thresholds where a command line leaves them open.
 
-
-def rule_of(args: argparse.Namespace) -> Callable:
-    """The rule that a command line asks for, a function that makes the labels of an image.
-
-    It takes the image's path, its cues, its (height, width), and the path of its saliency map.
+    Raises InputError for flags that do not go together.
     """
     for_thresholds = args.saliency or args.no_late_fill_in
-    name = args.rule or ('thresholds' if for_thresholds else 'crf')
-    low, high = args.background_threshold, args.foreground_threshold
-    if name == 'thresholds':
-        if (low, high) != (None, None):
+    given = args.background_threshold is not None or args.foreground_threshold is not None
+    args.rule = args.rule or ('thresholds' if for_thresholds else 'crf')
+    if args.rule == 'thresholds':
+        if given:
             raise InputError('--foreground-threshold and --background-threshold are of --rule crf')
-        late_fill_in = None if args.no_late_fill_in else LATE_FILL_IN
-        return partial(_by_thresholds, late_fill_in=late_fill_in)
+        return
     if for_thresholds:
         raise InputError('--rule crf takes no saliency maps and has no late fill-in')
-    low = BACKGROUND_THRESHOLD if low is None else low
-    high = FOREGROUND_THRESHOLD if high is None else high
-    if not 0 < low <= high < 1:
+    if args.background_threshold is None:
+        args.background_threshold = BACKGROUND_THRESHOLD
+    if args.foreground_threshold is None:
+        args.foreground_threshold = FOREGROUND_THRESHOLD
+    if not 0 < args.background_threshold <= args.foreground_threshold < 1:
         raise InputError(
-            f'--background-threshold {low} and --foreground-threshold {high}: more than 0, less '
-            'than 1, the first at most the second'
+            f'--background-threshold {args.background_threshold} and --foreground-threshold '
+            f'{args.foreground_threshold}: more than 0, less than 1, the first at most the second'
         )
     require_package()
-    return partial(_by_crf, foreground_threshold=high, background_threshold=low)
 
 
 def get_arguments() -> argparse.Namespace:
@@ -233,28 +223,20 @@ def get_arguments() -> argparse.Namespace:
         action='store_true',
         help='leave out the last of the thresholds (cues above 0.8)',
     )
-    add_work_flags(parser)
+    parallel.add_jobs(parser)
+    parallel.add_resume(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     """Make the annotations."""
     args = get_arguments()
-    rule = rule_of(args)
-    samples, allowed_by_image = read_samples(args)
-    out = make_output_folder(args.out)
-    if args.resume:
-        samples = parallel.left_to_do(samples, lambda s: (out / f'{s.name}.png').is_file())
-    make_proxies(
-        samples,
-        allowed_by_image,
-        cues=args.cues,
-        out=out,
-        rule=rule,
-        saliency=args.saliency,
-        jobs=args.jobs,
-    )
-    print(f'The proxy annotations have been saved to {out}')
+    choose_rule(args)
+    samples, allowed = read_samples(args)
+    check_cues(args.cues, samples, allowed)
+    if args.saliency:
+        check_files_of(samples, Path(args.saliency), 'saliency map')
+    make_masks(args, partial(proxy_of, args), samples, allowed, 'proxies')
 
 
 if __name__ == '__main__':

@@ -5,7 +5,6 @@ python -m selection.make_tags --masks ./VOC2012/SegmentationClassAug --out ./res
 """
 
 import argparse
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from deeplablib.data.classes import add_classes
 from deeplablib.data.image_lists import read_list
 from deeplablib.data.images import read_mask
 from deeplablib.data.tags import tags_of_annotation, write_tags
-from deeplablib.data.voc import CLASSES, IGNORE_LABEL
+from deeplablib.data.voc import IGNORE_LABEL
 from deeplablib.utils import errors, parallel
 from deeplablib.utils.errors import InputError
 from deeplablib.utils.files import list_files
@@ -27,33 +26,9 @@ def tags_of_mask(mask: npt.NDArray[np.uint8]) -> tuple[int, ...]:
     return tuple(int(i) for i in np.unique(mask) if 0 < i < IGNORE_LABEL)
 
 
-def make_tags(
-    folder: str | Path,
-    ending: str,
-    names: Sequence[str] | None = None,
-    jobs: int | str = -1,
-    classes: Sequence[str] = CLASSES,
-) -> dict[str, tuple[int, ...]]:
-    """Read the tags of a folder.
-
-    folder: of annotations or masks. ending: '.xml' or '.png'. names: images, or None for all.
-    jobs: as for parallel.for_each. classes: their names.
-    Returns a dict from image name to a tuple of class ids.
-    Raises InputError for a missing folder or file.
-    """
-    folder = Path(folder)
-    if names is None:
-        names = [path.stem for path in list_files(folder, ending)]
-    if not names:
-        raise InputError(f'{folder}: no files *{ending} in this folder')
-    paths = [folder / f'{name}{ending}' for name in names]
-    errors.raise_all([f'no file {path}' for path in paths if not path.is_file()])
-    found = parallel.for_each(partial(_tags, classes), paths, 'reading tags', jobs)
-    return dict(zip(names, found, strict=True))
-
-
-def _tags(classes, path):
-    if path.suffix == '.xml':
+def tags_of_file(classes: tuple[str, ...], path: Path) -> tuple[int, ...]:
+    """The classes of an annotation, NAME.xml, or of a mask; classes: their names."""
+    if path.suffix.lower() == '.xml':
         return tags_of_annotation(path, classes)
     return tags_of_mask(read_mask(path, len(classes)))
 
@@ -82,13 +57,17 @@ def main() -> None:
     """Make the tags and write them."""
     args = get_arguments()
     parallel.check_workers(args.jobs)
-    names = None
+    folder, ending = Path(args.annotations or args.masks), '.xml' if args.annotations else '.png'
+    files = {p.stem: p for p in list_files(folder) if p.suffix.lower() == ending}
     if args.data_list:
         names = [sample.name for sample in read_list(args.data_list, '.')]
-    if args.annotations:
-        tags = make_tags(args.annotations, '.xml', names, args.jobs, args.classes)
-    else:
-        tags = make_tags(args.masks, '.png', names, args.jobs, args.classes)
+        files = {name: files.get(name, folder / f'{name}{ending}') for name in names}
+        errors.raise_all([f'no file {path}' for path in files.values() if not path.is_file()])
+    if not files:
+        raise InputError(f'{folder}: no files *{ending} in this folder')
+    work = partial(tags_of_file, args.classes)
+    found = parallel.for_each(work, list(files.values()), 'reading tags', args.jobs)
+    tags = dict(zip(files, found, strict=True))
     write_tags(args.out, tags)
     print(f'The tags of {len(tags)} images have been saved to {args.out}')
 

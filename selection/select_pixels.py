@@ -1,15 +1,18 @@
-r"""Pixel selection in masks: pixels that the network is not sure of become 255.
+r"""Pixel selection in masks: pixels that are not sure become 255.
 
 python -m selection.select_pixels --masks ./result/refined --scores ./result/scores \
     --threshold 0.7 --out ./result/pixels
+python -m selection.select_pixels --masks ./result/refined --agree-with ./result/refined_3_scales \
+    --out ./result/pixels
 
-Reconstructed. The default rounds do without it: it makes labels better, but takes away object
-boundaries and the very pixels that the CRF corrected. docs/selection.md says what it did to
-networks.
+Reconstructed. A pixel stays where the network gives its label enough probability, or where several
+masks of the image have the same label. The default rounds do without it: the threshold makes labels
+better, but takes away object boundaries and the very pixels that the CRF corrected.
+docs/selection.md says what it did to networks.
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,14 +21,12 @@ import numpy.typing as npt
 
 from deeplablib.data.classes import class_ids
 from deeplablib.data.image_lists import Sample, check_files_of
-from deeplablib.data.images import read_mask, write_mask
+from deeplablib.data.images import read_mask
 from deeplablib.data.score_maps import read_probabilities
 from deeplablib.data.voc import IGNORE_LABEL
-from deeplablib.utils import errors
+from deeplablib.utils import errors, parallel
 from deeplablib.utils.errors import InputError
-from deeplablib.utils.files import locked, make_output_folder
-from deeplablib.utils.parallel import for_each, left_to_do
-from selection.shared.step_flags import add_work_flags, read_samples, step_parser
+from selection.step import check_masks, make_masks, read_samples, step_parser
 
 
 def confident_pixels(
@@ -47,60 +48,69 @@ def confident_pixels(
     return np.where(kept, mask, np.uint8(IGNORE_LABEL))
 
 
-def select_pixels(
-    samples: Sequence[Sample],
-    allowed_by_image: Mapping[str, npt.NDArray[np.bool_]],
-    masks: str | Path,
-    score_maps: str | Path,
-    out: str | Path,
-    thresholds: npt.NDArray[np.floating],
-    jobs: int | str = -1,
-) -> None:
-    """Save each mask with the unsure pixels ignored as OUT/NAME.png.
+def agreeing_pixels(masks: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
+    """Ignore the pixels that masks label differently, or that one of them ignores.
 
-    allowed_by_image: dict from image name to bool [classes]. masks: folder of NAME.png.
-    score_maps: folder of score files. out: an existing folder, not masks. thresholds: as for
-    confident_pixels. jobs: as for parallel.for_each.
-    Raises InputError for every missing or unfitting file.
+    masks: uint8 [height, width] each. Returns a new uint8 [height, width].
     """
-    masks, score_maps, out = Path(masks), Path(score_maps), Path(out)
-    if out.resolve() == masks.resolve():
-        raise InputError(f'{out}: the result would overwrite the masks it is made from')
-    check_files_of(samples, score_maps, 'scores', '.npz')
-    check_files_of(samples, masks, 'mask')
-    items = [(sample.name, allowed_by_image[sample.name]) for sample in samples]
-    work = partial(_select_one, masks, score_maps, out, thresholds)
-    with locked(out):
-        for _ in for_each(work, items, 'pixels', jobs):
-            pass
+    return np.where((np.array(masks) == masks[0]).all(0), masks[0], np.uint8(IGNORE_LABEL))
 
 
-def _select_one(masks, score_maps, out, thresholds, item):
-    name, allowed = item
-    mask = read_mask(masks / f'{name}.png', len(allowed))
-    probabilities = read_probabilities(score_maps / f'{name}.npz', mask.shape, allowed)
-    write_mask(out / f'{name}.png', confident_pixels(mask, probabilities, thresholds))
+def selected_pixels(
+    args: argparse.Namespace,
+    thresholds: npt.NDArray[np.floating],
+    sample: Sample,
+    allowed: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.uint8]:
+    """The mask of one image with its unsure pixels ignored, uint8 [height, width].
+
+    args: of get_arguments. thresholds: as for confident_pixels. allowed: bool [classes].
+    """
+    mask = read_mask(Path(args.masks) / f'{sample.name}.png', len(allowed))
+    if args.agree_with:
+        paths = [Path(folder) / f'{sample.name}.png' for folder in args.agree_with]
+        mask = agreeing_pixels([mask, *(read_mask(p, len(allowed), mask.shape) for p in paths)])
+    if args.scores:
+        scores = Path(args.scores) / f'{sample.name}.npz'
+        mask = confident_pixels(mask, read_probabilities(scores, mask.shape, allowed), thresholds)
+    return mask
 
 
-def _class_threshold(text, classes):
-    """Read CLASS=VALUE, where the class is its name or its id. Returns the id and the value."""
-    word, _, value = text.rpartition('=')
-    ids, _ = class_ids([word], classes)
-    try:
-        return 0 if word in ('0', classes[0]) else ids[0], float(value)
-    except (IndexError, ValueError):
-        raise InputError(
-            f'--class-threshold {text}: not CLASS=VALUE with a class from 0 to {len(classes) - 1} '
-            'or its name'
-        ) from None
+def thresholds_of(args: argparse.Namespace) -> npt.NDArray[np.floating]:
+    """The probability from which pixels of each class stay, float [classes].
+
+    Raises InputError for a value that is none or of no class.
+    """
+    thresholds = np.full(len(args.classes), args.threshold)
+    for text in args.class_threshold:
+        word, _, value = text.rpartition('=')
+        background = word in ('0', args.classes[0])
+        try:
+            index = 0 if background else class_ids([word], args.classes)[0][0]
+            thresholds[index] = float(value)
+        except (IndexError, ValueError):
+            raise InputError(
+                f'--class-threshold {text}: not CLASS=VALUE with a class from 0 to '
+                f'{len(args.classes) - 1} or its name'
+            ) from None
+    if not ((thresholds >= 0) & (thresholds <= 1)).all():
+        raise InputError('a threshold must be from 0 to 1')
+    return thresholds
 
 
 def get_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = step_parser(__doc__, './result/pixels', 'where masks go, NAME.png')
     parser.add_argument('--masks', required=True, help='folder of masks, NAME.png')
-    parser.add_argument('--scores', required=True, help='folder of score files, NAME.npz')
-    parser.add_argument('--threshold', type=float, required=True, help='of every class, 0 to 1')
+    parser.add_argument(
+        '--agree-with',
+        nargs='+',
+        default=[],
+        metavar='DIR',
+        help='folders of other masks of these images: pixels stay where all have the same label',
+    )
+    parser.add_argument('--scores', help='folder of score files, NAME.npz, for --threshold')
+    parser.add_argument('--threshold', type=float, help='of every class, 0 to 1')
     parser.add_argument(
         '--class-threshold',
         action='append',
@@ -108,32 +118,26 @@ def get_arguments() -> argparse.Namespace:
         metavar='CLASS=VALUE',
         help='of one class (background: 0), instead; may be repeated',
     )
-    add_work_flags(parser)
-    return parser.parse_args()
+    parallel.add_jobs(parser)
+    parallel.add_resume(parser)
+    args = parser.parse_args()
+    if (args.scores is None) != (args.threshold is None):
+        parser.error('--scores and --threshold go together')
+    if not args.scores and not args.agree_with:
+        parser.error('give --agree-with, or --scores and --threshold')
+    return args
 
 
 def main() -> None:
     """Select the pixels."""
     args = get_arguments()
-    thresholds = np.full(len(args.classes), args.threshold)
-    for index, value in (_class_threshold(text, args.classes) for text in args.class_threshold):
-        thresholds[index] = value
-    if not ((thresholds >= 0) & (thresholds <= 1)).all():
-        raise InputError('a threshold must be from 0 to 1')
-    samples, allowed_by_image = read_samples(args)
-    out = make_output_folder(args.out)
-    if args.resume:
-        samples = left_to_do(samples, lambda s: (out / f'{s.name}.png').is_file())
-    select_pixels(
-        samples,
-        allowed_by_image,
-        masks=args.masks,
-        score_maps=args.scores,
-        out=out,
-        thresholds=thresholds,
-        jobs=args.jobs,
-    )
-    print(f'The masks have been saved to {out}')
+    thresholds = thresholds_of(args) if args.scores else np.zeros(len(args.classes))
+    samples, allowed = read_samples(args)
+    check_masks(args, samples, [args.masks, *args.agree_with])
+    if args.scores:
+        check_files_of(samples, Path(args.scores), 'scores', '.npz')
+    make = partial(selected_pixels, args, thresholds)
+    make_masks(args, make, samples, allowed, 'selecting pixels')
 
 
 if __name__ == '__main__':

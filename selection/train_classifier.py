@@ -48,7 +48,7 @@ from deeplablib.utils.errors import InputError
 from deeplablib.utils.files import locked, make_output_folder
 from deeplablib.utils.progress import progress
 from deeplablib.weights import checkpoints, run_settings
-from selection.shared.step_flags import step_parser
+from selection.step import step_parser
 
 # Change these to your own; each is the default of a flag (--help).
 ENCODER_NAME = 'vgg'

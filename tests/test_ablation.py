@@ -7,9 +7,9 @@ from PIL import Image
 from deeplablib.data.image_lists import write_list
 from experiments import ablation, ablation_tables, toy_settings
 from selection.evaluate_masks import list_quality, mask_confusion
+from selection.mask_quality import write_table
 from selection.rounds import plan
 from selection.rounds.round_settings import DataPaths
-from selection.shared.quality_table import write_table
 from tests.command import run_command
 from tests.planned_stages import WORK, flag
 from tests.tables import squeezed
@@ -35,13 +35,13 @@ def test_every_arm_of_the_ablation_has_its_own_folder_and_the_common_first_round
 
 def test_candidates_are_a_proxy_annotation_and_the_refined_mask_of_the_round_before():
     stages = stages_of_arms(['candidates'])
-    chosen = [stage for stage in stages if stage.command[1] == 'selection.choose_candidates']
+    chosen = [stage for stage in stages if stage.name.endswith('candidates')]
     for stage, before in zip(chosen, ('round_1', 'candidates/round_2'), strict=True):
         at = stage.command.index('--masks') + 1
         folders = [str(WORK / 'proxies'), str(WORK / before / 'refined')]
         assert list(stage.command[at : at + 3]) == [*folders, '--scores']
     tables = [flag(stage, '--table') for stage in stages if stage.name.endswith('select')]
-    assert tables == [f'{stage.output}/scores.csv' for stage in chosen]
+    assert tables == [f'{stage.output}/quality.csv' for stage in chosen]
 
 
 def test_one_arm_is_trained_once_on_the_true_masks():
@@ -160,6 +160,7 @@ def test_the_summary_of_a_seed_measures_lists_masks_and_scores(tmp_path):
     truth = {'a': [[0, 1]], 'b': [[0, 2]], 'c': [[3, 3]]}
     proxies = {'a': [[0, 1]], 'b': [[0, 0]], 'c': [[0, 255]]}
     refined = {'a': [[0, 0]], 'b': [[0, 2]], 'c': [[3, 0]]}
+    (tmp_path / 'measured').mkdir()
     for path in ('round_1', 'selection/round_2'):
         (tmp_path / path).mkdir(parents=True)
         (tmp_path / path / 'val.json').write_text('{"mean_iou": 0.5}')
@@ -167,8 +168,8 @@ def test_the_summary_of_a_seed_measures_lists_masks_and_scores(tmp_path):
         write_masks(tmp_path / folder, masks)
     columns = {'crf_agreement': (0.1, 0.9, 0.5), 'annotation_agreement': (0.9, 0.5, 0.1)}
     for path, column in (
-        ('round_1/refined/scores.csv', 'crf_agreement'),
-        ('proxies.csv', 'annotation_agreement'),
+        ('round_1/refined/quality.csv', 'crf_agreement'),
+        ('measured/quality.csv', 'annotation_agreement'),
     ):
         rows = {name: (v, v, v) for name, v in zip('abc', columns[column], strict=True)}
         names = [column, 'max_probability', 'mask_probability']

@@ -17,12 +17,12 @@ from selection import (
     evaluate_masks,
     make_proxies,
     make_tags,
+    mask_quality,
     refine_masks,
     select_masks,
     select_pixels,
-    selection_page,
+    show_selection,
 )
-from selection.shared import mask_quality
 
 HEIGHT, WIDTH, CLASSES = 9, 12, 4
 rng = np.random.default_rng(0)
@@ -71,10 +71,10 @@ CALLS = {
     'with_saliency': lambda a: refine_masks.with_saliency(a['probabilities'], a['cue']),
     'tags_of_mask': lambda a: make_tags.tags_of_mask(a['mask']),
     'panel': lambda a: np.array(
-        selection_page.panel(a['image'], a['mask'], a['labels'], kept=True)
+        show_selection.panel(a['image'], a['mask'], a['labels'], kept=True)
     ),
     'histogram': lambda a: np.frombuffer(
-        selection_page.histogram(a['quality'], a['kept'], 0.5), np.uint8
+        show_selection.histogram(a['quality'], a['kept'], 0.5), np.uint8
     ),
 }
 

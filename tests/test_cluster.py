@@ -116,7 +116,7 @@ def test_a_killed_worker_loses_nothing_and_doubles_nothing(started, data):
     assert run_command(*refine, '--out', data / 'alone', '--jobs', '1').code == 0
     assert files_of(out) == files_of(data / 'alone')
     assert len(files_of(out)) == IMAGES + 1
-    assert len((out / 'scores.csv').read_text().splitlines()) == IMAGES + 1
+    assert len((out / 'quality.csv').read_text().splitlines()) == IMAGES + 1
 
     crf = ('crf_vocspsm', *flags(data), '--tags', data / 'tags.txt')
     given = ('--scheduler', started.address)
@@ -127,7 +127,7 @@ def test_a_killed_worker_loses_nothing_and_doubles_nothing(started, data):
 def test_a_cluster_that_cannot_do_the_work_is_refused(started, tmp_path):
     def refused(message):
         result = run_command(
-            'selection.measure_quality',
+            'selection.choose_candidates',
             '--masks',
             'm',
             '--scores',
@@ -176,7 +176,7 @@ def test_losing_every_worker_or_the_scheduler_is_reported(started):
 def test_an_address_that_nobody_answers_is_one_line(address):
     with mock.patch.object(cluster, 'CONNECT_SECONDS', 0.5):
         result = run_command(
-            'selection.measure_quality', '--scheduler', address, '--masks', 'm', '--scores', 's'
+            'selection.choose_candidates', '--scheduler', address, '--masks', 'm', '--scores', 's'
         )
     assert result.code == 2
     assert f'{address}: no Dask scheduler answers here' in result.error

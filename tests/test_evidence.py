@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from experiments.evidence import kept_quality, rank_correlation, true_quality
-from selection.shared.quality_table import write_table
+from selection.mask_quality import write_table
 from tests.command import run_command
 from tests.tables import squeezed
 
@@ -59,4 +59,4 @@ def test_the_command_writes_both_tables(tmp_path):
     assert '| best 60% | 0.0 | 2 | 37.5 | 50% |' in text
     assert '| from 0.9 on | 0.0 | 1 | 100.0 | 0% |' in text
     result = run_command(*command, '--measures', 'bad')
-    assert result.code == 2 and 'no score bad' in result.error
+    assert result.code == 2 and 'no measure bad' in result.error

@@ -24,7 +24,7 @@ from deeplablib.prediction.metrics import confusion_matrix, evaluate, iou_table
 from deeplablib.training.batches import BatchSettings, decode_mask, make_dataset, raise_unreadable
 from deeplablib.utils.backend import tf
 from deeplablib.utils.errors import InputError
-from selection.shared.quality_table import read_column, write_table
+from selection.mask_quality import read_measure, write_table
 from tests.command import ROOT, run_command
 from tests.training_run import flags_of, make_samples
 
@@ -307,8 +307,8 @@ def test_names_that_are_not_utf_8_have_tags_and_scores(tmp_path):
     name = os.fsdecode(b'caf\xe9')
     write_tags(tmp_path / 'tags.txt', {name: (1, 2)})
     assert read_tags(tmp_path / 'tags.txt') == {name: (1, 2)}
-    write_table(tmp_path / 'scores.csv', ['quality'], {name: (0.5,)})
-    assert read_column(tmp_path / 'scores.csv', 'quality', [name]) == [0.5]
+    write_table(tmp_path / 'quality.csv', ['quality'], {name: (0.5,)})
+    assert read_measure(tmp_path / 'quality.csv', 'quality', [name]).tolist() == [0.5]
     (tmp_path / 'flags.txt').write_bytes(b'--data_dir=caf\xe9\n')
     result = run_command('main', f'--flagfile={tmp_path}/flags.txt')
     assert result.code == 2 and '--flagfile: holds a path that is not UTF-8' in result.error

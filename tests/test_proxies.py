@@ -192,6 +192,7 @@ def test_resume_makes_only_what_is_missing(data):
     [
         ('cue size', 'a_14.png: the map is 5x4, its image 16x12'),
         ('cue missing', 'list.txt, line 1: no cue for tag 15 at'),
+        ('cues counted from 1', 'cues: the cues seem to be numbered by the class id; NAME_<class'),
         ('cue kind', 'a_14.png: expected an 8-bit grey PNG, this is RGB'),
         ('saliency missing', 'list.txt, line 2: no saliency map at'),
         ('tag', 'tags.txt, line 2: 21 is no class (1 to 20: '),
@@ -204,6 +205,10 @@ def test_bad_input_is_named(data, damage, message):
         Image.new('L', (5, 4)).save(cue)
     elif damage == 'cue missing':
         cue.unlink()
+    elif damage == 'cues counted from 1':
+        for name, tag in (('a', 15), ('a', 1), ('b', 20)):
+            (data / f'cues/{name}_{tag - 1}.png').rename(data / f'cues/{name}_{tag}.png')
+        (data / 'cues/b_20.png').unlink()  # which is no number at all
     elif damage == 'cue kind':
         Image.new('RGB', (16, 12)).save(cue)
     elif damage == 'saliency missing':

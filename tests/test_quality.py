@@ -83,6 +83,30 @@ def test_masks_are_measured_without_their_ignored_pixels(data):
     assert numbers['images'] == 2 and 'labelled           77.50' in result.out
 
 
+def test_cues_numbered_by_the_class_id_itself_are_refused(data):
+    for path in sorted((data / 'cues').iterdir(), reverse=True):
+        name, number = path.stem.split('_')
+        path.rename(path.with_stem(f'{name}_{int(number) + 1}'))
+    bad(run(data, '--cues', data / 'cues'), 'cues: the cues seem to be numbered by the class id;')
+
+
+def test_files_that_are_no_cues_are_counted(data):
+    (data / 'cues/a_cat.png').touch()
+    result = run(data, '--cues', data / 'cues')
+    assert f'note: 1 files are no cues, and are left out: {data}/cues/a_cat.png' in result.out
+
+
+def test_the_numbers_are_saved_before_anything_is_printed(data, monkeypatch):
+    def unprintable(*_):
+        raise UnicodeEncodeError('ascii', 'é', 0, 1, 'not in range')
+
+    monkeypatch.setattr('selection.evaluate_masks.print', unprintable, raising=False)
+    for folder in ('--cues', data / 'cues'), ('--masks', data / 'truth'):
+        with pytest.raises(UnicodeEncodeError):
+            run(data, *folder, '--json', data / f'q{folder[0]}.json')
+        assert json.loads((data / f'q{folder[0]}.json').read_text())['images'] == 2
+
+
 def test_bad_input_is_named(data):
     cues = ('--cues', data / 'cues')
     bad(run(data, '--cues', data / 'nowhere'), 'nowhere: no such folder')
@@ -95,6 +119,6 @@ def test_bad_input_is_named(data):
     save(data / 'cues/b_1.png', [[0, 0, 0]])
     bad(run(data, *cues), 'b_1.png: the map is 3x1, its image 2x2')
     save(data / 'cues/b_20.png', [[0]])
-    bad(run(data, *cues), 'b_20.png: no class has the number 20 (0 to 19)')
+    bad(run(data, *cues), 'b_20.png: no class has the number 20 (0 to 19, the class id')
     (data / 'truth/b.png').unlink()
     bad(run(data, *cues), 'list.txt, line 2: no true mask at')

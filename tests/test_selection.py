@@ -3,11 +3,17 @@ import pytest
 
 from deeplablib.utils.errors import InputError
 from selection.choose_candidates import best_candidate
+from selection.mask_quality import (
+    agreement,
+    all_tags,
+    class_mean,
+    measure,
+    read_measure,
+    write_table,
+)
 from selection.refine_masks import with_saliency
 from selection.select_masks import select_masks
 from selection.select_pixels import confident_pixels
-from selection.shared.mask_quality import agreement, all_tags, class_mean, measure
-from selection.shared.quality_table import read_column, write_table
 
 
 def allowed(*tags, classes=5):
@@ -160,7 +166,7 @@ def test_the_candidate_that_agrees_best_with_the_network_is_chosen():
 
 def test_a_table_is_read_as_it_was_written(tmp_path):
     write_table(tmp_path / 't.csv', ['x', 'y'], {'a,1': (0, 0.5), 'b': (0.25, 1)})
-    assert read_column(tmp_path / 't.csv', 'y', ['b', 'a,1']) == [1, 0.5]
+    assert read_measure(tmp_path / 't.csv', 'y', ['b', 'a,1']).tolist() == [1, 0.5]
 
 
 @pytest.mark.parametrize(
@@ -169,15 +175,15 @@ def test_a_table_is_read_as_it_was_written(tmp_path):
         ('name,x\na,0.5\nb,0.', 'cut off in line 3'),
         ('name,x\na,0.5\nb\n', 'line 3: 1 fields, expected 2'),
         ('name,x\na,0.5\n\nb,1\n', 'line 3: 1 fields, expected 2'),
-        ('name,x\na,0.5\n', 'no score for b'),
+        ('name,x\na,0.5\n', 'no quality of b'),
         ('name,x\na,0.5\nb,1.5\n', 'line 3: x is not a number from 0 to 1'),
         ('name,x\na,0.5\nb,nan\n', 'line 3: x is not a number from 0 to 1'),
         ('name,x\na,0.5\nb,good\n', 'line 3: x is not a number from 0 to 1'),
-        ('name,x\na,0.5\nb,1\na,0\n', 'line 4: a has a score already'),
-        ('name,y\na,0.5\nb,1\n', 'no score x; there are: y'),
-        ('a,0.5\n', 'not a table of scores'),
-        ('', 'not a table of scores'),
-        (None, 'cannot read the scores'),
+        ('name,x\na,0.5\nb,1\na,0\n', 'line 4: a is there already'),
+        ('name,y\na,0.5\nb,1\n', 'no measure x; there are: y'),
+        ('a,0.5\n', 'no table of mask quality'),
+        ('', 'no table of mask quality'),
+        (None, 'cannot read the mask quality'),
     ],
 )
 def test_a_bad_table_is_named(tmp_path, text, message):
@@ -185,4 +191,4 @@ def test_a_bad_table_is_named(tmp_path, text, message):
     if text is not None:
         path.write_text(text)
     with pytest.raises(InputError, match=rf't.csv.*{message}'):
-        read_column(path, 'x', ['a', 'b'])
+        read_measure(path, 'x', ['a', 'b'])

@@ -8,10 +8,9 @@ from deeplablib.data.image_lists import read_list
 from deeplablib.data.score_maps import image_probabilities, write_score_map
 from deeplablib.prediction.crf import crf_labels
 from deeplablib.utils.files import locked
+from selection.mask_quality import agreement, read_measure, write_table
 from selection.refine_masks import with_saliency
-from selection.selection_page import panel
-from selection.shared.mask_quality import agreement
-from selection.shared.quality_table import read_column, read_table, write_table
+from selection.show_selection import panel
 from tests import golden
 from tests.command import run_command
 
@@ -23,18 +22,27 @@ def mask(*rows):
     return np.array(rows, np.uint8)
 
 
-@pytest.fixture
-def data(tmp_path):
-    """Three images, their tags and score files, and a list of names."""
-    shutil.copytree(golden.FOLDER / 'voc/JPEGImages', tmp_path / 'JPEGImages')
-    (tmp_path / 'scores').mkdir()
+@pytest.fixture(scope='module')
+def refined(tmp_path_factory):
+    """Three images, their tags and score files, a list of names, and their refined masks."""
+    folder = tmp_path_factory.mktemp('data')
+    shutil.copytree(golden.FOLDER / 'voc/JPEGImages', folder / 'JPEGImages')
+    (folder / 'scores').mkdir()
     for name in NAMES:
         size = size_of(name)
-        write_score_map(tmp_path / f'scores/{name}.npz', scores_of(name), size, 'logits')
-    (tmp_path / 'list.txt').write_text(''.join(f'{name}\n' for name in NAMES))
+        write_score_map(folder / f'scores/{name}.npz', scores_of(name), size, 'logits')
+    (folder / 'list.txt').write_text(''.join(f'{name}\n' for name in NAMES))
     lines = [' '.join(map(str, (name, *ids))) for name, ids in TAGS.items()]
-    (tmp_path / 'tags.txt').write_text('\n'.join(lines))
-    return tmp_path
+    (folder / 'tags.txt').write_text('\n'.join(lines))
+    assert run_refine(folder).code == 0
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path, refined):
+    """A copy of it for each test."""
+    shutil.copytree(refined, tmp_path / 'data')
+    return tmp_path / 'data'
 
 
 def image_of(name):
@@ -53,8 +61,24 @@ def scores_of(name):
     return coarse[: -(-height // 8), : -(-width // 8)]
 
 
+def allowed_of(name):
+    return np.isin(np.arange(21), [0, *TAGS[name]])
+
+
+def probabilities_of(name):
+    scores = scores_of(name).astype(np.float32)
+    return image_probabilities(scores, size_of(name), 'logits', allowed_of(name))
+
+
 def labels_of(path):
     return np.array(Image.open(path))
+
+
+def fill(folder, value, size=None):
+    """A mask of one value for each image."""
+    folder.mkdir(exist_ok=True)
+    for name in NAMES:
+        Image.new('L', size or size_of(name)[::-1], value).save(folder / f'{name}.png')
 
 
 def run(step, data, *options):
@@ -66,22 +90,25 @@ def run(step, data, *options):
 
 
 def run_refine(data, *options):
-    scores = ('--scores', data / 'scores')
-    return run('refine_masks', data, *scores, '--out', data / 'refined', '--jobs', '1', *options)
+    given = ('--scores', data / 'scores', '--out', data / 'refined', '--jobs', '1')
+    return run('refine_masks', data, *given, *options)
 
 
 def run_masks(data, *options):
-    return run(
-        *(
-            'select_masks',
-            data,
-            '--table',
-            data / 'refined/scores.csv',
-            '--masks',
-            data / 'refined',
-        ),
-        *('--out', data / 'train.txt', *options),
-    )
+    masks = data / 'refined'
+    given = ('--table', masks / 'quality.csv', '--masks', masks, '--out', data / 'train.txt')
+    return run('select_masks', data, *given, *options)
+
+
+def run_pixels(data, *options):
+    given = ('--masks', data / 'refined', '--out', data / 'pixels', '--jobs', '1')
+    return run('select_pixels', data, *given, *options)
+
+
+def run_choice(data, *folders):
+    given = ('--scores', data / 'scores', '--out', data / 'best', '--jobs', '1')
+    masks = [data / folder for folder in folders]
+    return run('choose_candidates', data, '--masks', *masks, *given)
 
 
 def bad(result, message):
@@ -89,36 +116,120 @@ def bad(result, message):
     assert message in result.error and 'Traceback' not in result.error
 
 
-def test_refined_masks_are_the_crf_of_the_tags_probabilities(data):
-    assert run_refine(data).code == 0
+# Refined masks
+
+
+def test_refined_masks_are_the_crf_of_the_tags_probabilities(refined):
     for name in NAMES:
-        tags = np.isin(np.arange(21), [0, *TAGS[name]])
-        probabilities = image_probabilities(
-            scores_of(name).astype(np.float32), size_of(name), 'logits', tags
-        )
-        expected = crf_labels(image_of(name), probabilities)
-        labels = labels_of(data / f'refined/{name}.png')
+        expected = crf_labels(image_of(name), probabilities_of(name))
+        labels = labels_of(refined / f'refined/{name}.png')
         np.testing.assert_array_equal(labels, expected)
         assert set(np.unique(labels)) <= {0, *TAGS[name]}
-        score = read_column(data / 'refined/scores.csv', 'crf_agreement', [name])[0]
-        argmax = probabilities.argmax(-1).astype(np.uint8)
-        assert score == pytest.approx(agreement(argmax, expected, tags), abs=1e-6)
+        (quality,) = read_measure(refined / 'refined/quality.csv', 'crf_agreement', [name])
+        argmax = probabilities_of(name).argmax(-1).astype(np.uint8)
+        assert quality == pytest.approx(agreement(argmax, expected, allowed_of(name)), abs=1e-6)
 
 
 def test_resumed_refinement_gives_the_same_masks_and_table(data):
-    run_refine(data)
-    table = (data / 'refined/scores.csv').read_bytes()
+    table = (data / 'refined/quality.csv').read_bytes()
     kept = data / f'refined/{NAMES[0]}.png'
     before = kept.stat().st_mtime_ns
-    (data / 'refined/scores.csv').unlink()
+    (data / 'refined/quality.csv').unlink()
     (data / f'refined/{NAMES[1]}.png').unlink()
     assert run_refine(data, '--resume', '--jobs', '2').code == 0
-    assert (data / 'refined/scores.csv').read_bytes() == table
+    assert (data / 'refined/quality.csv').read_bytes() == table
     assert kept.stat().st_mtime_ns == before
 
 
+def test_masks_refined_with_saliency_are_the_crf_of_both(data):
+    (data / 'saliency').mkdir()
+    saliency = {}
+    for name in NAMES:
+        saliency[name] = np.zeros(size_of(name), np.uint8)
+        saliency[name][:, saliency[name].shape[1] // 2 :] = 230
+        Image.fromarray(saliency[name]).save(data / f'saliency/{name}.png')
+    out = ('--out', data / 'salient', '--saliency', data / 'saliency')
+    assert run_refine(data, *out).code == 0
+    for name in NAMES:
+        probabilities = probabilities_of(name)
+        expected = crf_labels(image_of(name), with_saliency(probabilities, saliency[name]))
+        np.testing.assert_array_equal(labels_of(data / f'salient/{name}.png'), expected)
+        (quality,) = read_measure(data / 'salient/quality.csv', 'crf_agreement', [name])
+        argmax = probabilities.argmax(-1).astype(np.uint8)
+        assert quality == pytest.approx(agreement(argmax, expected, allowed_of(name)), abs=1e-6)
+    assert (labels_of(data / f'salient/{NAMES[0]}.png') == 3).mean() > 0.1
+
+    fill(data / 'proxies', 255)
+    assert run_choice(data, 'proxies', 'refined', 'salient').code == 0
+    tables = [data / folder / 'quality.csv' for folder in ('refined', 'salient')]
+    qualities = [read_measure(table, 'crf_agreement', NAMES) for table in tables]
+    chosen = read_measure(data / 'best/quality.csv', 'annotation_agreement', NAMES)
+    np.testing.assert_array_equal(chosen, np.max(qualities, 0))
+
+    Image.new('L', (3, 3)).save(data / f'saliency/{NAMES[0]}.png')
+    bad(run_refine(data, *out), f'{NAMES[0]}.png: the map is 3x3, its image')
+    (data / f'saliency/{NAMES[0]}.png').unlink()
+    bad(run_refine(data, *out), 'list.txt, line 1: no saliency map at')
+
+
+def test_bad_score_maps_are_named_and_leave_no_table(data):
+    (data / 'refined/quality.csv').unlink()
+    shutil.copy(data / f'scores/{NAMES[1]}.npz', data / f'scores/{NAMES[0]}.npz')
+    bad(run_refine(data), f'{NAMES[0]}.npz: holds the scores of another image, {NAMES[1]}')
+    size = size_of(NAMES[0])
+    of_five = np.zeros((*(-(-n // 8) for n in size), 5))
+    write_score_map(data / f'scores/{NAMES[0]}.npz', of_five, size, 'logits')
+    bad(run_refine(data), f'{NAMES[0]}.npz: scores of 5 classes, expected 21')
+    (data / f'scores/{NAMES[0]}.npz').unlink()
+    bad(run_refine(data), 'list.txt, line 1: no scores at')
+    assert not (data / 'refined/quality.csv').exists()
+
+
+@pytest.mark.parametrize('step', ['refine_masks', 'select_pixels', 'choose_candidates'])
+def test_two_processes_do_not_write_to_one_folder(refined, tmp_path, step):
+    masks = () if step == 'refine_masks' else ('--masks', refined / 'refined')
+    masks += ('--threshold', '0.5') if step == 'select_pixels' else ()
+    with locked(tmp_path):
+        given = ('--scores', refined / 'scores', '--out', tmp_path, '--jobs', '1')
+        bad(run(step, refined, *masks, *given), 'another process is writing to this folder')
+    assert not list(tmp_path.glob('*.png'))
+
+
+# Pixels
+
+
+def test_pixel_selection_ignores_unsure_pixels(data):
+    sure = ('--scores', data / 'scores', '--threshold')
+    assert run_pixels(data, *sure, '0.9').code == 0
+    before, after = (labels_of(data / f'{f}/{NAMES[2]}.png') for f in ('refined', 'pixels'))
+    assert (after == 255).any() and set(np.unique(after)) <= {0, 1, 2, 255}
+    np.testing.assert_array_equal(after[after != 255], before[after != 255])
+    assert run_pixels(data, *sure, '1', '--class-threshold', '0=0').code == 0
+    after = labels_of(data / f'pixels/{NAMES[2]}.png')
+    np.testing.assert_array_equal(after == 0, before == 0)
+    bad(run_pixels(data, *sure, '1.1'), 'from 0 to 1')
+    bad(run_pixels(data, *sure, '1', '--class-threshold', '21=0'), '--class-threshold 21=0')
+    bad(run_pixels(data, *sure, '1', '--out', data / 'refined'), 'overwrite')
+    bad(run_pixels(data, '--threshold', '1'), '--scores and --threshold go together')
+    bad(run_pixels(data), 'give --agree-with, or --scores and --threshold')
+
+
+def test_pixels_stay_where_masks_of_several_folders_agree(data):
+    fill(data / 'ones', 1)
+    assert run_pixels(data, '--agree-with', data / 'ones', data / 'refined').code == 0
+    before, after = (labels_of(data / f'{f}/{NAMES[2]}.png') for f in ('refined', 'pixels'))
+    np.testing.assert_array_equal(after, np.where(before == 1, 1, 255))
+    assert (after == 1).any()
+    fill(data / 'ones', 1, (3, 3))
+    bad(run_pixels(data, '--agree-with', data / 'ones'), f'ones/{NAMES[0]}.png: the mask is 3x3')
+    (data / f'ones/{NAMES[0]}.png').unlink()
+    bad(run_pixels(data, '--agree-with', data / 'ones'), 'list.txt, line 1: no mask at')
+
+
+# Masks
+
+
 def test_selected_samples_are_listed_with_their_masks(data):
-    run_refine(data)
     result = run_masks(data, '--fraction', '0.3', '--class-minimum', '0')
     assert result.code == 0
     assert 'all               3 images,      1 kept' in result.out
@@ -134,147 +245,64 @@ def test_masks_outside_the_data_folder_are_found_again(data):
     (data / 'elsewhere').mkdir()
     (data / 'link').symlink_to(data / 'elsewhere')
     shutil.move(data / 'JPEGImages', data / 'elsewhere/JPEGImages')
-    arguments = ('--data-dir', data / 'link')
-    assert run_refine(data, *arguments).code == 0
-    assert run_masks(data, *arguments).code == 0
+    assert run_masks(data, '--data-dir', data / 'link').code == 0
     for sample in read_list(data / 'train.txt', data / 'link'):
         assert sample.image.is_file() and sample.mask.is_file()
 
 
-def test_masks_on_disk_are_scored_as_refine_scores_them(data):
-    run_refine(data)
-    arguments = ('--masks', data / 'refined', '--scores', data / 'scores', '--jobs', '1')
-    assert run('measure_quality', data, *arguments, '--out', data / 'scored.csv').code == 0
-    scored = read_column(data / 'scored.csv', 'annotation_agreement', NAMES)
-    assert scored == read_column(data / 'refined/scores.csv', 'crf_agreement', NAMES)
-    (data / f'refined/{NAMES[2]}.png').unlink()
-    bad(run('measure_quality', data, *arguments, '--out', data / 'scored.csv'), 'no mask at')
-
-
-def test_scoring_goes_on_with_the_scores_that_are_there(data, monkeypatch):
-    run_refine(data)
-    given = ('--masks', data / 'refined', '--scores', data / 'scores', '--jobs', '1')
-    out = data / 'scored.csv'
-    monkeypatch.setattr('selection.measure_quality.SAVE_EVERY', 2)
-    good = (data / f'scores/{NAMES[2]}.npz').read_bytes()
-    (data / f'scores/{NAMES[2]}.npz').write_bytes(b'PK')
-    bad(run('measure_quality', data, *given, '--out', out), f'{NAMES[2]}.npz: not a score file')
-    assert list(read_table(out)[1]) == NAMES[:2], 'what was scored until then is saved'
-    (data / f'scores/{NAMES[2]}.npz').write_bytes(good)
-    (data / f'scores/{NAMES[0]}.npz').write_bytes(b'PK')  # not read again
-    assert run('measure_quality', data, *given, '--out', out, '--resume').code == 0
-    assert list(read_table(out)[1]) == NAMES
-    other = ('--out', data / 'refined/scores.csv', '--resume')
-    bad(run('measure_quality', data, *given, *other), 'a table of other scores')
-
-
-def test_pixel_selection_ignores_unsure_pixels(data):
-    run_refine(data)
-    arguments = ('--masks', data / 'refined', '--scores', data / 'scores', '--jobs', '1')
-    out = ('--out', data / 'pixels')
-    assert run('select_pixels', data, *arguments, *out, '--threshold', '0.9').code == 0
-    before, after = (labels_of(data / f'{f}/{NAMES[2]}.png') for f in ('refined', 'pixels'))
-    assert (after == 255).any() and set(np.unique(after)) <= {0, 1, 2, 255}
-    np.testing.assert_array_equal(after[after != 255], before[after != 255])
-    options = ('--threshold', '1', '--class-threshold', '0=0')
-    assert run('select_pixels', data, *arguments, *out, *options).code == 0
-    after = labels_of(data / f'pixels/{NAMES[2]}.png')
-    np.testing.assert_array_equal(after == 0, before == 0)
-    bad(run('select_pixels', data, *arguments, *out, '--threshold', '1.1'), 'from 0 to 1')
-    bad(
-        run(
-            'select_pixels', data, *arguments, *out, '--threshold', '1', '--class-threshold', '21=0'
-        ),
-        '21',
-    )
-    bad(
-        run('select_pixels', data, *arguments, '--out', data / 'refined', '--threshold', '1'),
-        'overwrite',
-    )
-
-
 def test_bad_selections_are_named(data):
-    run_refine(data)
     (data / 'tags.txt').write_text('gold_000001 3\ngold_000002 5\ngold_000003 1 2\n')
-    table = data / 'refined/scores.csv'
+    table = data / 'refined/quality.csv'
     bad(run_masks(data, '--threshold', '1.5'), 'threshold 1.5: must be from 0 to 1')
-    bad(run_masks(data, '--measure', 'beauty'), 'no score beauty')
+    bad(run_masks(data, '--measure', 'beauty'), 'no measure beauty')
     write_table(table, ['crf_agreement'], {name: [0.5] for name in NAMES})
-    bad(run_masks(data, '--threshold', '0.8'), 'no score reaches the threshold 0.8')
-    table.write_bytes(table.read_bytes()[:-20])
-    bad(run_masks(data), 'scores.csv')
-    (data / f'refined/{NAMES[0]}.png').unlink()
-    write_table(table, ['crf_agreement'], {name: [0.5] for name in NAMES})
-    bad(run_masks(data), 'no mask at')
+    bad(run_masks(data, '--threshold', '0.8'), 'no mask reaches the threshold 0.8')
     bad(run_masks(data, '--fraction', '0', '--class-minimum', '0'), 'keep no mask')
     bad(run_masks(data, '--out', data / 'list.txt'), 'would overwrite what it is made from')
+    (data / f'refined/{NAMES[0]}.png').unlink()
+    bad(run_masks(data), 'no mask at')
+    table.write_bytes(table.read_bytes()[:-20])
+    bad(run_masks(data), 'quality.csv')
     assert not (data / 'train.txt').exists()
 
 
 def test_without_a_table_the_masks_that_are_there_go_on(data):
-    run_refine(data)
     (data / f'refined/{NAMES[0]}.png').unlink()
     given = ('--masks', data / 'refined', '--out', data / 'train.txt')
     result = run('select_masks', data, *given)
     assert result.code == 0 and 'all               3 images,      2 kept' in result.out
+    assert f'note: 1 images have no mask in {data / "refined"}: {NAMES[0]} ...' in result.out
     assert [s.name for s in read_list(data / 'train.txt', data)] == NAMES[1:]
-    bad(
-        run('select_masks', data, *given, '--threshold', '0.8'),
-        'without --table there are no scores',
-    )
+    bad(run('select_masks', data, *given, '--threshold', '0.8'), 'without --table there is no')
     bad(run('select_masks', data, *given, '--masks', data / 'scores'), 'no mask of any image of')
 
 
-def test_bad_scores_are_named_and_leave_no_table(data):
-    shutil.copy(data / f'scores/{NAMES[1]}.npz', data / f'scores/{NAMES[0]}.npz')
-    bad(run_refine(data), f'{NAMES[0]}.npz: holds the scores of another image, {NAMES[1]}')
-    assert not (data / 'refined/scores.csv').exists()
-    (data / f'scores/{NAMES[0]}.npz').unlink()
-    bad(run_refine(data), 'list.txt, line 1: no scores at')
+# Candidates
 
 
-@pytest.mark.parametrize('step', ['refine_masks', 'select_pixels', 'choose_candidates'])
-def test_two_processes_do_not_write_to_one_folder(data, step):
-    run_refine(data)
-    masks = () if step == 'refine_masks' else ('--masks', data / 'refined')
-    masks += ('--threshold', '0.5') if step == 'select_pixels' else ()
-    (data / 'out').mkdir()
-    with locked(data / 'out'):
-        given = ('--scores', data / 'scores', '--out', data / 'out', '--jobs', '1')
-        bad(run(step, data, *masks, *given), 'another process is writing to this folder')
-    assert not list((data / 'out').glob('*.png'))
-
-
-def test_scores_of_other_classes_and_masks_of_other_sizes_are_named(data):
-    run_refine(data)
-    given = ('--masks', data / 'refined', '--scores', data / 'scores', '--jobs', '1')
-    Image.new('L', (3, 3)).save(data / f'refined/{NAMES[0]}.png')
-    result = run('measure_quality', data, *given, '--out', data / 's.csv')
-    bad(result, f'{NAMES[0]}.npz: scores of an image of')
-    size = size_of(NAMES[0])
-    write_score_map(
-        data / f'scores/{NAMES[0]}.npz', np.zeros((*(-(-n // 8) for n in size), 5)), size, 'logits'
-    )
-    bad(run_refine(data), f'{NAMES[0]}.npz: scores of 5 classes, expected 21')
+def test_chosen_candidates_are_saved_with_their_quality(data):
+    fill(data / 'empty', 255)
+    result = run_choice(data, 'empty', 'refined')
+    assert result.code == 0
+    assert f'{data / "refined"}: 3 of 3' in result.out
+    for name in NAMES:
+        chosen, refined = (labels_of(data / f'{f}/{name}.png') for f in ('best', 'refined'))
+        np.testing.assert_array_equal(chosen, refined)
+    measured = read_measure(data / 'best/quality.csv', 'annotation_agreement', NAMES)
+    of_refined = read_measure(data / 'refined/quality.csv', 'crf_agreement', NAMES)
+    np.testing.assert_array_equal(measured, of_refined)
+    bad(run_choice(data, 'empty', 'best'), 'overwrite')
+    Image.new('L', (3, 3), 0).save(data / f'refined/{NAMES[0]}.png')
+    bad(run_choice(data, 'empty', 'refined'), f'refined/{NAMES[0]}.png: the mask is 3x3')
 
 
 # The report
 
 
 def test_report_is_one_page_with_every_picture_in_it(data):
-    run_refine(data)
-    arguments = ('--table', data / 'refined/scores.csv', '--masks', data / 'refined')
-    arguments += ('--fraction', '0.3', '--class-minimum', '0')
-    result = run(
-        'show_selection',
-        data,
-        *arguments,
-        '--annotations',
-        data / 'refined',
-        '--out',
-        data / 'r.html',
-    )
-    assert result.code == 0
+    arguments = ('--table', data / 'refined/quality.csv', '--masks', data / 'refined')
+    arguments += ('--fraction', '0.3', '--class-minimum', '0', '--out', data / 'r.html')
+    assert run('show_selection', data, *arguments, '--annotations', data / 'refined').code == 0
     page = (data / 'r.html').read_text()
     assert '1 of 3 masks are kept' in page
     assert 'gold_000002: 1.000, kept (no tags)' in page
@@ -282,7 +310,7 @@ def test_report_is_one_page_with_every_picture_in_it(data):
     assert page.count('<img') == page.count('src="data:image/') == 1 + 3 * 3
     assert 'http' not in page
     (data / f'refined/{NAMES[0]}.png').unlink()
-    bad(run('show_selection', data, *arguments, '--out', data / 'r.html'), 'no mask at')
+    bad(run('show_selection', data, *arguments), 'no mask at')
 
 
 def test_panel_dims_what_does_not_go_on():
@@ -299,81 +327,3 @@ def test_panel_made_smaller_shows_no_colour_that_is_not_in_the_masks():
     drawn = np.array(panel(np.zeros((400, 500, 3), np.uint8), None, labels, True))
     colours = np.unique(drawn[:, 244:484].reshape(-1, 3), axis=0)
     assert colours.tolist() == [[0, 0, 0], [192, 128, 128]]
-
-
-# Saliency, and candidates
-
-
-def test_masks_refined_with_saliency_are_the_crf_of_both(data):
-    (data / 'saliency').mkdir()
-    maps = {}
-    for name in NAMES:
-        height, width = size_of(name)
-        maps[name] = np.zeros((height, width), np.uint8)
-        maps[name][:, width // 2 :] = 230
-        Image.fromarray(maps[name]).save(data / f'saliency/{name}.png')
-    run_refine(data)
-    out = ('--out', data / 'salient', '--saliency', data / 'saliency')
-    assert run_refine(data, *out).code == 0
-    for name in NAMES:
-        tags = np.isin(np.arange(21), [0, *TAGS[name]])
-        probabilities = image_probabilities(
-            scores_of(name).astype(np.float32), size_of(name), 'logits', tags
-        )
-        expected = crf_labels(image_of(name), with_saliency(probabilities, maps[name]))
-        np.testing.assert_array_equal(labels_of(data / f'salient/{name}.png'), expected)
-        score = read_column(data / 'salient/scores.csv', 'crf_agreement', [name])[0]
-        argmax = probabilities.argmax(-1).astype(np.uint8)
-        assert score == pytest.approx(agreement(argmax, expected, tags), abs=1e-6)
-    assert (labels_of(data / f'salient/{NAMES[0]}.png') == 3).mean() > 0.1
-
-    (data / 'proxies').mkdir()
-    for name in NAMES:
-        Image.new('L', size_of(name)[::-1], 255).save(data / f'proxies/{name}.png')
-    three = [data / folder for folder in ('proxies', 'refined', 'salient')]
-    given = ('--scores', data / 'scores', '--out', data / 'best', '--jobs', '1')
-    assert run('choose_candidates', data, '--masks', *three, *given).code == 0
-    columns = [read_column(f / 'scores.csv', 'crf_agreement', NAMES) for f in three[1:]]
-    chosen = read_column(data / 'best/scores.csv', 'annotation_agreement', NAMES)
-    assert chosen == [max(scores) for scores in zip(*columns, strict=True)]
-
-    Image.new('L', (3, 3)).save(data / f'saliency/{NAMES[0]}.png')
-    bad(run_refine(data, *out), f'{NAMES[0]}.png: the map is 3x3, its image')
-    (data / f'saliency/{NAMES[0]}.png').unlink()
-    bad(run_refine(data, *out), 'list.txt, line 1: no saliency map at')
-
-
-def test_chosen_candidates_are_saved_with_their_scores(data):
-    run_refine(data)
-    (data / 'empty').mkdir()
-    for name in NAMES:
-        Image.new('L', size_of(name)[::-1], 255).save(data / f'empty/{name}.png')
-    arguments = ('--masks', data / 'empty', data / 'refined', '--scores', data / 'scores')
-    result = run('choose_candidates', data, *arguments, '--out', data / 'best', '--jobs', '1')
-    assert result.code == 0
-    assert f'{data / "refined"}: 3 of 3' in result.out
-    for name in NAMES:
-        chosen, refined = (labels_of(data / f'{f}/{name}.png') for f in ('best', 'refined'))
-        np.testing.assert_array_equal(chosen, refined)
-    scored = read_column(data / 'best/scores.csv', 'annotation_agreement', NAMES)
-    assert scored == read_column(data / 'refined/scores.csv', 'crf_agreement', NAMES)
-    table = (data / 'best/scores.csv').read_bytes()
-    kept = data / f'best/{NAMES[0]}.png'
-    before = kept.stat().st_mtime_ns
-    (data / 'best/scores.csv').unlink()
-    (data / f'best/{NAMES[1]}.png').unlink()
-    Image.new('L', size_of(NAMES[2])[::-1], 0).save(data / f'best/{NAMES[2]}.png')
-    resumed = run(
-        'choose_candidates', data, *arguments, '--out', data / 'best', '--jobs', '1', '--resume'
-    )
-    assert resumed.out == result.out
-    assert (data / 'best/scores.csv').read_bytes() == table
-    assert kept.stat().st_mtime_ns == before
-    chosen, refined = (labels_of(data / f'{f}/{NAMES[2]}.png') for f in ('best', 'refined'))
-    np.testing.assert_array_equal(chosen, refined, 'what is no candidate is not kept')
-    bad(run('choose_candidates', data, *arguments, '--out', data / 'refined'), 'overwrite')
-    Image.new('L', (3, 3), 0).save(data / f'refined/{NAMES[0]}.png')
-    bad(
-        run('choose_candidates', data, *arguments, '--out', data / 'best', '--jobs', '1'),
-        'another size',
-    )

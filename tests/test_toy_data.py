@@ -7,8 +7,9 @@ from PIL import Image
 from deeplablib.data.image_lists import read_list
 from deeplablib.data.images import read_image, read_mask
 from deeplablib.data.sample_check import check_samples
+from deeplablib.data.voc import CLASSES
 from experiments.toy_data import companion_of, make_cue, make_data
-from selection.make_tags import make_tags
+from selection.make_tags import tags_of_file
 from tests.command import run_command
 
 IMAGES = {'initial': 3, 'train': 12, 'val': 2}
@@ -38,8 +39,11 @@ def test_every_list_names_images_with_masks_that_fit(data):
 
 
 def test_tags_cues_and_saliency_fit_the_masks(data):
-    tags = make_tags(data / 'Annotations', '.xml', jobs=1)
-    assert tags == make_tags(data / 'SegmentationClassAug', '.png', jobs=1)
+    tags, of_masks = (
+        {path.stem: tags_of_file(CLASSES, path) for path in (data / folder).iterdir()}
+        for folder in ('Annotations', 'SegmentationClassAug')
+    )
+    assert tags == of_masks
     assert len({tag for ids in tags.values() for tag in ids}) >= 10, 'many classes'
     for name, ids in tags.items():
         assert 1 <= len(ids) <= 3

@@ -13,9 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from deeplablib.utils.stages import Stage
+from selection.mask_quality import ANNOTATION_MEASURES
 from selection.rounds import round_stages as make
 from selection.rounds.round_settings import DataPaths, RoundSettings
-from selection.shared.mask_quality import OF_ANNOTATION
 
 SCORE_MAPS = 'scores'  # folder of the score maps, in that of the labels
 
@@ -158,7 +158,7 @@ def chosen_candidates(
     from. chosen: folder of the chosen masks. train_list: the list of the next round.
     """
     candidates = proxies, before / 'refined'
-    settings = replace(settings, measure=OF_ANNOTATION[0])
+    settings = replace(settings, measure=ANNOTATION_MEASURES[0])
     return [
         make.candidates(name, data, candidates, before / 'train' / SCORE_MAPS, chosen),
         make.select(name, data, settings, chosen, train_list),

@@ -10,7 +10,7 @@ from deeplablib.data.voc import CLASSES
 from deeplablib.prediction import crf
 from deeplablib.training.training_settings import TrainingSettings, changed_by
 from deeplablib.utils.errors import InputError
-from selection.shared.selection_flags import CLASS_MINIMUM, FRACTION, MEASURE
+from selection.select_masks import CLASS_MINIMUM, FRACTION, MEASURE
 
 
 @dataclass(frozen=True)

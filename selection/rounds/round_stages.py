@@ -7,6 +7,7 @@ from pathlib import Path
 from deeplablib.data.image_lists import Sample, read_list
 from deeplablib.training.training_settings import TrainingSettings, changed_by, flag_words
 from deeplablib.utils.stages import ListedMasks, Stage, as_flags
+from selection.mask_quality import TABLE
 from selection.rounds.round_settings import DataPaths, RoundSettings
 
 
@@ -216,7 +217,7 @@ def candidates(
 
     masks: folders of the candidates. out: of the chosen masks.
     """
-    flags = ('--masks', *map(str, masks), *as_flags(scores=score_maps, out=out), '--resume')
+    flags = ('--masks', *map(str, masks), *as_flags(scores=score_maps, out=out))
     return Stage(
         name=f'{name} candidates',
         command=('-m', 'selection.choose_candidates', *image_flags(data), *flags),
@@ -251,7 +252,7 @@ def select(
     table: Path | None = None,
 ) -> Stage:
     """The stage that lists the best masks; table: of their quality, if not that beside them."""
-    table = table or masks / 'scores.csv'
+    table = table or masks / TABLE
     flags = as_flags(
         masks=masks,
         table=table,

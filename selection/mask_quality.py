@@ -1,0 +1,128 @@
+"""Mask quality: how good masks seem to be, without knowing the truth, and tables of it.
+
+Reconstructed: of SPSM's own score we only know that lists of samples were cut at 0.8 (ResNet) and
+0.55 (VGG). Every measure lies in [0, 1]. It is a mean over the image's tags and background, so that
+a small object counts as much as a large one. A tag without a pixel counts 0: it was missed.
+Background without a pixel is left out: an object may fill the image.
+"""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from deeplablib.prediction.metrics import agreement, mean_over_classes
+from deeplablib.utils.errors import InputError, raise_all
+from deeplablib.utils.files import replacing
+
+# What `measure` gives: of masks that the CRF made, and of those that a network was trained on.
+REFINED_MEASURES = ('crf_agreement', 'max_probability', 'mask_probability', 'all_tags')
+ANNOTATION_MEASURES = ('annotation_agreement', *REFINED_MEASURES[1:])
+TABLE = 'quality.csv'  # beside the masks
+
+
+def class_mean(
+    values: npt.NDArray[np.floating], labels: npt.NDArray[np.uint8], allowed: npt.NDArray[np.bool_]
+) -> float:
+    """The mean of values over the pixels of each class, then over the classes.
+
+    With the largest probability and its argmax it is `max_probability`; with the probability of the
+    mask's own label, `mask_probability`.
+
+    values: float [height, width]. labels: uint8 [height, width]. allowed: bool [classes].
+    Returns the mean, 0 to 1 for probabilities.
+    """
+    sums = np.bincount(labels.reshape(-1), values.reshape(-1), minlength=256)
+    counts = np.bincount(labels.reshape(-1), minlength=256)
+    return mean_over_classes(sums[: len(allowed)], counts[: len(allowed)], allowed)
+
+
+def all_tags(mask: npt.NDArray[np.uint8], allowed: npt.NDArray[np.bool_]) -> float:
+    """1.0 when every tag has a pixel in the mask, otherwise 0.0."""
+    return float(np.isin(np.flatnonzero(allowed[1:]) + 1, mask).all())
+
+
+def measure(
+    mask: npt.NDArray[np.uint8],
+    probabilities: npt.NDArray[np.float32],
+    allowed: npt.NDArray[np.bool_],
+) -> tuple[float, ...]:
+    """All measures of the quality of a mask.
+
+    mask: uint8 [height, width], 255 for ignored pixels. probabilities: float [height, width,
+    classes], of the network. allowed: bool [classes], tags and background.
+    Returns a tuple of floats in the order of REFINED_MEASURES and ANNOTATION_MEASURES.
+    """
+    predicted = probabilities.argmax(-1).astype(np.uint8)
+    highest = probabilities.max(-1)
+    index = np.where(mask < len(allowed), mask, 0)
+    of_mask = np.take_along_axis(probabilities, index[..., None], -1)[..., 0]
+    return (
+        agreement(mask, predicted, allowed),
+        class_mean(highest, predicted, allowed),
+        class_mean(of_mask, mask, allowed),
+        all_tags(mask, allowed),
+    )
+
+
+def write_table(
+    path: str | Path, measures: Sequence[str], rows: Mapping[str, Sequence[float]]
+) -> None:
+    """Write a table of mask quality, CSV, an image a line, whole or not at all.
+
+    path: where it goes. measures: names of the columns. rows: dict from image name to their values.
+    """
+    with (
+        replacing(path) as temporary,
+        temporary.open('w', newline='', errors='surrogateescape') as file,  # names may not be UTF-8
+    ):
+        writer = csv.writer(file, lineterminator='\n')
+        writer.writerow(['name', *measures])
+        writer.writerows([name, *(f'{value:.6f}' for value in row)] for name, row in rows.items())
+
+
+def read_measure(path: str | Path, measure: str, names: Sequence[str]) -> npt.NDArray[np.floating]:
+    """Read one measure of the masks of a table that write_table wrote.
+
+    path: of the table. measure: name of the column. names: the images that are needed.
+    Returns float [names], in [0, 1].
+    Raises InputError for what is no table or was cut, a measure or an image that is not there, and
+    a value outside [0, 1].
+    """
+    try:
+        text = Path(path).read_text(errors='surrogateescape')
+    except OSError as error:
+        raise InputError(f'{path}: cannot read the mask quality ({error.strerror})') from None
+    header, *rows = list(csv.reader(text.splitlines())) or [[]]
+    if header[:1] != ['name']:
+        raise InputError(
+            f'{path}: no table of mask quality (the first line must begin with "name")'
+        )
+    if not text.endswith('\n'):
+        raise InputError(f'{path}: cut off in line {len(rows) + 1}; make it again')
+    if measure not in header[1:]:
+        raise InputError(f'{path}: no measure {measure}; there are: {", ".join(header[1:])}')
+    values, faults = {}, []
+    for number, row in enumerate(rows, 2):
+        name, *fields = row or ['']
+        if len(fields) != len(header) - 1:
+            fault = f'{1 + len(fields)} fields, expected {len(header)}'
+        elif name in values:
+            fault = f'{name} is there already'
+        else:
+            values[name] = _quality(fields[header.index(measure) - 1])
+            fault = '' if values[name] >= 0 else f'{measure} is not a number from 0 to 1'
+        faults += [f'{path}, line {number}: {fault}'] if fault else []
+    raise_all(faults or [f'{path}: no quality of {name}' for name in names if name not in values])
+    return np.array([values[name] for name in names])
+
+
+def _quality(text):
+    """The number, or -1 for what is none from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        return -1.0
+    return value if 0 <= value <= 1 else -1.0
