@@ -24,6 +24,7 @@ from deeplablib.data.sample_check import check_outputs, check_samples
 from deeplablib.network.convolution import require_precision
 from deeplablib.network.layers import STEM_FILTERS
 from deeplablib.network.network_spec import NetworkSpec
+from deeplablib.network.prediction_form import prediction_model
 from deeplablib.network.training_form import training_model
 from deeplablib.prediction.crf import require_package
 from deeplablib.prediction.metrics import iou_table_of
@@ -364,11 +365,10 @@ def make_predict(network: NetworkSpec, flag: str) -> Callable:
     print(f'Restored model parameters from {prefix}')
     run_settings.note_changes(prefix, IMG_MEAN=list(IMG_MEAN), ignore_label=FLAGS.ignore_label)
     return make_predictor(
-        model,
+        prediction_model(model, FLAGS.precision),
         network.to_score_map,
         scales=SCALES if FLAGS.msc else SINGLE_SCALE,
         img_mean=IMG_MEAN,
-        precision=FLAGS.precision,
     )
 
 

@@ -29,7 +29,7 @@ from deeplablib.network.layers import CONVOLUTIONS
 from deeplablib.network.network_spec import NetworkSpec
 from deeplablib.network.prediction_form import prediction_model
 from deeplablib.network.training_form import training_model
-from deeplablib.prediction.multi_scale import SCALES, predictor_of
+from deeplablib.prediction.multi_scale import SCALES, make_predictor
 from deeplablib.training.batches import BatchSettings
 from deeplablib.training.trainer import Trainer
 from deeplablib.training.training_settings import TrainingSettings
@@ -104,7 +104,7 @@ def prediction(
     """What labels a random image of (height, width) at the first so many of SCALES."""
     model = network.build(width=width)
     model = plain_form(model) if form == 'plain' else prediction_model(model, form)
-    predict = predictor_of(model, network.to_score_map, SCALES[:scales])
+    predict = make_predictor(model, network.to_score_map, SCALES[:scales])
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     return lambda: predict(image, np.ones(NUM_CLASSES, bool))[0].numpy()
 

@@ -1,6 +1,7 @@
 import ast
 import dataclasses
 import errno
+import functools
 import os
 import shlex
 import shutil
@@ -14,6 +15,7 @@ from PIL import Image
 
 from deeplab_vgg import vgg
 from deeplablib.network import convolution
+from deeplablib.network.prediction_form import prediction_model
 from deeplablib.prediction import other_runtimes
 from deeplablib.prediction.multi_scale import make_predictor
 from deeplablib.utils import errors
@@ -75,9 +77,8 @@ def test_a_saved_model_labels_images_of_every_size(tmp_path, convert, encoder_na
     checkpoints.write(tmp_path / 'in', values)
     convert(encoder_name, tmp_path / 'in', f'{tmp_path}/served/')
     serve = tf.saved_model.load(str(tmp_path / 'served')).signatures['serving_default']
-    predict = make_predictor(
-        model_with(encoder_name, values), golden.NETWORKS[encoder_name].to_score_map
-    )
+    model = prediction_model(model_with(encoder_name, values))
+    predict = make_predictor(model, golden.NETWORKS[encoder_name].to_score_map)
     for height, width in ((33, 50), (41, 17), (1, 1)):
         pixels = np.random.RandomState(height).randint(0, 256, (height, width, 3)).astype(np.uint8)
         labels = serve(image=tf.constant(pixels))['labels']
@@ -235,10 +236,14 @@ def test_exported_files_label_as_the_saved_model_does(
 def test_an_export_with_other_labels_is_refused(tmp_path, convert, monkeypatch, name):
     checkpoints.write(tmp_path / 'in', narrow_values('vgg'))
     before = sorted(tmp_path.iterdir())
-    predict = other_runtimes.make_predictor
-    monkeypatch.setattr(
-        other_runtimes, 'make_predictor', lambda *args: predict(*args, scales=(1.0,))
-    )
+    verify, predict = other_runtimes._verify, other_runtimes.make_predictor
+
+    def verify_at_one_scale(*args):
+        single = functools.partial(predict, scales=(1.0,))
+        monkeypatch.setattr(other_runtimes, 'make_predictor', single)
+        return verify(*args)
+
+    monkeypatch.setattr(other_runtimes, '_verify', verify_at_one_scale)
     message = rf'{name}: cannot be written as \w+ \(on an image of 97x129 .* differ .* on \d.*%'
     with pytest.raises(OSError, match=message):
         convert('vgg', tmp_path / 'in', tmp_path / name)

@@ -1,6 +1,7 @@
 import pytest
 
 from deeplablib.data.network_input import decode_image
+from deeplablib.network.prediction_form import prediction_model
 from deeplablib.network.resize import resize_bilinear
 from deeplablib.prediction.multi_scale import make_predictor
 from deeplablib.utils.backend import tf
@@ -12,7 +13,8 @@ from tests.gpu_kernels import without_gpu_kernel
 @pytest.mark.parametrize('encoder_name', golden.NETWORKS)
 def test_every_operation_of_a_prediction_has_a_gpu_kernel(encoder_name, precision):
     network = golden.NETWORKS[encoder_name]
-    predict = make_predictor(network.build(width=1 / 16), network.to_score_map, precision=precision)
+    model = prediction_model(network.build(width=1 / 16), precision)
+    predict = make_predictor(model, network.to_score_map)
     assert without_gpu_kernel(predict.get_concrete_function()) == []
 
 

@@ -22,10 +22,9 @@ def released_mask(encoder_name, number):
     return np.array(Image.open(folder / f'gold_00000{number}.png'))
 
 
-def predictor(encoder_name, **options):
-    return make_predictor(
-        golden.model(encoder_name), golden.NETWORKS[encoder_name].to_score_map, **options
-    )
+def predictor(encoder_name, precision='float32', **options):
+    model = prediction_model(golden.model(encoder_name), precision)
+    return make_predictor(model, golden.NETWORKS[encoder_name].to_score_map, **options)
 
 
 @pytest.mark.parametrize('encoder_name', RELEASED_SCRIPTS)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 from deeplablib.data.images import IMG_MEAN
 from deeplablib.data.network_input import preprocess
-from deeplablib.network.prediction_form import prediction_model
 from deeplablib.network.resize import resize_bilinear
 from deeplablib.utils.backend import keras, tf
 
@@ -47,33 +46,19 @@ def make_predictor(
     to_score_map: Callable,
     scales: Sequence[float] = SCALES,
     img_mean: tuple[float, float, float] = IMG_MEAN,
-    precision: str = 'float32',
     flip: bool = False,
 ) -> tf.types.experimental.PolymorphicFunction:
     """Build the function that labels an image.
 
-    model: a network with its weights. to_score_map: of its NetworkSpec. scales, flip: as above.
-    precision: as for prediction_model. img_mean: mean colour, blue, green, red.
+    model: a network, which is called as it is: one in training, or, for speed, the copy that
+    network.prediction_form makes. to_score_map: of its NetworkSpec. scales, flip: as above.
+    img_mean: mean colour, blue, green, red.
     Returns a tf.function of (image, allowed): uint8 RGB [height, width, 3] and bool [classes], the
     classes that may occur. It gives the labels, uint8 [height, width], and the fused score map
     of all classes at network resolution, float32 [height / 8, width / 8, classes]. It is traced
     once, for images of every size.
     """
-    return predictor_of(prediction_model(model, precision), to_score_map, scales, img_mean, flip)
-
-
-def predictor_of(
-    fast: keras.Model,
-    to_score_map: Callable,
-    scales: Sequence[float] = SCALES,
-    img_mean: tuple[float, float, float] = IMG_MEAN,
-    flip: bool = False,
-) -> tf.types.experimental.PolymorphicFunction:
-    """Build the function that labels an image, of a network in the form for prediction.
-
-    fast: from prediction_model. The other arguments and what it returns: as for make_predictor.
-    """
-    classes = fast.output.shape[-1]
+    classes = model.output.shape[-1]
 
     @tf.function(
         input_signature=[
@@ -83,7 +68,7 @@ def predictor_of(
     )
     def predict(image, allowed):
         batch = preprocess(image, img_mean)[None]
-        fused = multi_scale_score_map(fast, to_score_map, batch, scales, flip)
+        fused = multi_scale_score_map(model, to_score_map, batch, scales, flip)
         # Before resizing, where there are fewer pixels: a constant stays what it is.
         full_size = resize_bilinear(tf.where(allowed, fused, fused.dtype.min), _size(batch))
         return tf.cast(tf.argmax(full_size, -1, tf.int32)[0], tf.uint8), fused[0]

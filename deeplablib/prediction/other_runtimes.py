@@ -17,7 +17,7 @@ import numpy.typing as npt
 from deeplablib.network.network_spec import NetworkSpec
 from deeplablib.network.prediction_form import prediction_model
 from deeplablib.network.resize import resize_bilinear
-from deeplablib.prediction.multi_scale import make_predictor, predictor_of
+from deeplablib.prediction.multi_scale import make_predictor
 from deeplablib.prediction.saved_model import save_model
 from deeplablib.utils.backend import keras, tf, without_native_messages
 
@@ -44,7 +44,7 @@ def write_onnx(path: str | Path, network: NetworkSpec, model: keras.Model) -> st
     # has them, so that the transposition that tf2onnx puts before each convolution goes away.
     fast = prediction_model(model)
     kernels = {v.path: v for v in fast.weights if len(v.shape) == 4}
-    predict = predictor_of(fast, network.to_score_map)
+    predict = make_predictor(fast, network.to_score_map)
     specs = [
         tf.TensorSpec([v.shape[axis] for axis in HWIO_TO_OIHW], tf.float32, name=name)
         for name, v in kernels.items()
@@ -137,7 +137,7 @@ def _verify(label: Callable, network: NetworkSpec, model: keras.Model) -> str:
     label: turns an image into labels. Returns what was found, as a sentence.
     Raises OSError when the labels differ.
     """
-    predict = make_predictor(model, network.to_score_map)
+    predict = make_predictor(prediction_model(model), network.to_score_map)
     same, pixels = 0, 0
     for height, width in TEST_SIZES:
         image = _image(height, width)

@@ -7,6 +7,7 @@ from deeplablib.data.classes import add_classes
 from deeplablib.data.voc import IGNORE_LABEL
 from deeplablib.network.convolution import require_precision
 from deeplablib.network.network_spec import NetworkSpec
+from deeplablib.network.prediction_form import prediction_model
 from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE, make_predictor
 from deeplablib.prediction.photographs import read_max_size
 from deeplablib.utils.backend import keras, tf
@@ -87,10 +88,9 @@ def predictor_for(
 ) -> tf.types.experimental.PolymorphicFunction:
     """What make_predictor builds as these flags say. network, model: from restore."""
     return make_predictor(
-        model,
+        prediction_model(model, args.precision),
         network.to_score_map,
         scales=SINGLE_SCALE if args.single_scale else SCALES,
         img_mean=img_mean,
-        precision=args.precision,
         flip=args.flip,
     )

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from deeplablib.network.network_spec import NetworkSpec
+from deeplablib.network.prediction_form import prediction_model
 from deeplablib.prediction.multi_scale import make_predictor
 from deeplablib.utils.backend import keras, tf
 
@@ -13,7 +14,7 @@ def save_model(path: str | Path, network: NetworkSpec, model: keras.Model) -> No
     path: a folder that is not there. model: with its weights.
     Raises tf.errors.OpError when it cannot be written.
     """
-    predict = make_predictor(model, network.to_score_map)
+    predict = make_predictor(prediction_model(model), network.to_score_map)
     all_classes = [True] * model.output.shape[-1]
     module = tf.Module()
 

@@ -11,17 +11,15 @@ import numpy as np
 
 from deeplablib.data.image_lists import Sample
 from deeplablib.data.images import read_image, read_mask
-from deeplablib.data.network_input import decode_image, preprocess
+from deeplablib.data.network_input import decode_image
 from deeplablib.data.score_maps import image_probabilities
 from deeplablib.network.network_spec import NetworkSpec
-from deeplablib.network.resize import resize_bilinear
 from deeplablib.prediction.crf import crf_labels
 from deeplablib.prediction.metrics import agreement, confusion_matrix, mean_iou
-from deeplablib.prediction.multi_scale import SINGLE_SCALE, multi_scale_score_map
+from deeplablib.prediction.multi_scale import SINGLE_SCALE, make_predictor
 from deeplablib.training.trainer import Trainer
 from deeplablib.training.training_log import RunLog, cut_log, read_log
 from deeplablib.training.training_run import CHECKPOINT
-from deeplablib.utils.backend import keras, tf
 from deeplablib.utils.progress import progress
 from deeplablib.weights import checkpoints
 
@@ -49,12 +47,16 @@ class Validation:
     ) -> None:
         """Take what was measured before first_step; what comes after it is measured again.
 
-        network: of the trainer. measure: function of a `predict`, as make_predict gives, to a
-        number, the higher the better (measure_of). every: steps from one to the next. modeldir:
+        network: of the trainer. measure: function of a `predict` (image to labels and score map) to
+        a number, the higher the better (measure_of). every: steps from one to the next. modeldir:
         folder of the checkpoints.
         """
         self._network, self._trainer, self._measure, self._log = network, trainer, measure, log
-        self._predict = make_predict(trainer.model, network.to_score_map, trainer.batches.img_mean)
+        predict = make_predictor(
+            trainer.model, network.to_score_map, SINGLE_SCALE, trainer.batches.img_mean
+        )
+        every_class = np.ones(trainer.model.output.shape[-1], bool)
+        self._predict = lambda image: predict(image, every_class)
         self._every, self._last = every, trainer.settings.num_steps
         self._modeldir, self._file = Path(modeldir), Path(modeldir) / VALIDATIONS
         cut_log(self._file, first_step)
@@ -80,28 +82,10 @@ class Validation:
         print(f'step {step}: validation {value:.4f}, {best}', flush=True)
 
 
-def make_predict(model: keras.Model, to_score_map: Callable, img_mean: Sequence[float]) -> Callable:
-    """Build the function that labels an image with a network in training.
-
-    model: images to logits. to_score_map: of its NetworkSpec. img_mean: blue, green, red.
-    Returns a function of an image, uint8 RGB [height, width, 3], to its labels, uint8
-    [height, width], and its score map, float32.
-    """
-
-    @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
-    def predict(image):
-        batch = preprocess(image, img_mean)[None]
-        fused = multi_scale_score_map(model, to_score_map, batch, SINGLE_SCALE)
-        full_size = resize_bilinear(fused, tf.shape(image)[:2])
-        return tf.cast(tf.argmax(full_size, -1, tf.int32)[0], tf.uint8), fused[0]
-
-    return predict
-
-
 def measure_of(
     name: str, samples: Sequence[Sample], num_classes: int, ignore_label: int, score_map_kind: str
 ) -> Callable:
-    """What is measured on some samples: a function of a `predict`, as make_predict gives.
+    """What is measured on some samples: a function of a `predict` as above.
 
     name: of MEASURES; num_classes and ignore_label are those of the masks.
     score_map_kind: NetworkSpec.score_map_kind.
@@ -121,7 +105,7 @@ def mean_iou_on(
 ) -> float:
     """The mean IoU on samples with masks, 0 to 1.
 
-    predict: as from make_predict. num_classes, ignore_label: of the masks.
+    predict: image to labels and score map. num_classes, ignore_label: of the masks.
     """
     confusion = np.zeros((num_classes, num_classes), np.int64)
     for sample in progress(samples, len(samples), 'validating'):
