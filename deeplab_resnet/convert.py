@@ -12,7 +12,7 @@ Where SRC is the word imagenet, the command fetches the ImageNet ResNet-101 of K
 
 from deeplab_resnet import weight_layouts
 from deeplab_resnet.resnet import NETWORKS
-from deeplablib.prediction.other_runtimes import WRITERS
+from deeplablib.prediction.exported_models import WRITERS
 from deeplablib.utils import errors
 from deeplablib.weights import conversion
 

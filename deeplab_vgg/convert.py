@@ -12,7 +12,7 @@ Where SRC is the word imagenet, the command fetches the ImageNet VGG16 of Keras 
 
 from deeplab_vgg import weight_layouts
 from deeplab_vgg.vgg import NETWORKS
-from deeplablib.prediction.other_runtimes import WRITERS
+from deeplablib.prediction.exported_models import WRITERS
 from deeplablib.utils import errors
 from deeplablib.weights import conversion
 

@@ -1,5 +1,6 @@
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,6 +51,34 @@ def test_any_part_of_a_checkpoint_names_it(checkpoint, named):
     assert_same(checkpoints.read(path), VALUES)
 
 
+def test_a_checkpoint_in_several_data_files_is_named_by_any_of_them(tmp_path):
+    parts = [str(tmp_path / 'part0'), str(tmp_path / 'part1')]
+    for part, name in zip(parts, ('a', 'b'), strict=True):
+        tensors = [tf.constant([1.0, 2.0])]
+        tf.raw_ops.SaveV2(prefix=part, tensor_names=[name], shape_and_slices=[''], tensors=tensors)
+    tf.raw_ops.MergeV2Checkpoints(
+        checkpoint_prefixes=parts, destination_prefix=str(tmp_path / 'model')
+    )
+    for part in ('', '.index', '.data-00000-of-00002', '.data-00001-of-00002'):
+        assert set(checkpoints.read(tmp_path / f'model{part}')) == {'a', 'b'}
+    (tmp_path / 'model.data-00001-of-00002').unlink()
+    with pytest.raises(InputError, match='model: not a readable checkpoint'):
+        checkpoints.read(tmp_path / 'model')
+
+
+def test_the_checkpoint_that_python_opens_is_read_and_written(tmp_path, monkeypatch):
+    # TensorFlow would take 'link/..' for the folder of the link.
+    (tmp_path / 'there/run').mkdir(parents=True)
+    (tmp_path / 'link').symlink_to(tmp_path / 'there/run')
+    checkpoints.write(tmp_path / 'link/../m', {'v': np.float32(1)})
+    checkpoints.write(tmp_path / 'm', {'v': np.float32(2)})
+    assert (tmp_path / 'there/m.index').is_file()
+    assert checkpoints.read(tmp_path / 'link/../m')['v'] == 1
+    assert checkpoints.read(tmp_path / 'link/..')['v'] == 1
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert checkpoints.read('~/m')['v'] == 2
+
+
 def test_brackets_in_a_name_are_no_pattern(tmp_path):
     prefix = tmp_path / 'run[1]/model[a]'
     prefix.parent.mkdir()
@@ -63,12 +92,50 @@ def test_brackets_in_a_name_are_no_pattern(tmp_path):
     assert set(checkpoints.read(version_1)) == {'v'}
 
 
-def test_a_folder_moved_from_another_machine_is_read_without_a_word(checkpoint, caplog):
-    state = checkpoint.parent / 'checkpoint'
-    for content in (b'model_checkpoint_path: "/elsewhere/model.ckpt-7"', b'\xff'):
-        state.write_bytes(content)
-        assert_same(checkpoints.read(checkpoint.parent), VALUES)
+@pytest.fixture
+def moved(checkpoint):
+    """A folder of three checkpoints, the oldest step written last; returns its state file."""
+    for step in (9, 3):
+        checkpoints.write(checkpoint.with_name(f'model.ckpt-{step}'), {'v': np.float32(step)})
+    return checkpoint.parent / 'checkpoint'
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        b'model_checkpoint_path: "/elsewhere/model.ckpt-7"',
+        b'model_checkpoint_path: "../elsewhere/model.ckpt-7"\nall_model_checkpoint_paths: "x"\n',
+        rb'model_checkpoint_path: "C:\\runs\\new\\model.ckpt-7"',
+        rb'model_checkpoint_path: "D:\runs\model.ckpt-7"',
+        b'\xef\xbb\xbfmodel_checkpoint_path: "model.ckpt-7"\r\n',
+        'model_checkpoint_path: "/elsewhere/model.ckpt-7"\r\n'.encode('utf-16'),
+    ],
+)
+def test_a_state_file_from_elsewhere_names_a_checkpoint_of_its_folder(moved, caplog, content):
+    moved.write_bytes(content)
+    assert_same(checkpoints.read(moved.parent), VALUES)
     assert not caplog.records
+
+
+def test_a_state_file_names_a_checkpoint_in_octal_digits(tmp_path):
+    checkpoints.write(tmp_path / 'modèle', VALUES)
+    checkpoints.write(tmp_path / 'other', {'v': np.float32(0)})
+    (tmp_path / 'checkpoint').write_text(r'model_checkpoint_path: "/x/mod\303\250le"')
+    assert checkpoints.find(tmp_path) == str(tmp_path / 'modèle')
+
+
+def test_a_state_file_that_names_no_checkpoint_of_its_folder_is_refused(moved):
+    moved.write_text('model_checkpoint_path: "/elsewhere/model.ckpt-5"')
+    message = r'names model.ckpt-5, which is not .*: model.ckpt-3, model.ckpt-7, model.ckpt-9$'
+    with pytest.raises(InputError, match=message):
+        checkpoints.find(moved.parent)
+
+
+@pytest.mark.parametrize('content', [None, b'\xff', b''])
+def test_without_a_readable_state_file_the_last_step_is_taken_with_a_note(moved, capsys, content):
+    moved.unlink() if content is None else moved.write_bytes(content)
+    assert checkpoints.find(moved.parent).endswith('model.ckpt-9')
+    assert 'no readable file `checkpoint`; its newest is model.ckpt-9' in capsys.readouterr().out
 
 
 def test_a_folder_with_one_version_1_file_names_it(tmp_path):
@@ -186,7 +253,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize('encoder_name', ['deeplab', 'res50', 'vgg'])
-@pytest.mark.parametrize('form', ['scope', 'Keras objects', 'averages only'])
+@pytest.mark.parametrize('form', ['scope', 'Keras objects'])
 def test_a_checkpoint_with_foreign_names_is_read(tmp_path, capsys, encoder_name, form):
     values = narrow_values(encoder_name)
     if form == 'Keras objects':
@@ -198,36 +265,32 @@ def test_a_checkpoint_with_foreign_names_is_read(tmp_path, capsys, encoder_name,
         optimizer.build(model.trainable_variables)
         prefix = tf.train.Checkpoint(model=model, optimizer=optimizer).save(tmp_path / 'ckpt')
     else:
-        name = '{}/ExponentialMovingAverage' if form == 'averages only' else 'model/net/{}'
-        checkpoints.write(tmp_path / 'm', {name.format(n): v for n, v in values.items()})
+        checkpoints.write(tmp_path / 'm', {f'model/net/{n}': v for n, v in values.items()})
         prefix = tmp_path / 'm'
     found, model = load_model(golden.NETWORKS, prefix)
     assert found == encoder_name
     for name, variable in golden.NETWORKS[found].variables(model).items():
         np.testing.assert_array_equal(variable, values[name], err_msg=name)
-    note = {'scope': 'model/net/ is taken off', 'averages only': 'holds averaged weights'}
-    assert note.get(form, '') in capsys.readouterr().out
+    assert (form == 'scope') == ('model/net/ is taken off' in capsys.readouterr().out)
 
 
-def test_averaged_weights_are_named_and_taken_when_asked_for(tmp_path, capsys):
+def test_averaged_weights_are_passed_over_with_a_note(tmp_path, capsys):
     values = narrow_values('vgg')
     averages = {f'{name}/ExponentialMovingAverage': 2 * value for name, value in values.items()}
     checkpoints.write(tmp_path / 'm', values | averages)
-    for averaged, factor in ((False, 1), (True, 2)):
-        _, model = load_model(VGG, tmp_path / 'm', averaged=averaged)
-        weights = golden.NETWORKS['vgg'].variables(model)['fc8_weights']
-        np.testing.assert_array_equal(weights, factor * values['fc8_weights'])
-        assert 'holds averaged weights too' in capsys.readouterr().out
-    checkpoints.write(tmp_path / 'm', values)
-    with pytest.raises(InputError, match='holds no averaged weights'):
-        load_model(VGG, tmp_path / 'm', averaged=True)
+    _, model = load_model(VGG, tmp_path / 'm')
+    weights = golden.NETWORKS['vgg'].variables(model)['fc8_weights']
+    np.testing.assert_array_equal(weights, values['fc8_weights'])
+    assert 'averaged weights in it (NAME/Expon' in capsys.readouterr().out
 
 
 def test_a_path_that_is_not_utf_8_is_written_and_read(tmp_path):
     folder = tmp_path / os.fsdecode(b'caf\xe9')
     folder.mkdir()
-    checkpoints.write(folder / 'm', {'w': np.float32(3)})
-    for path in (folder / 'm', folder):
+    name = os.fsdecode(b'm\xe8')
+    checkpoints.write(folder / name, {'w': np.float32(3)})
+    checkpoints.write(folder / 'other', {'w': np.float32(0)}, newest=False)
+    for path in (folder / name, folder):
         assert checkpoints.read(path) == {'w': np.float32(3)}
 
 
@@ -263,19 +326,33 @@ def test_a_folder_without_checkpoints_is_named(tmp_path):
 
 
 @pytest.mark.parametrize('part', ['.index', '.data-00000-of-00001'])
-def test_a_damaged_checkpoint_is_one_clear_line(checkpoint, part):
-    path = f'{checkpoint}{part}'
-    with open(path, 'r+b') as file:
-        file.write(b'\xff' * 30)
-    with pytest.raises(InputError, match='not a readable checkpoint') as error:
+@pytest.mark.parametrize('damage', ['begin', 'end', 'empty', 'cut', 'garbage'])
+def test_a_damaged_checkpoint_is_one_clear_line(checkpoint, part, damage):
+    path = Path(f'{checkpoint}{part}')
+    whole = path.read_bytes()
+    content = {
+        'begin': b'\xff' * 30 + whole[30:],
+        'end': whole[:-9] + b'\xff' * 9,
+        'empty': b'',
+        'cut': whole[: len(whole) // 2],
+        'garbage': np.random.default_rng(0).bytes(len(whole)),
+    }[damage]
+    path.write_bytes(content)
+    with pytest.raises(InputError, match='not a readable checkpoint .*; copy its files') as error:
         checkpoints.read(checkpoint)
-    assert '\n' not in str(error.value)
+    assert str(checkpoint) in str(error.value) and '\n' not in str(error.value)
 
 
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
-    (tmp_path / 'a.ckpt').write_bytes(b'not a checkpoint at all' * 10)
-    with pytest.raises(InputError, match='not a readable checkpoint'):
-        checkpoints.read(tmp_path / 'a.ckpt')
+    path = tmp_path / 'a.ckpt'
+    for content in (b'not a checkpoint at all' * 10, b''):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match='a.ckpt: not a TensorFlow checkpoint; make one of it'):
+            checkpoints.read(path)
+    tf.raw_ops.Save(filename=str(path), tensor_names=['v'], data=[np.ones(300, np.float32)])
+    path.write_bytes(path.read_bytes()[:500] + b'\xff' * 99 + path.read_bytes()[599:])
+    with pytest.raises(InputError, match='a.ckpt: not a readable checkpoint'):
+        checkpoints.read(path)
 
 
 def test_a_failed_write_leaves_the_old_checkpoint_and_no_rest(checkpoint):

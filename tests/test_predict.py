@@ -218,7 +218,6 @@ def test_own_classes_are_in_the_legend_and_in_messages(tmp_path, model):
         (['--max-size', '0'], 'value 0 of --max-size'),
         (['--max-size', '1k'], 'value 1k of --max-size: not a whole number'),
         (['--tags', 'unicorn'], '--tags unicorn: no class; there are aeroplane'),
-        (['--averaged'], 'holds no averaged weights'),
     ],
 )
 def test_bad_flags_are_named(tmp_path, model, arguments, message):

@@ -36,11 +36,6 @@ def add_prediction_flags(parser: argparse.ArgumentParser, max_size: int | None) 
     parser.add_argument(
         '--flip', action='store_true', help='also the mirror image, fused in as one more scale'
     )
-    parser.add_argument(
-        '--averaged',
-        action='store_true',
-        help='the averages that a checkpoint holds beside its weights (ExponentialMovingAverage)',
-    )
     add_classes(parser, None, "those of the checkpoint's run, or VOC's")
     parser.add_argument(
         '--precision',
@@ -70,7 +65,7 @@ def restore(
     Raises InputError as load_model does, and when --classes names another number of them.
     """
     prefix = checkpoints.find(args.restore_from)
-    name, model = load_model(networks, prefix, otherwise, args.averaged)
+    name, model = load_model(networks, prefix, otherwise)
     num_classes = model.output.shape[-1]
     classes = args.classes or classes_of(prefix, num_classes)
     if len(classes) != num_classes:

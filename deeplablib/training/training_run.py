@@ -18,7 +18,7 @@ from deeplablib.utils.backend import keras, tf
 from deeplablib.utils.errors import InputError
 from deeplablib.utils.progress import progress
 from deeplablib.weights import checkpoints
-from deeplablib.weights.variable_names import own_names
+from deeplablib.weights.load_model import read_pretrained
 
 CHECKPOINT = 'model.ckpt'
 
@@ -40,15 +40,15 @@ def restore_pretrained(
 ) -> list[str]:
     """Load the initial weights of a run.
 
-    model: made by it. path: the checkpoint; what it holds beyond the network is passed over.
+    model: made by it. path: the checkpoint; a last classifier that is not ours is passed over.
     classifier: variables with this in their name are left as they are, unless restore_last. From a
     tag classifier only the encoder is taken: it has no more.
     Returns the names of the encoder's and the head's variables that the checkpoint cannot give.
-    Raises InputError when a variable is missing or has another shape.
+    Raises InputError when a variable is missing or has another shape, or a layer is one too many.
     """
     variables = network.variables(model)
     wanted = {n: v for n, v in variables.items() if restore_last or classifier not in n}
-    values = own_names(network, checkpoints.read(path), path)
+    values = read_pretrained(network, path, variables)
     fresh = []
     if network.tag_kernel in values and network.tag_kernel not in variables:
         fresh = [name for name in wanted if network.head in name]

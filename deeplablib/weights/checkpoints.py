@@ -1,12 +1,13 @@
 """TensorFlow 1 checkpoints: read (V1 and V2) and written (V2) under the original variable names."""
 
+import codecs
 import contextlib
 import glob
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,7 @@ import numpy.typing as npt
 
 from deeplablib.utils.backend import tf
 from deeplablib.utils.errors import InputError, raise_all, tensorflow_reason
-from deeplablib.utils.files import is_utf_8, replacing
-
-# Endings of weights in other formats, which users give where a checkpoint is wanted.
-FOREIGN = ('.h5', '.hdf5', '.keras', '.npy', '.npz', '.pth', '.pt', '.safetensors', '.caffemodel')
-
-EXPORTED = ('.onnx', '.tflite')  # endings of models that are written, and not read back
+from deeplablib.utils.files import replacing
 
 # So ends the name of a folder that holds what is not whole yet.
 UNFINISHED = '.unfinished-'
@@ -28,25 +24,38 @@ UNFINISHED = '.unfinished-'
 # In Keras the names of a layer's variables end so, and those of an optimiser do not.
 KERAS_VARIABLES = ('/kernel', '/bias', '/gamma', '/beta', '/moving_mean', '/moving_variance')
 
+MOST_NAMED = 4
+
 # The variable in which tf.train.Checkpoint says what it holds.
 _OBJECT_GRAPH = '_CHECKPOINTABLE_OBJECT_GRAPH'
 
-PARTS = ('.index', '.data-00000-of-00001', '.meta')
+# How the names of a checkpoint's files end.
+PART = re.compile(r'\.(index|meta|data-\d{5}-of-\d{5})$')
+
+# So end the files that are tables of names: one of version 1, and the index of one of version 2.
+_TABLE_END = bytes.fromhex('57fb808b247547db')
+
+# So begin the names of layers behind an encoder, a last classifier or a head, which everybody has
+# of his own, and of a loss, which may have weights of its classes.
+_BEHIND = re.compile(
+    r'(resnet_v1_\d+[./])?'
+    r'(_?fc|layer[56]\.|dense|last_linear|criterion|loss|decoder|'
+    r'\w*(aspp|classifier|head|logits|predictions|prob|score))'
+)
 
 
 def find(path: str | Path) -> str:
     """The prefix of a checkpoint, from any part of it that a user names.
 
-    path: the prefix, one of its files (PREFIX.index, PREFIX.data-*, PREFIX.meta), a folder (its
-    newest checkpoint, or its only .ckpt file), or a single-file V1 checkpoint.
+    path: the prefix, one of its files (PREFIX.index, PREFIX.data-*, PREFIX.meta), a folder (the
+    checkpoint that its file `checkpoint` names, its newest, or its only .ckpt file), or a
+    single-file V1 checkpoint; ~ is the home folder.
     Returns the prefix as str. Raises InputError when there is no whole checkpoint.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if path.is_dir():
-        return _newest(path)
-    prefix = str(path)
-    for part in PARTS:
-        prefix = prefix.removesuffix(part)
+        return _of_folder(path)
+    prefix = PART.sub('', str(path))
     has_index = os.path.isfile(f'{prefix}.index')
     has_data = bool(glob.glob(f'{glob.escape(prefix)}.data-*'))
     if has_index and has_data or path.is_file() and prefix == str(path):
@@ -60,6 +69,15 @@ def find(path: str | Path) -> str:
     )
 
 
+def is_part(path: str | Path) -> bool:
+    """Whether a file is one of a V2 checkpoint, by its name, or a whole V1 checkpoint."""
+    if PART.search(str(path)):
+        return True
+    with open(path, 'rb') as file:
+        file.seek(max(0, os.path.getsize(path) - len(_TABLE_END)))
+        return file.read() == _TABLE_END
+
+
 def read(path: str | Path) -> dict[str, npt.NDArray]:
     """Read every variable of a checkpoint.
 
@@ -68,22 +86,26 @@ def read(path: str | Path) -> dict[str, npt.NDArray]:
     Raises InputError when it is not a checkpoint or is damaged.
     """
     prefix = find(path)
-    if prefix.lower().endswith(FOREIGN) and os.path.isfile(prefix):
+    if os.path.isfile(prefix) and not os.path.isfile(f'{prefix}.index') and not is_part(prefix):
         raise InputError(
             f'{prefix}: not a TensorFlow checkpoint; make one of it as docs/checkpoints.md shows'
         )
-    if prefix.lower().endswith(EXPORTED):
-        raise InputError(f'{prefix}: an exported model; name the checkpoint that it was made from')
     try:
-        with _plain(prefix) as plain:
+        with tempfile.TemporaryDirectory() as folder:
+            # TensorFlow takes 'x/..' out of a path by its letters, and knows wildcards.
+            plain = os.path.join(folder, 'model')
+            for file in glob.glob(f'{glob.escape(prefix)}*'):
+                os.symlink(os.path.realpath(file), plain + file.removeprefix(prefix))
             reader = tf.train.load_checkpoint(plain)
             keys = {name: name for name in reader.get_variable_to_shape_map()}
             if _OBJECT_GRAPH in keys:
                 keys = _keys_of_objects(reader.get_tensor(_OBJECT_GRAPH))
             return {name: reader.get_tensor(key) for name, key in keys.items()}
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
-        reason = tensorflow_reason(error)
-        raise InputError(f'{prefix}: not a readable checkpoint ({reason})') from None
+    except (tf.errors.OpError, ValueError, RuntimeError, LookupError, MemoryError) as error:
+        raise InputError(
+            f'{prefix}: not a readable checkpoint ({tensorflow_reason(error)}); copy its files '
+            'again, or name another one'
+        ) from None
 
 
 def write(prefix: str | Path, values: Mapping[str, Any], newest: bool = True) -> None:
@@ -95,12 +117,10 @@ def write(prefix: str | Path, values: Mapping[str, Any], newest: bool = True) ->
     """
     prefix = Path(prefix)
     names = sorted(values)
-    hidden = f'.{prefix.name}{UNFINISHED}'
-    with tempfile.TemporaryDirectory(prefix=hidden, dir=prefix.parent) as folder:
-        temporary = os.path.join(folder, prefix.name)
+    with unfinished(prefix) as temporary:
         try:
             tf.raw_ops.SaveV2(
-                prefix=os.fsencode(temporary),
+                prefix=temporary,
                 tensor_names=names,
                 shape_and_slices=[''] * len(names),
                 tensors=[tf.convert_to_tensor(values[name]) for name in names],
@@ -113,8 +133,24 @@ def write(prefix: str | Path, values: Mapping[str, Any], newest: bool = True) ->
         for part in ('.data-00000-of-00001', '.index'):
             os.replace(f'{temporary}{part}', f'{prefix}{part}')
     if newest:
-        with replacing(prefix.parent / 'checkpoint') as temporary:
-            temporary.write_text(f'model_checkpoint_path: "{prefix.name}"\n')
+        with replacing(prefix.parent / 'checkpoint') as state:
+            state.write_bytes(b'model_checkpoint_path: "%s"\n' % os.fsencode(prefix.name))
+
+
+@contextlib.contextmanager
+def unfinished(path: Path) -> Iterator[str]:
+    """A place for what is not whole yet, in the folder of where it goes.
+
+    path: where it goes. Yields a path that any program can open: short, in ASCII, without '..'.
+    """
+    hidden = f'.{path.name}{UNFINISHED}'
+    with (
+        tempfile.TemporaryDirectory(prefix=hidden, dir=path.parent) as folder,
+        tempfile.TemporaryDirectory() as elsewhere,
+    ):
+        link = os.path.join(elsewhere, 'folder')
+        os.symlink(os.path.realpath(folder), link)
+        yield os.path.join(link, 'unfinished')
 
 
 def remove(prefix: str | Path) -> None:
@@ -138,10 +174,8 @@ def assign(
 ) -> None:
     """Put checkpoint values into a model's variables; all of them must fit, in name and shape.
 
-    values: dict from name to array. Scalars, '<variable>/<slot>' and 'Variable_<n>' (a step
-    counter, momentum, the original trainer's sums of gradients) are the bookkeeping of a trainer
-    and are passed over. variables: dict from name to Keras variable.
-    source: what the values come from, for the message.
+    values: dict from name to array; the bookkeeping of a trainer is passed over.
+    variables: dict from name to Keras variable. source: what the values come from, for the message.
     Raises InputError listing every variable that is missing, extra, wrongly shaped or not finite.
     """
     faults = []
@@ -155,15 +189,56 @@ def assign(
             )
         elif not np.isfinite(values[name]).all():
             faults.append(f'not finite: {name}')
-    for name in sorted(set(values) - set(variables)):
-        is_slot = name.rpartition('/')[0] in variables or re.fullmatch(r'Variable(_\d+)?', name)
-        if np.ndim(values[name]) and not is_slot:
-            faults.append(f'extra: {name} {list(values[name].shape)}')
+    for name in sorted(set(without_bookkeeping(values)) - set(variables)):
+        faults.append(f'extra: {name} {list(values[name].shape)}')
     if faults:
         faults[0] = f'{source} does not fit the network; {faults[0]}'
     raise_all(faults)
     for name, variable in variables.items():
         variable.assign(values[name])
+
+
+def without_bookkeeping(values: Mapping[str, npt.NDArray]) -> list[str]:
+    """The names of a checkpoint's variables that are no bookkeeping of a trainer.
+
+    Scalars, '<variable>/<slot>' and 'Variable_<n>' are: a step counter, momentum, the original
+    trainer's sums of gradients.
+    """
+    return [
+        name
+        for name, value in values.items()
+        if np.ndim(value)
+        and name.rpartition('/')[0] not in values
+        and not re.fullmatch(r'Variable(_\d+)?', name)
+    ]
+
+
+def refuse_other_layers(
+    path: str | Path, names: Iterable[str], known: Collection[str], network: str
+) -> list[str]:
+    """See that a file holds nothing that a network lacks, but for what stands behind an encoder.
+
+    A deeper network than ours has all its layers; without the others its weights are worth nothing.
+    path: the file. names: of the layers or variables in it. known: those of the network, and those
+    that were taken. network: what to call it in the message.
+    Returns the names of what stands behind an encoder. Raises InputError naming all others.
+    """
+    left = [name for name in names if name not in known]
+    # '_res075': a multi-scale network of Caffe shares its weights under such names.
+    other = [n for n in left if not _BEHIND.match(n) and n.partition('_res0')[0] not in known]
+    if other:
+        raise InputError(
+            f'{path}: holds layers that {network} lacks, {named(other)}; it is another network, '
+            'such as a deeper one'
+        )
+    return left
+
+
+def named(names: Iterable[str]) -> str:
+    """A few names, and how many more there are."""
+    names = list(names)
+    more = len(names) - MOST_NAMED
+    return ', '.join(names[:MOST_NAMED]) + (f' and {more} more' if more > 0 else '')
 
 
 def _keys_of_objects(graph):
@@ -178,31 +253,52 @@ def _keys_of_objects(graph):
     }
 
 
-def _newest(folder):
-    """The checkpoint that the folder's state names, if it is there, or else the youngest."""
-    try:
-        state = tf.train.get_checkpoint_state(str(folder))
-    except ValueError:  # damaged, or a folder whose name is not UTF-8
-        state = None
-    if state and os.path.isfile(f'{state.model_checkpoint_path}.index'):
-        return state.model_checkpoint_path
-    indices = sorted(folder.glob('*.index'), key=lambda path: path.stat().st_mtime)
-    if indices:
-        return str(indices[-1]).removesuffix('.index')
+def _of_folder(folder):
+    """The checkpoint that the folder's state file names, or else the newest."""
+    name = _named_by_state(folder / 'checkpoint')
+    prefixes = [path.with_suffix('') for path in folder.glob('*.index')]
+    if name and (folder / name in prefixes or (folder / name).is_file()):
+        return str(folder / name)
+    if name and prefixes:
+        there = named(sorted(path.name for path in prefixes))
+        raise InputError(
+            f'{folder}: its file `checkpoint` names {name}, which is not in this folder; name one '
+            f'of those that are: {there}'
+        )
+    if prefixes:
+        newest = max(prefixes, key=_age)
+        if len(prefixes) > 1:
+            print(f'note: {folder} has no readable file `checkpoint`; its newest is {newest.name}')
+        return str(newest)
     version_1 = list(folder.glob('*.ckpt'))
     if len(version_1) == 1:
         return str(version_1[0])
     raise InputError(f'{folder}: no checkpoint in this folder (no .index file, no single .ckpt)')
 
 
-@contextlib.contextmanager
-def _plain(prefix):
-    """A checkpoint under a name that TensorFlow can read: UTF-8, and without wildcards."""
-    if glob.escape(prefix) == prefix and is_utf_8(prefix):
-        yield prefix
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        plain = os.path.join(folder, 'model')
-        for path in glob.glob(f'{glob.escape(prefix)}*'):
-            os.symlink(os.path.abspath(path), plain + path.removeprefix(prefix))
-        yield plain
+def _age(prefix):
+    """What grows with the age of a training: its step, or the time of a checkpoint without one."""
+    step = re.search(r'-(\d+)$', prefix.name)
+    return int(step[1]) if step else -1, os.path.getmtime(f'{prefix}.index')
+
+
+def _named_by_state(state):
+    """The name without a folder that a state file of TensorFlow gives, or None.
+
+    Its folder may be one of another machine, and its letters those of Windows.
+    """
+    try:
+        content = state.read_bytes()
+    except OSError:
+        return None
+    is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = content.decode('utf-16' if is_utf_16 else 'utf-8-sig', errors='surrogateescape')
+    match = re.search(r'^\s*model_checkpoint_path\s*:\s*(["\'])(.+)\1', text, re.MULTILINE)
+    if not match:
+        return None
+    path = re.sub(  # TensorFlow writes what is not ASCII in octal digits
+        r'(?:\\[0-3][0-7]{2})+',
+        lambda octal: os.fsdecode(bytes(int(digits, 8) for digits in octal[0][1:].split('\\'))),
+        match[2],
+    )
+    return re.split(r'[\\/]+', path)[-1] or None

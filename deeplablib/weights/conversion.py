@@ -45,7 +45,7 @@ def get_arguments(
     parser.add_argument(
         'destination',
         metavar='DST',
-        help='a checkpoint prefix, NAME.weights.h5, NAME.onnx, NAME.tflite, or, for a '
+        help='a checkpoint prefix, NAME.weights.h5, NAME.onnx, or, for a '
         'SavedModel, a folder with a slash at its end',
     )
     parser.add_argument(
@@ -200,10 +200,6 @@ def _next_command(package, path, format, encoder_name, script, sizes, training_f
     if format == 'onnx':
         session = f'onnxruntime.InferenceSession({quoted})'
         code = f'import onnxruntime; print(*{session}.get_inputs())'
-        return f'python -c {shlex.quote(code)}'
-    if format == 'tflite':
-        interpreter = f'tf.lite.Interpreter({quoted})'
-        code = f'import tensorflow as tf; print({interpreter}.get_signature_list())'
         return f'python -c {shlex.quote(code)}'
     if format == 'keras':
         given = ', '.join(f'{name}={value}' for name, value in sizes.items())

@@ -1,7 +1,7 @@
 """Writing a network with its weights: TF1-named checkpoint, Keras weights, or a whole program.
 
-The programs, which label images, are made by writers that are handed in: a SavedModel, and files
-for ONNX and TFLite.
+The programs, which label images, are made by writers that are handed in: a SavedModel, and an
+ONNX file.
 """
 
 import errno
@@ -9,19 +9,20 @@ import glob
 import importlib
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from deeplablib.network.network_spec import NetworkSpec
 from deeplablib.utils.backend import keras, tf
 from deeplablib.utils.errors import InputError, tensorflow_reason
-from deeplablib.utils.files import is_utf_8, make_output_folder
+from deeplablib.utils.files import make_output_folder
 from deeplablib.weights import checkpoints
 
 # Format: how the names of its files end; a checkpoint is what has none of these endings.
-ENDINGS = {'keras': '.weights.h5', 'savedmodel': '/', 'onnx': '.onnx', 'tflite': '.tflite'}
+ENDINGS = {'keras': '.weights.h5', 'savedmodel': '/', 'onnx': '.onnx'}
 FORMATS = ('checkpoint', *ENDINGS)
+# Of files that are read, not written.
+FOREIGN = ('.h5', '.hdf5', '.keras', '.npy', '.npz', '.pth', '.pt', '.safetensors', '.caffemodel')
 PACKAGES = {'onnx': ('tf2onnx', 'onnxruntime')}  # that a format needs besides requirements.txt
 _FILE_ENDINGS = ', '.join(ending for ending in ENDINGS.values() if ending != '/')
 KERAS_OVERHEAD = 4096  # bytes a layer, at most
@@ -44,17 +45,15 @@ def check(path: str, format: str | None = None) -> str:
         raise InputError(f'{path}: the name of a file of this format must end in {ENDINGS[format]}')
     if format not in ('checkpoint', 'keras') and os.path.lexists(Path(path)):
         raise InputError(f'{path}: is there already; remove it, or choose another name')
-    if format not in ('checkpoint', 'keras') and not is_utf_8(Path(path).resolve()):
-        raise InputError(f'{path}: this format is written only in a folder named in UTF-8')
     if format == 'checkpoint':
-        if lower.endswith(checkpoints.FOREIGN):
+        if lower.endswith(FOREIGN):
             raise InputError(
                 f'{path}: this format is read, not written; name a checkpoint prefix, a folder '
                 f'with a slash at its end, or a file that ends in {_FILE_ENDINGS}'
             )
         if Path(path).is_dir():
             raise InputError(f'{path}: is a folder; name a checkpoint prefix in it')
-        if path.endswith(checkpoints.PARTS):
+        if checkpoints.PART.search(path):
             raise InputError(f'{path}: a file of a checkpoint; name the prefix that they share')
     packages = PACKAGES.get(format, ())
     try:
@@ -77,7 +76,7 @@ def write(
     """Write a model, whole or not at all.
 
     path, format: as check left them. model: with its weights.
-    writers: prediction.other_runtimes.WRITERS; this room knows no prediction.
+    writers: prediction.exported_models.WRITERS; this room knows no prediction.
     Returns what the writer says of it, if anything. Raises OSError when it cannot be written.
     """
     path = Path(path)
@@ -86,9 +85,8 @@ def write(
         checkpoints.write(path, network.variables(model))
         return None
     said = None
-    hidden = f'.{path.name}{checkpoints.UNFINISHED}'
-    with tempfile.TemporaryDirectory(prefix=hidden, dir=path.parent) as folder:
-        temporary = os.path.join(folder, path.name)
+    with checkpoints.unfinished(path) as place:
+        temporary = f'{place}{ENDINGS[format]}'.rstrip('/')
         if format == 'keras':
             _check_space(path, model)
             model.save_weights(temporary)
