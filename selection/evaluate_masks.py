@@ -36,38 +36,24 @@ from selection.cues import check_numbering, find_cues
 THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 13))  # 0.05 to 0.6
 
 
-def mask_confusion(
-    mask: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], num_classes: int = NUM_CLASSES
-) -> npt.NDArray[np.int64]:
-    """The confusion matrix of a mask; its ignored pixels and those of the truth are left out.
-
-    mask, truth: uint8 [height, width]. Returns int64 [num_classes, num_classes], rows: truth.
-    """
-    known = mask != IGNORE_LABEL
-    return confusion_matrix(truth[known], mask[known], num_classes)
-
-
 def compare(
     paths: tuple[Path, Path], num_classes: int = NUM_CLASSES
 ) -> tuple[npt.NDArray[np.int64], float]:
     """Compare a mask on disk with its true mask.
 
     paths: of the mask and of the true mask. num_classes: that they have.
-    Returns (the confusion matrix as from mask_confusion, the fraction of pixels that have a label).
+    Returns (int64 [classes, classes], the confusion matrix of the pixels that both label, rows: the
+    truth; the fraction of pixels that the mask labels).
     """
     mask = read_mask(paths[0], num_classes)
     truth = read_mask(paths[1], num_classes, mask.shape)
-    return mask_confusion(mask, truth, num_classes), np.mean(mask != IGNORE_LABEL)
+    return confusion_matrix(truth, mask, num_classes), np.mean(mask != IGNORE_LABEL)
 
 
 def compare_all(
     pairs: Sequence[tuple[Path, Path]], num_classes: int = NUM_CLASSES, jobs: int | str = -1
 ) -> tuple[Sequence[npt.NDArray[np.int64]], Sequence[float]]:
-    """Compare masks with their true masks, on all cores.
-
-    pairs: paths of a mask and of its true mask. jobs: as for parallel.for_each.
-    Returns (the confusion matrices, the labelled fractions), as compare gives them.
-    """
+    """What compare gives for each pair, on all cores; jobs: as for parallel.for_each."""
     work = partial(compare, num_classes=num_classes)
     confusions, labelled = zip(*for_each(work, pairs, 'comparing', jobs), strict=True)
     return confusions, labelled
@@ -90,33 +76,33 @@ def list_quality(
     return len(samples), mean_iou(np.sum(confusions, 0)), float(np.mean(labelled))
 
 
-def seed(cues: Mapping[int, npt.NDArray[np.uint8]], threshold: float) -> npt.NDArray[np.uint8]:
+def seed(
+    cues: Mapping[int, npt.NDArray[np.uint8]], size: tuple[int, int], threshold: float
+) -> npt.NDArray[np.uint8]:
     """Turn cues into labels: the largest where it exceeds the threshold, background elsewhere.
 
-    cues: dict from class id to uint8 [height, width], at least one. threshold: of a cue divided by
-    its maximum. Returns uint8 [height, width].
+    cues: dict from class id to uint8 [height, width]. size: (height, width). threshold: of a cue
+    divided by its maximum. Returns uint8 [height, width].
     """
-    classes = np.array(sorted(cues), np.uint8)
-    scores = [cues[i] / max(cues[i].max(), np.uint8(1)).astype(np.float32) for i in classes]
-    largest = np.max(scores, axis=0)
-    return np.where(largest > threshold, classes[np.argmax(scores, axis=0)], 0).astype(np.uint8)
+    classes = np.array([0, *sorted(cues)], np.uint8)
+    scores = np.full((len(classes), *size), threshold, np.float32)
+    for score, index in zip(scores[1:], classes[1:], strict=True):
+        score[...] = cues[index] / max(cues[index].max(), np.uint8(1)).astype(np.float32)
+    return classes[scores.argmax(0)]
 
 
 def seed_confusions(
     item: tuple[Path, Mapping[int, Path]], num_classes: int = NUM_CLASSES
 ) -> npt.NDArray[np.int64]:
-    """The confusion matrices of the seeds of one image.
+    """The confusion matrices of the seeds of one image: int64 [thresholds, classes, classes].
 
     item: path of the true mask, and dict from class id to the path of a cue; without cues all is
-    background. Returns int64 [thresholds, classes, classes].
+    background.
     """
-    truth_path, paths = item
-    truth = read_mask(truth_path, num_classes)
-    cues = {index: read_grey(path, truth.shape) for index, path in paths.items()}
-    if not cues:
-        nothing = confusion_matrix(truth, np.zeros_like(truth), num_classes)
-        return np.stack([nothing] * len(THRESHOLDS))
-    return np.stack([confusion_matrix(truth, seed(cues, t), num_classes) for t in THRESHOLDS])
+    truth = read_mask(item[0], num_classes)
+    cues = {index: read_grey(path, truth.shape) for index, path in item[1].items()}
+    seeds = [seed(cues, truth.shape, threshold) for threshold in THRESHOLDS]
+    return np.stack([confusion_matrix(truth, labels, num_classes) for labels in seeds])
 
 
 def quality_of_cues(

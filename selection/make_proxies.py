@@ -82,8 +82,7 @@ def crf_proxy(
         return classes[crf_labels(image, probabilities, parameters)]
 
     objects, anything = labels_with(foreground_threshold), labels_with(background_threshold)
-    nothing = (objects == 0) & (anything == 0)
-    return np.where((objects > 0) | nothing, objects, IGNORE_LABEL).astype(np.uint8)
+    return np.where((objects == 0) & (anything > 0), np.uint8(IGNORE_LABEL), objects)
 
 
 def proxy_annotation(
@@ -169,29 +168,24 @@ def check_cues(
 
 
 def choose_rule(args: argparse.Namespace) -> None:
-    """Set the rule and its thresholds where a command line leaves them open.
+    """Set the rule where a command line leaves it open.
 
     Raises InputError for flags that do not go together.
     """
-    for_thresholds = args.saliency or args.no_late_fill_in
-    given = args.background_threshold is not None or args.foreground_threshold is not None
-    args.rule = args.rule or ('thresholds' if for_thresholds else 'crf')
-    if args.rule == 'thresholds':
-        if given:
-            raise InputError('--foreground-threshold and --background-threshold are of --rule crf')
-        return
-    if for_thresholds:
-        raise InputError('--rule crf takes no saliency maps and has no late fill-in')
-    if args.background_threshold is None:
-        args.background_threshold = BACKGROUND_THRESHOLD
-    if args.foreground_threshold is None:
-        args.foreground_threshold = FOREGROUND_THRESHOLD
-    if not 0 < args.background_threshold <= args.foreground_threshold < 1:
+    of_thresholds = args.saliency or args.no_late_fill_in
+    args.rule = args.rule or ('thresholds' if of_thresholds else 'crf')
+    low, high = args.background_threshold, args.foreground_threshold
+    if args.rule == 'crf':
+        require_package()
+        if of_thresholds:
+            raise InputError('--rule crf takes no saliency maps and has no late fill-in')
+    elif (low, high) != (BACKGROUND_THRESHOLD, FOREGROUND_THRESHOLD):
+        raise InputError('--foreground-threshold and --background-threshold are of --rule crf')
+    if not 0 < low <= high < 1:
         raise InputError(
-            f'--background-threshold {args.background_threshold} and --foreground-threshold '
-            f'{args.foreground_threshold}: more than 0, less than 1, the first at most the second'
+            f'--background-threshold {low} and --foreground-threshold {high}: more than 0, less '
+            'than 1, the first at most the second'
         )
-    require_package()
 
 
 def get_arguments() -> argparse.Namespace:
@@ -204,20 +198,18 @@ def get_arguments() -> argparse.Namespace:
         choices=RULES,
         help='how cues become annotations (default: crf without saliency, otherwise thresholds)',
     )
-    parser.add_argument(
-        '--foreground-threshold',
-        type=float,
-        metavar='SCORE',
-        help='of background, for the rule crf to find what is surely an object '
-        f'(default: {FOREGROUND_THRESHOLD})',
-    )
-    parser.add_argument(
-        '--background-threshold',
-        type=float,
-        metavar='SCORE',
-        help='of background, for the rule crf to find what is surely none (default: '
-        f'{BACKGROUND_THRESHOLD})',
-    )
+    for name, default, sure in (
+        ('foreground', FOREGROUND_THRESHOLD, 'an object'),
+        ('background', BACKGROUND_THRESHOLD, 'none'),
+    ):
+        parser.add_argument(
+            f'--{name}-threshold',
+            type=float,
+            default=default,
+            metavar='SCORE',
+            help=f'score of background, for the rule crf to find what is surely {sure} (default: '
+            '%(default)s)',
+        )
     parser.add_argument(
         '--no-late-fill-in',
         action='store_true',
