@@ -63,6 +63,8 @@ def main() -> None:
         names = [sample.name for sample in read_list(args.data_list, '.')]
         files = {name: files.get(name, folder / f'{name}{ending}') for name in names}
         errors.raise_all([f'no file {path}' for path in files.values() if not path.is_file()])
+    elif others := [p for p in list_files(folder) if p.suffix.lower() != ending]:
+        print(f'note: {len(others)} files are no *{ending}, and are left out: {others[0]} ...')
     if not files:
         raise InputError(f'{folder}: no files *{ending} in this folder')
     work = partial(tags_of_file, args.classes)

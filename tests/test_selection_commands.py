@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +12,9 @@ from deeplablib.utils.files import locked
 from selection.mask_quality import agreement, read_measure, write_table
 from selection.refine_masks import with_saliency
 from selection.show_selection import panel
-from tests import golden
 from tests.command import run_command
 
+IMAGES = Path(__file__).parent / 'golden/voc/JPEGImages'
 NAMES = ['gold_000001', 'gold_000002', 'gold_000003']
 TAGS = {'gold_000001': (3,), 'gold_000002': (), 'gold_000003': (1, 2)}
 
@@ -26,7 +27,7 @@ def mask(*rows):
 def refined(tmp_path_factory):
     """Three images, their tags and score files, a list of names, and their refined masks."""
     folder = tmp_path_factory.mktemp('data')
-    shutil.copytree(golden.FOLDER / 'voc/JPEGImages', folder / 'JPEGImages')
+    shutil.copytree(IMAGES, folder / 'JPEGImages')
     (folder / 'scores').mkdir()
     for name in NAMES:
         size = size_of(name)
@@ -46,8 +47,7 @@ def data(tmp_path, refined):
 
 
 def image_of(name):
-    path = golden.FOLDER / f'voc/JPEGImages/{name}.jpg'
-    return np.array(Image.open(path).convert('RGB'))
+    return np.array(Image.open(IMAGES / f'{name}.jpg').convert('RGB'))
 
 
 def size_of(name):

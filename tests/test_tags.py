@@ -18,9 +18,11 @@ def test_tags_come_from_annotations_or_masks(tmp_path):
     assert read_tags(tmp_path / 'tags.txt') == {'a': (1, 8)}
     (tmp_path / 'masks').mkdir()
     Image.fromarray(np.array([[0, 8, 1, 255]], np.uint8)).save(tmp_path / 'masks/a.png')
-    Image.fromarray(np.array([[0, 255]], np.uint8)).save(tmp_path / 'masks/b.png')
+    Image.fromarray(np.array([[0, 255]], np.uint8)).save(tmp_path / 'masks/b.PNG')
+    (tmp_path / 'masks/c.gif').touch()
     arguments = ('--masks', tmp_path / 'masks', '--jobs', '1', '--out', tmp_path / 'folder')
-    assert run_command('selection.make_tags', *arguments).code == 0
+    result = run_command('selection.make_tags', *arguments)
+    assert f'note: 1 files are no *.png, and are left out: {tmp_path}/masks/c.gif' in result.out
     assert read_tags(tmp_path / 'folder') == {'a': (1, 8), 'b': ()}
     (tmp_path / 'list.txt').write_text('b\n')
     run_command(
