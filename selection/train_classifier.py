@@ -16,7 +16,6 @@ The field's: the authors' cues came from elsewhere. The settings are those of ir
 
 import argparse
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -29,7 +28,7 @@ from deeplab_efficientnet import efficientnet
 from deeplab_resnet import resnet
 from deeplab_vgg import vgg
 from deeplablib.data.image_lists import Sample, read_list
-from deeplablib.data.network_input import decode_image, preprocess
+from deeplablib.data.network_input import load_image, preprocess
 from deeplablib.data.sample_check import check_samples
 from deeplablib.data.tags import allowed_classes, read_tags
 from deeplablib.network.convolution import require_precision
@@ -106,7 +105,7 @@ def tag_scores(
         image = scale_to_crop(preprocess(image), (crop_size, crop_size), 1.0)
         return tf.reduce_mean(tf.cast(model(image[None], training=False), tf.float32), [1, 2])[0]
 
-    images = (decode_image(os.fsencode(sample.image)) for sample in samples)
+    images = (load_image(sample.image) for sample in samples)
     return np.array([scores(image) for image in progress(images, len(samples), 'validating')])
 
 

@@ -8,7 +8,6 @@ from deeplablib.data.image_lists import read_list
 from deeplablib.data.images import IMG_MEAN
 from deeplablib.training.batches import (
     BatchSettings,
-    decode_mask,
     make_dataset,
     raise_unreadable,
     sample_order,
@@ -98,24 +97,29 @@ def test_image_smaller_than_the_crop_is_padded(samples):
 
 
 def test_palette_masks_are_read_by_index(tmp_path):
-    read = tf.function(decode_mask)
-    make_samples(tmp_path / 'grey')
-    make_samples(tmp_path / 'palette', palette=True)
-    for i in range(4):
-        paths = [tmp_path / kind / f'SegmentationClassAug/s{i}.png' for kind in ('grey', 'palette')]
-        assert [Image.open(path).mode for path in paths] == ['L', 'P']
-        grey, palette = (read(tf.constant(str(path))) for path in paths)
-        np.testing.assert_array_equal(palette, grey)
-        assert set(np.unique(grey)) <= {0, 1, 2, 3, 255}
-
-
-def test_palette_of_few_colours_is_read_by_index(tmp_path):
-    mask = Image.fromarray(np.eye(9, dtype=np.uint8))
-    mask.putpalette([0, 0, 0, 128, 0, 0])
-    mask.save(tmp_path / 'mask.png', bits=1)
-    np.testing.assert_array_equal(
-        tf.function(decode_mask)(tf.constant(str(tmp_path / 'mask.png'))), np.eye(9)
+    folders = tmp_path / 'grey', tmp_path / 'palette'
+    batches = BatchSettings(size=(40, 40), batch_size=4, shuffle=False)
+    for folder in folders:
+        make_samples(folder, palette=folder.name == 'palette')
+    grey, palette = (
+        elements(make_dataset(read_list(folder / 'list.txt', folder), batches, range(1)))
+        for folder in folders
     )
+    assert Image.open(tmp_path / 'palette/SegmentationClassAug/s0.png').mode == 'P'
+    assert_equal_elements(palette, grey)
+    assert set(np.unique(grey[0][1])) <= {0, 1, 2, 3, 255}
+
+
+def test_files_are_found_where_python_finds_them(tmp_path):
+    """A link in a path, followed by '..', leads out of the folder that it leads to."""
+    make_samples(tmp_path / 'real/VOC2012')
+    (tmp_path / 'VOC2012').symlink_to('real/VOC2012')
+    (tmp_path / 'real/VOC2012/SegmentationClassAug').rename(tmp_path / 'real/Aug')
+    sample = read_list(tmp_path / 'VOC2012/list.txt', tmp_path / 'VOC2012')[0]
+    sample = dataclasses.replace(sample, mask=tmp_path / 'VOC2012/../Aug/s0.png')
+    batches = BatchSettings(size=(40, 40), batch_size=1, random_scale=False, random_mirror=False)
+    ((_, labels),) = elements(make_dataset([sample], batches, range(1)))
+    assert np.any(labels != 255)
 
 
 def test_the_file_that_cannot_be_read_is_named(samples):

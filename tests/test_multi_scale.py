@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplablib.data.network_input import decode_image
+from deeplablib.data.network_input import load_image
 from deeplablib.network.prediction_form import prediction_model
 from deeplablib.prediction.multi_scale import SINGLE_SCALE, make_predictor
 from deeplablib.utils.backend import keras
@@ -14,7 +14,7 @@ RELEASED_SCRIPTS = ['deeplab', 'vgg']
 
 
 def voc_image(number):
-    return decode_image(str(golden.FOLDER / f'voc/JPEGImages/gold_00000{number}.jpg'))
+    return load_image(golden.FOLDER / f'voc/JPEGImages/gold_00000{number}.jpg')
 
 
 def released_mask(encoder_name, number):

@@ -1,18 +1,34 @@
 """Images as the networks take them, in graph operations."""
 
+from pathlib import Path
+
 from deeplablib.data.images import IMG_MEAN
 from deeplablib.utils.backend import tf
+from deeplablib.utils.errors import InputError, tensorflow_reason
 
 
-def decode_image(path: tf.Tensor | str) -> tf.Tensor:
-    """Read one image file.
+def decode_image(contents: tf.Tensor | bytes) -> tf.Tensor:
+    """Decode one image.
 
-    path: string tensor; a JPEG or PNG file. Grey is repeated, alpha left out, CMYK converted.
+    contents: the bytes of a JPEG or PNG, as a string tensor or from Python. Grey is repeated, alpha
+    left out, CMYK converted.
     Returns uint8 [height, width, 3], RGB. JPEG is decoded as the originals decode it: Pillow's
     decoder differs by a level or two.
     """
     # In spite of its name this reads PNG too, so the kind need not be known in the graph.
-    return tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
+    return tf.io.decode_jpeg(contents, channels=3)
+
+
+def load_image(path: str | Path) -> tf.Tensor:
+    """Read one image as decode_image does; Python opens it, as TensorFlow takes paths otherwise.
+
+    path: a JPEG or PNG. Raises InputError when it cannot be read.
+    """
+    try:
+        return decode_image(Path(path).read_bytes())
+    except (OSError, tf.errors.OpError) as error:
+        reason = getattr(error, 'strerror', None) or tensorflow_reason(error)
+        raise InputError(f'cannot read the image {path} ({reason})') from None
 
 
 def preprocess(image: tf.Tensor, img_mean: tuple[float, float, float] = IMG_MEAN) -> tf.Tensor:

@@ -1,6 +1,5 @@
 """Label every image of a list and save the predictions."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,11 +12,11 @@ import numpy.typing as npt
 
 from deeplablib.data.image_lists import Sample
 from deeplablib.data.images import write_mask
-from deeplablib.data.network_input import decode_image
+from deeplablib.data.network_input import load_image
 from deeplablib.data.score_maps import write_score_map
 from deeplablib.prediction.photographs import label_photograph, photograph_sizes, prepared
 from deeplablib.utils.backend import tf
-from deeplablib.utils.errors import InputError, tensorflow_reason
+from deeplablib.utils.errors import InputError
 from deeplablib.utils.progress import progress
 
 SAVES_IN_FLIGHT = 8
@@ -121,14 +120,11 @@ def _images(samples, max_size, turn):
 
 def _read(sample, max_size, turn):
     photograph = prepared(sample.image, max_size, turn) if max_size or turn else None
-    return decode_image(os.fsencode(sample.image)) if photograph is None else photograph
+    return load_image(sample.image) if photograph is None else photograph
 
 
 def _decoded(sample, reading):
     try:
         return sample, tf.convert_to_tensor(reading.result())
-    except tf.errors.OpError as error:
-        reason = tensorflow_reason(error)
-        raise InputError(
-            f'{sample.origin}: cannot read the image {sample.image} ({reason})'
-        ) from None
+    except InputError as error:
+        raise InputError(f'{sample.origin}: {error}') from None

@@ -5,7 +5,6 @@ position counts the samples of the whole run before it: step 7 of batches of 10 
 resumed run starts at a later position, without replaying what came before.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,16 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from deeplablib.data.image_lists import Sample, masks_of
-from deeplablib.data.images import BIT_DEPTH, GREY, IMG_MEAN, check_size, read_indices
-from deeplablib.data.network_input import decode_image, preprocess
+from deeplablib.data.images import IMG_MEAN, check_size, read_indices
+from deeplablib.data.network_input import decode_image, load_image, preprocess
 from deeplablib.data.voc import IGNORE_LABEL
 from deeplablib.training.augment import augment, augment_image, draw
 from deeplablib.training.training_settings import TrainingSettings
 from deeplablib.utils.backend import tf
-from deeplablib.utils.errors import InputError, tensorflow_reason
-
-# Of a PNG: 8 bits of grey, which TensorFlow gives as they are.
-_PLAIN = bytes([8, GREY])
+from deeplablib.utils.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -120,10 +116,21 @@ def make_dataset(
     positions = positions.reshape(-1, batches.grad_update_every, replicas, share)
     positions = positions.transpose(0, 2, 1, 3)[:, local_replicas].reshape(-1)
     order = sample_order(positions, len(samples), batches.random_seed, batches.shuffle)
-    images = tf.constant([os.fsencode(sample.image) for sample in samples])
+    if tag_labels is None:
+        masks_of(samples)
+
+    def read(index):
+        sample = samples[index]
+        if tag_labels is not None:
+            return sample.image.read_bytes(), tag_labels[index]
+        labels, _ = read_indices(sample.mask)
+        labels[labels == batches.ignore_label] = IGNORE_LABEL
+        return sample.image.read_bytes(), labels
 
     def load(position, index):
-        image = preprocess(decode_image(images[index]), batches.img_mean)
+        # Python opens the files: TensorFlow's own idea of a path is another.
+        contents, labels = tf.numpy_function(read, [index], [tf.string, tf.uint8], stateful=False)
+        image = preprocess(decode_image(tf.ensure_shape(contents, [])), batches.img_mean)
         numbers = draw(batches.random_seed, position)
         if tag_labels is not None:
             image = augment_image(
@@ -133,10 +140,10 @@ def make_dataset(
                 scale=batches.random_scale,
                 mirror=batches.random_mirror,
             )
-            return image, tag_labels[index]
+            return image, tf.ensure_shape(labels, tag_labels.shape[1:])
         return augment(
             image,
-            decode_mask(masks[index], batches.ignore_label),
+            tf.ensure_shape(labels, [None, None]),
             numbers,
             batches.size,
             scale=batches.random_scale,
@@ -144,32 +151,11 @@ def make_dataset(
             ignore_label=IGNORE_LABEL,
         )
 
-    if tag_labels is None:
-        masks = tf.constant([os.fsencode(path) for path in masks_of(samples)])
-    else:
-        tag_labels = tf.constant(tag_labels)
     dataset = tf.data.Dataset.from_tensor_slices((positions, order))
     dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     dataset = dataset.batch(share, drop_remainder=True)
     dataset = dataset.batch(batches.grad_update_every, drop_remainder=True)
     return dataset.prefetch(tf.data.AUTOTUNE)
-
-
-def decode_mask(path: tf.Tensor, ignore_label: int = IGNORE_LABEL) -> tf.Tensor:
-    """Read a label map by its indices, grey or palette.
-
-    path: string tensor, a PNG. ignore_label: its value where there is no class.
-    Returns uint8 [height, width], 255 where there is no class.
-    """
-    contents = tf.io.read_file(path)
-    labels = tf.cond(
-        tf.strings.substr(contents, BIT_DEPTH, len(_PLAIN)) == _PLAIN,
-        lambda: tf.io.decode_png(contents, channels=1)[..., 0],
-        # TensorFlow gives a palette's colours, and stretches fewer bits over 0 to 255.
-        lambda: tf.numpy_function(_read_indices, [path], tf.uint8, stateful=False),
-    )
-    labels = tf.where(labels == ignore_label, tf.constant(IGNORE_LABEL, tf.uint8), labels)
-    return tf.ensure_shape(labels, [None, None])
 
 
 def raise_unreadable(samples: Sequence[Sample]) -> None:
@@ -180,15 +166,8 @@ def raise_unreadable(samples: Sequence[Sample]) -> None:
     """
     for sample in samples:
         try:
-            size = decode_image(os.fsencode(sample.image)).shape[:2]
-        except tf.errors.OpError as error:
-            reason = tensorflow_reason(error)
-            raise InputError(
-                f'{sample.origin}: {sample.image}: cannot read the image ({reason})'
-            ) from None
-        if sample.mask is not None:
-            check_size(sample.mask, read_indices(sample.mask)[0], size)
-
-
-def _read_indices(path):
-    return read_indices(os.fsdecode(path))[0]
+            size = load_image(sample.image).shape[:2]
+            if sample.mask is not None:
+                check_size(sample.mask, read_indices(sample.mask)[0], size)
+        except InputError as error:
+            raise InputError(f'{sample.origin}: {error}') from None

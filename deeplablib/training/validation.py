@@ -1,7 +1,6 @@
 """Validation while a network trains: how good it is on some images, and its best checkpoint."""
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 
 from deeplablib.data.image_lists import Sample
 from deeplablib.data.images import read_image, read_mask
-from deeplablib.data.network_input import decode_image
+from deeplablib.data.network_input import load_image
 from deeplablib.data.score_maps import image_probabilities
 from deeplablib.network.network_spec import NetworkSpec
 from deeplablib.prediction.crf import crf_labels
@@ -109,7 +108,7 @@ def mean_iou_on(
     """
     confusion = np.zeros((num_classes, num_classes), np.int64)
     for sample in progress(samples, len(samples), 'validating'):
-        labels, _ = predict(decode_image(os.fsencode(sample.image)))
+        labels, _ = predict(load_image(sample.image))
         truth = read_mask(sample.mask, num_classes, labels.shape, ignore_label)
         confusion += confusion_matrix(truth, labels.numpy(), num_classes)
     return mean_iou(confusion)
