@@ -9,70 +9,64 @@
     python reproduce.py vgg --settings small --cues DIR     on a laptop, a part of VOC, in hours
     python reproduce.py lite0 [--cues DIR]                  with EfficientNet-Lite0, in less time
     python reproduce.py photos --images DIR --tags FILE     on your own photographs, from their tags
-    python reproduce.py photos --settings lite0 ...         the same with EfficientNet-Lite0
 
-Each stage is a command that can be run by hand (--dry-run prints them, and an estimate of time and
-disk), is recorded in WORK_DIR/stages.json when it is done, and is not done again: after a stop, run
-the same command. Ends with WORK_DIR/table.txt, table.md and table.json; of photographs, whose true
-masks nobody has, with the trained network and the masks of the photographs, WORK_DIR/masks. Those
-are of copies, WORK_DIR/photographs, which are upright and as small as the rounds need (--max-size).
+Each stage is a command that can be run by hand (--dry-run prints them), is recorded in
+WORK_DIR/stages.json when it is done, and is not done again: after a stop, run the same command.
+Ends with WORK_DIR/table.txt, table.md and table.json; of photographs, whose true masks nobody has,
+with the trained network and the masks of the photographs, WORK_DIR/masks. Those are of copies,
+WORK_DIR/photographs, which are upright and as small as the rounds need (--max-size).
+
+Known: three rounds, that every round starts from the same initial checkpoint, and that masks of
+high quality are selected. Reconstructed: the rest.
 """
 
 import argparse
+import json
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from deeplab_efficientnet import settings as lite0
+from deeplablib.data.classes import read_classes
 from deeplablib.data.image_lists import read_list
-from deeplablib.data.prepare_voc import COUNTS
 from deeplablib.data.sample_check import check_samples
-from deeplablib.training.training_settings import flag_words
+from deeplablib.data.voc import CLASSES
+from deeplablib.prediction.photographs import read_max_size
 from deeplablib.utils import errors
 from deeplablib.utils.errors import InputError, raise_all
-from deeplablib.utils.stages import Stage, run_stages
-from deeplablib.utils.text_tables import as_text
-from experiments import toy_data, toy_settings
-from experiments.panel import save_panel
-from selection.rounds import plan, result_tables, voc_settings
-from selection.rounds import round_stages as make
-from selection.rounds.find_data import imagenet_weights, photo_paths, voc_paths
-from selection.rounds.photographs import list_photographs, read_photographs
-from selection.rounds.reproduce_flags import (
-    begins_with_tags,
-    get_arguments,
-    network_of,
-    run_name,
-    settings_name,
-    title_of,
+from deeplablib.utils.files import replacing
+from deeplablib.utils.stages import flag_words, run_stages
+from deeplablib.utils.text_tables import Row, as_markdown, as_text
+from experiments import toy_data
+from selection.copy_photographs import LIST, MAX_SIZE, read_photographs
+from selection.evaluate_masks import list_quality
+from selection.rounds import (
+    SETTINGS,
+    Run,
+    absolute,
+    check_train_words,
+    find_voc,
+    missing,
+    new_run,
+    read_crf_words,
+    read_words,
 )
-from selection.rounds.round_settings import (
-    DataPaths,
-    RoundSettings,
-    crf_flags_of,
-    flags_of,
-    train_flags_of,
-)
-from selection.rounds.smaller_photographs import MAX_SIZE
 
 # Change these to your own paths; each is the default of a flag (--help).
 DATA_DIRECTORY = './VOC2012/'
 DATASET = './dataset/'  # train.txt, val.txt and tags.txt (python -m deeplablib.data.prepare_voc)
 RESTORE_FROM = {
-    'resnet': './model/deeplab_resnet_init.ckpt',
-    'vgg': './model/vgg/init',
-    'lite0': './model/lite0/init',
+    'deeplab_resnet': './model/deeplab_resnet_init.ckpt',
+    'deeplab_vgg': './model/vgg/init',
+    'deeplab_efficientnet': './model/lite0/init',
 }
 # ImageNet weights, which know no masks: what learns from tags alone starts from them.
-IMAGENET = {
-    'resnet': './model/resnet/imagenet',
-    'vgg': './model/vgg/init',
-    'lite0': './model/lite0/init',
-}
-PACKAGES = {'resnet': 'deeplab_resnet', 'vgg': 'deeplab_vgg', 'lite0': 'deeplab_efficientnet'}
+IMAGENET = RESTORE_FROM | {'deeplab_resnet': './model/resnet/imagenet'}
 ROUNDS = 3
-LITE0_ROUNDS = 1  # on photographs each further one made it worse (docs/photographs.md)
 SEED = 1234
+COPIES = 'photographs'  # folder in WORK_DIR of the copies of somebody's own
+PANEL_IMAGES = 8
 
 PAPER = {  # mean IoU on PASCAL VOC 2012 val, percent
     'resnet': {
@@ -84,235 +78,429 @@ PAPER = {  # mean IoU on PASCAL VOC 2012 val, percent
     },
     'vgg': {'last round': 56.9, 'test script': 58.4, 'with CRF': 59.9},
 }
-SETTINGS = {**voc_settings.SETTINGS, 'toy': toy_settings.SETTINGS}
-PANEL_IMAGES = 8
-MEASURED_IMAGES = 100  # whose mean size is that of an estimate
+# By command and --settings: the name of the settings, in selection.rounds.SETTINGS.
+CHOICES = {
+    ('toy', None): 'toy',
+    ('resnet', None): 'resnet',
+    ('vgg', None): 'vgg',
+    ('vgg', 'small'): 'small',
+    ('lite0', None): 'lite0',
+    ('photos', None): 'lite0',
+    ('photos', 'lite0'): 'lite0',
+    ('photos', 'vgg'): 'photos_vgg',
+    ('photos', 'small'): 'small',
+}
 
 
-@dataclass(frozen=True)
-class Run:
-    """What is going to be done.
+def train_in_rounds(
+    run: Run, work: Path, cues: Path, saliency: Path | None, rounds: int, candidates: bool
+) -> Path:
+    """The method: train, label the training images, keep the best masks, train on these.
 
-    stages: in their order. data: what they read. settings: of the rounds. rounds: how many.
-    missing: lines about what is not there.
+    run: to which the commands are added. work: folder of everything. cues, saliency: of the
+    training images. candidates: choose between the refined mask and the proxy annotation of each
+    image. Returns the folder of the last model.
     """
+    proxies = run.make_proxies(cues, saliency, work / 'proxies')
+    train_list = run.list_masks(proxies, work / 'train_1.txt')
+    for number in range(1, rounds + 1):
+        folder = work / f'round_{number}'
+        model = run.train(train_list, folder / 'model')  # from the initial checkpoint, every time
+        run.validate(model, folder / 'val')
+        if number < rounds:
+            score_maps = run.predict_training_images(model, folder / 'train', run.single_scale)
+            masks, measure = run.refine_masks(score_maps, folder / 'refined'), 'crf_agreement'
+            if candidates:
+                masks = run.choose_candidates([proxies, masks], score_maps, folder / 'chosen')
+                measure = 'annotation_agreement'
+            train_list = run.select_masks(masks, work / f'train_{number + 1}.txt', measure=measure)
+    return model
 
-    stages: Sequence[Stage]
-    data: DataPaths
-    settings: RoundSettings
-    rounds: int
-    missing: Sequence[str] = ()
+
+def train_on_given(run: Run, work: Path, annotations: Sequence[Path]) -> Path:
+    """Train on the annotations of each round in turn, where these are given.
+
+    annotations: one a round, a folder of NAME.png, of which every mask is taken, or a list of
+    images and masks. Returns the folder of the last model.
+    """
+    lists = [
+        path if path.is_file() else run.list_masks(path, work / f'train_{number}.txt')
+        for number, path in enumerate(annotations, 1)
+    ]  # all of them first: an empty folder is found before any training
+    for number, train_list in enumerate(lists, 1):
+        folder = work / f'round_{number}'
+        given = train_list in annotations
+        model = run.train(train_list, folder / 'model', given)
+        run.validate(model, folder / 'val')
+    return model
+
+
+def finish(run: Run, work: Path, model: Path, single_scale: bool) -> None:
+    """Label the validation images, or where there are none the training images, and refine."""
+    if run.val_list is None:
+        score_maps = run.predict_training_images(model, work / 'last', single_scale)
+        run.refine_masks(score_maps, work / 'masks')
+        return
+    scores = work / 'last/scores'
+    last = run.predict(
+        model, run.val_list, work / 'last', save_scores=scores, single_scale=single_scale
+    )
+    run.evaluate(last, work / 'last.json')
+    run.evaluate(run.apply_crf(scores, work / 'crf'), work / 'crf.json')
 
 
 def main() -> None:
-    """Plan the stages, run them, and say what was reached."""
-    args = get_arguments(
-        description=__doc__,
-        data_dir=DATA_DIRECTORY,
-        dataset=DATASET,
-        rounds=f'{ROUNDS}, of EfficientNet-Lite0 {LITE0_ROUNDS}',
-        seed=SEED,
-        steps=', '.join(f'{name} {found.training.num_steps}' for name, found in SETTINGS.items()),
-    )
-    work = Path(args.work_dir or f'./result/{run_name(args)}').resolve()
-    run = make_run(args, work)
-    if args.what == 'photos' and run.data.train_list.exists():
-        list_photographs(run.data)  # of an earlier run: photographs may have come since
-    if args.dry_run:
-        left = run_stages(run.stages, work, dry_run=True, title=title_of(args))
-        print_estimate(args, run, left, work)
-        raise_all(run.missing)
-        return
-    raise_all(run.missing)
-    if args.what != 'toy':
-        check_images(run.data)
-    run_stages(run.stages, work, title=title_of(args))
-    if args.what == 'photos':
-        show_photographs(run, work)
-    else:
-        show_numbers(args, run, work)
+    """Plan the commands, run them, and say what was reached."""
+    args = get_arguments()
+    work = absolute(args.work_dir or f'./result/{run_name(args)}')
+    run, needed, rounds = plan(args, work)
+    raise_all([] if args.dry_run else missing(needed))
+    if not (work / 'round_1').exists():  # later, they show at once
+        check_train_words(run.train_words)
+    if run.val_list is not None and args.command != 'toy' and not args.dry_run:
+        # What is read last, after days; a training checks its own list before it begins.
+        samples = read_list(run.val_list, str(run.images['data_dir']))
+        check_samples(samples, run.images['data_dir'], len(run.class_names), need_masks=True)
+    title = run_name(args) + ('' if args.command == 'toy' else f' from {source_of(args)}')
+    run_stages(run.stages, work, args.dry_run, title)
+    raise_all(missing(needed) if args.dry_run else [])
+    if not args.dry_run:
+        show_results(args, run, work, rounds)
 
 
-def make_run(args: argparse.Namespace, work: Path) -> Run:
-    """Put the stages in order, from the data to the last numbers."""
-    settings = make_settings(args)
-    stages: list[Stage] = []
-    missing: list[str] = []
-    if args.what == 'toy':
-        stages, data = toy_settings.data_stages(work, args.seed)
-    else:
-        data, missing = find_data(args, work)
-    if args.what == 'photos':
-        stages.append(make.photographs(data, args.max_size or MAX_SIZE))
-    if begins_with_tags(args):
-        cues, data = plan.cues_from_tags(data, settings, work)
-        stages += cues
-    rounds = args.rounds or (LITE0_ROUNDS if network_of(args) == 'lite0' else ROUNDS)
+def plan(args: argparse.Namespace, work: Path) -> tuple[Run, dict[Path, str], int]:
+    """Put the commands in order, from the data to the last numbers.
+
+    Returns the run, what must be there, as from rounds.find_voc, and the number of rounds.
+    """
+    run, needed, imagenet = start_run(args, work)
+    rounds = args.rounds or (lite0.ROUNDS if settings_name(args) == 'lite0' else ROUNDS)
     if args.candidates and rounds == 1:
         raise InputError('--candidates chooses the masks of round 2: give --rounds 2, or more')
+    cues, saliency = (absolute(path) if path else None for path in (args.cues, args.saliency))
+    if args.command == 'toy':
+        cues, saliency = work / 'data/cues', work / 'data/saliency'
+    elif source_of(args) == 'tags':
+        cues = run.make_cams(run.train_classifier(imagenet, work / 'classifier'), work / 'cues')
     if args.annotations:
-        annotations = [Path(path).resolve() for path in args.annotations]
+        annotations = [absolute(path) for path in args.annotations]
         rounds = len(annotations)
-        of_rounds, model = plan.given_annotations(data, settings, work, annotations)
+        model = train_on_given(run, work, annotations)
     else:
-        of_rounds, model = plan.all_rounds(data, settings, work, rounds)
-    stages += of_rounds
-    if args.what == 'photos':
-        stages += plan.final_masks(data, settings, model, work)
-    else:
-        stages += plan.final_predictions(data, settings, model, work)
-    return Run(stages, data, settings, rounds, missing)
+        assert cues is not None
+        model = train_in_rounds(run, work, cues, saliency, rounds, args.candidates)
+    finish(run, work, model, single_scale=args.command == 'toy')
+    return run, needed, rounds
 
 
-def find_data(args: argparse.Namespace, work: Path) -> tuple[DataPaths, list[str]]:
-    """Where the user's data is, and a list of lines about what is missing of it."""
-    network = network_of(args)
-    if args.what == 'photos':
-        return photo_paths(
-            images=args.images,
-            tags=args.tags,
-            imagenet=args.imagenet or IMAGENET[network],
-            package=PACKAGES[network],
-            init=args.init,
-            classes=args.classes,
-            work=work,
-        )
-    data, missing = voc_paths(
-        data_dir=args.data_dir,
-        dataset=args.dataset,
-        init=args.init or RESTORE_FROM[network],
-        tags=args.tags,
-        cues=args.cues,
-        saliency=args.saliency,
-        classes=args.classes,
-        annotations=args.annotations or (),
+def start_run(args: argparse.Namespace, work: Path) -> tuple[Run, dict[Path, str], Path]:
+    """The run with the commands that make its data, what must be there, and ImageNet's weights."""
+    named = {'num_steps': args.steps, 'width': args.width, 'precision': args.precision}
+    changes = {name: value for name, value in named.items() if value is not None}
+    if args.command == 'toy':
+        return toy_data.toy_run(work, args.seed, changes), {}, Path()
+    package = SETTINGS[settings_name(args)][0].__name__.split('.')[0]
+    imagenet = absolute(args.imagenet or IMAGENET[package])
+    init = absolute(args.init or RESTORE_FROM[package])
+    if args.command == 'photos':
+        init = absolute(args.init) if args.init else imagenet
+        data, needed = find_photographs(args, work)
+    else:
+        data, needed = find_voc(args.data_dir, args.dataset, args.tags, args.classes)
+    needed[init] = 'docs/reproduce.md says where to get one, or what to take instead'
+    if source_of(args) == 'tags':
+        needed[imagenet] = f'make it with: python -m {package}.convert imagenet {imagenet}'
+    for paths, remedy in (
+        ([args.cues], 'a folder of NAME_<class id - 1>.png'),
+        ([args.saliency], 'a folder of NAME.png'),
+        (args.annotations or [], 'a folder of annotations, NAME.png, or a list'),
+    ):
+        needed |= {absolute(path): remedy for path in paths if path}
+    run = new_run(
+        settings_name(args),
+        init=init,
+        seed=args.seed,
+        changes=changes,
+        of_classifier={name: changes[name] for name in ('width', 'precision') if name in changes},
+        train_words=read_words('--train-flags', args.train_flags),
+        crf_words=read_crf_words(args.crf_flags),
+        classifier_words=read_words('--classifier-flags', args.classifier_flags),
+        **data,
     )
-    if begins_with_tags(args):
-        path = args.imagenet or IMAGENET[network]
-        data = replace(data, imagenet=imagenet_weights(path, PACKAGES[network], missing))
-    return data, missing
+    if args.command == 'photos':
+        flags = {'images': absolute(args.images), 'tags': run.images['tags']}
+        flags |= {'classes': run.images['classes'], 'out': work / COPIES}
+        run.add('selection.copy_photographs', flags | {'max_size': args.max_size, 'resume': True})
+    return run, needed, imagenet
 
 
-def make_settings(args: argparse.Namespace) -> RoundSettings:
-    """What the rounds are set to, with what the flags change."""
-    settings = SETTINGS[settings_name(args)]
-    training = replace(settings.training, random_seed=args.seed)
-    named_flags = settings.named_flags
-    classifier_flags = (*settings.classifier_flags, '--random-seed', str(args.seed))
-    if args.steps:
-        training = replace(training, num_steps=args.steps)
-    if args.width is not None:
-        training = replace(training, width=args.width)
-        named_flags = tuple(dict.fromkeys((*named_flags, 'width')))
-        classifier_flags += ('--width', str(args.width))
-    return replace(
-        settings,
-        training=training,
-        named_flags=named_flags,
-        candidates=args.candidates,
-        train_flags=train_flags_of(args.train_flags, training),
-        crf_flags=(*settings.crf_flags, *crf_flags_of(args.crf_flags)),
-        classifier_flags=(
-            *classifier_flags,
-            *flags_of('--classifier-flags', args.classifier_flags),
-        ),
-    )
+def find_photographs(
+    args: argparse.Namespace, work: Path
+) -> tuple[dict[str, Any], dict[Path, str]]:
+    """Find somebody's own photographs, of which there are no true masks; returns as find_voc.
 
-
-def check_images(data: DataPaths) -> None:
-    """Check all that a training does not check itself before it begins."""
-    if data.val_list is None:
-        list_photographs(data)
-    else:
-        validation = read_list(data.val_list, data.data_dir)
-        check_samples(validation, data.data_dir, len(data.class_names), need_masks=True)
-
-
-def print_estimate(args: argparse.Namespace, run: Run, left: Sequence[Stage], work: Path) -> None:
-    """Print what the stages that are left will take on this machine.
-
-    Raises InputError for an initial checkpoint that does not fit the network.
+    Raises InputError for photographs without tags and tags without photographs.
     """
-    # Here and not above: TensorFlow takes seconds to import and memory to keep, while stages run.
-    from deeplab_efficientnet import efficientnet
-    from deeplab_resnet import resnet
-    from deeplab_vgg import vgg
-    from deeplablib.training.training_run import restore_pretrained
-    from experiments.cost_estimate import PHOTOGRAPH, estimate, estimate_text, mean_size
+    folder, tags = absolute(args.images), absolute(args.tags)
+    needed = {folder: 'a folder of photographs', tags: 'a file or folder of tags'}
+    classes = absolute(args.classes) if args.classes else None
+    if classes:
+        needed[classes] = 'a text file, a name a line'
+    raise_all(missing(needed))  # without these there is no plan
+    read_photographs(folder, tags, read_classes(classes) if classes else CLASSES)
+    copies = work / COPIES
+    images = {'data_dir': copies, 'data_list': copies / LIST, 'tags': tags, 'classes': classes}
+    return {'images': images}, needed
 
-    data = run.data
-    expected, size = COUNTS, PHOTOGRAPH
-    if args.what == 'toy':
-        expected, size = toy_data.IMAGES, (toy_data.SIZE, toy_data.SIZE)
-    elif args.what == 'photos':
-        expected = {data.train_list.stem: len(read_photographs(data))}
-        longest = args.max_size or MAX_SIZE
-        size = round(longest * PHOTOGRAPH[0] / PHOTOGRAPH[1]), longest
-    elif data.train_list.exists():
-        samples = read_list(data.train_list, data.data_dir)
-        size = mean_size([sample.image for sample in samples[:MEASURED_IMAGES]])
-    counts = {
-        path: len(read_list(path, data.data_dir)) if path.exists() else expected[path.stem]
-        for path in (data.train_list, data.val_list)
-        if path is not None
+
+def show_results(args: argparse.Namespace, run: Run, work: Path, rounds: int) -> None:
+    """Save and print what was reached; of generated data, pictures too."""
+    data_dir = str(run.images['data_dir'])
+    if args.command == 'photos':
+        lists = {k: read_list(work / f'train_{k}.txt', data_dir) for k in range(1, rounds + 1)}
+        print(as_text(('round', 'images'), [(str(k), str(len(s))) for k, s in lists.items()]))
+        print(f'The network: {work / f"round_{rounds}/model"}')
+        print(f'The masks: {work / "masks"}, of the photographs in {data_dir}')
+        return
+    files = {f'round {k}': work / f'round_{k}/val.json' for k in range(1, rounds + 1)}
+    files |= {'test script': work / 'last.json', 'with CRF': work / 'crf.json'}
+    numbers = {name: 100 * json.loads(file.read_text())['mean_iou'] for name, file in files.items()}
+    results = beside_paper(numbers, {} if args.classes else PAPER.get(settings_name(args), {}))
+    tables = [number_table(results)]
+    if args.command == 'toy':
+        tables.insert(0, mask_table(run, work, rounds))
+        images = [sample.image for sample in read_list(work / 'data/train.txt', data_dir)]
+        columns = {'truth': run.val_masks, 'proxy': work / 'proxies'}
+        columns |= {f'refined {k}': work / f'round_{k}/refined' for k in range(1, rounds)}
+        toy_data.save_panel(work / 'panel.png', images[:PANEL_IMAGES], columns)
+        print(f'Pictures: {work / "panel.png"}')
+    settings = {
+        n: v for n, v in run.training.items() if not isinstance(v, Path) and n != 'data_dir'
     }
-    settings = next(
-        stage.work.settings for stage in run.stages if isinstance(stage.work, make.Training)
-    )
-    networks = resnet.NETWORKS | vgg.NETWORKS | efficientnet.NETWORKS
-    if settings.encoder_name not in networks:
-        raise InputError(f'--encoder_name {settings.encoder_name}: expected {", ".join(networks)}')
-    network = networks[settings.encoder_name]
-    num_classes = len(data.class_names)
-    model = network.build(num_classes=num_classes, width=settings.width, frozen=settings.frozen)
-    if args.what != 'toy' and not run.missing:
-        restore_pretrained(
-            network,
-            model,
-            path=str(data.init),
-            classifier=network.recipes[settings.recipe].classifier,
-            restore_last=settings.restore_last,
-        )
-    tag_classifier = None
-    if begins_with_tags(args):
-        tag_classifier = network.build_classifier(num_tags=num_classes - 1, width=settings.width)
-    cost = estimate(left, model, counts, size, tag_classifier)
-    print(f'\n{estimate_text(cost, settings.precision, work)}')
-
-
-def show_photographs(run: Run, work: Path) -> None:
-    """Print what each round was trained on, and where network and masks are."""
-    print(as_text(*result_tables.image_table(run.data, work, run.rounds)))
-    print(f'The network: {work / f"round_{run.rounds}/model"}')
-    print(f'The masks: {work / "masks"}, of the photographs in {run.data.data_dir}')
-
-
-def show_numbers(args: argparse.Namespace, run: Run, work: Path) -> None:
-    """Save and print the numbers beside the paper's; of generated data, pictures too."""
-    paper = {} if args.classes else PAPER.get(settings_name(args), {})
-    numbers = result_tables.read_numbers(work, run.rounds)
-    pairs = result_tables.beside_paper(numbers, paper, run.rounds)
-    tables = [result_tables.number_table(pairs)]
-    if args.what == 'toy':
-        tables.insert(0, result_tables.mask_table(run.data, work, run.rounds))
-        save_pictures(run, work)
-    named = ('encoder_name', 'num_steps', *run.settings.named_flags)
-    words = [*flag_words(run.settings.training, named), *run.settings.train_flags]
+    words = [*flag_words(settings), *run.train_words]
     trained = f'Trained by main.py {shlex.join(words)}'
-    if run.settings.candidates:
+    if args.candidates:
         trained += '\nMasks chosen by --candidates'
     if args.crf_flags:
         trained += f'\nCRF with {args.crf_flags}'
-    print(result_tables.save_tables(work, tables, pairs, trained))
+    print(save_tables(work, tables, results, trained))
 
 
-def save_pictures(run: Run, work: Path) -> None:
-    """Save a picture of what the rounds made of some images."""
-    images = [sample.image for sample in read_list(run.data.train_list, run.data.data_dir)]
-    columns = {'truth': run.data.val_masks, 'proxy': work / 'proxies'}
-    columns |= {f'refined {k}': work / f'round_{k}/refined' for k in range(1, run.rounds)}
-    save_panel(work / 'panel.png', images[:PANEL_IMAGES], columns)
-    print(f'Pictures: {work / "panel.png"}')
+def beside_paper(
+    numbers: Mapping[str, float], paper: Mapping[str, float]
+) -> dict[str, dict[str, float | None]]:
+    """The numbers with the paper's: a dict from name to {'mean_iou': ..., 'paper': ... or None}.
+
+    numbers: mean IoU in percent by name, in order. paper: by the same names, or 'last round'.
+    """
+    last_round = [name for name in numbers if name.startswith('round')][-1]
+    paper = {last_round: paper.get('last round'), **paper}
+    return {name: {'mean_iou': n, 'paper': paper.get(name)} for name, n in numbers.items()}
+
+
+def number_table(results: Mapping[str, Mapping[str, float | None]]) -> tuple[Row, Sequence[Row]]:
+    """What beside_paper gives, as heading and rows; no column where the paper has no number."""
+    rows = [
+        (name, f'{row["mean_iou"]:.1f}', '' if row['paper'] is None else str(row['paper']))
+        for name, row in results.items()
+    ]
+    columns = 3 if any(row[2] for row in rows) else 2
+    return ('', 'mean IoU', 'paper')[:columns], [row[:columns] for row in rows]
+
+
+def mask_table(run: Run, work: Path, rounds: int) -> tuple[Row, Sequence[Row]]:
+    """The images that each round was trained on, and the true quality of their masks."""
+    rows = []
+    for k in range(1, rounds + 1):
+        images, quality, labelled = list_quality(
+            work / f'train_{k}.txt', str(run.images['data_dir']), run.val_masks
+        )
+        rows.append((str(k), str(images), f'{100 * quality:.1f}', f'{100 * labelled:.0f} %'))
+    return ('round', 'images', 'true mean IoU of their masks', 'labelled'), rows
+
+
+def save_tables(work: Path, tables: Sequence, results: Mapping, trained: str) -> str:
+    """Save tables as WORK/table.txt and table.md, and the results as table.json.
+
+    tables: pairs of heading and rows. results: from beside_paper. trained: how the networks were.
+    Returns the content of table.txt.
+    """
+    content = {
+        'txt': '\n\n'.join([*(as_text(*table) for table in tables), trained]),
+        'md': '\n\n'.join([*(as_markdown(*table) for table in tables), trained]),
+        'json': json.dumps({'results': results, 'training': trained}, indent=2),
+    }
+    for ending, text in content.items():
+        with replacing(work / f'table.{ending}') as temporary:
+            temporary.write_text(f'{text}\n')
+    return content['txt']
+
+
+def settings_name(args: argparse.Namespace) -> str:
+    """Which of rounds.SETTINGS a run takes."""
+    return CHOICES[args.command, args.settings]
+
+
+def run_name(args: argparse.Namespace) -> str:
+    """What a run is called, and its work folder by default."""
+    if args.command == 'photos':
+        return 'photos' if settings_name(args) == 'lite0' else f'photos_{args.settings}'
+    return args.settings or args.command
+
+
+def source_of(args: argparse.Namespace) -> str:
+    """What a run begins with: annotations, cues or tags."""
+    return 'annotations' if args.annotations else 'cues' if args.cues else 'tags'
+
+
+def get_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line, and check it.
+
+    words: of the command line; None: those of this program.
+    Raises InputError for numbers that make no sense, and for flags that exclude each other.
+    """
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add('command', choices=('resnet', 'vgg', 'lite0', 'toy', 'photos'))
+    add(
+        '--work-dir',
+        help='where everything goes (default: ./result/COMMAND, ./result/small with --settings '
+        'small, ./result/photos_SETTINGS with those of photos)',
+    )
+    add(
+        '--rounds',
+        type=int,
+        help=f'how many (default: {ROUNDS}, of EfficientNet-Lite0 {lite0.ROUNDS}, which more make '
+        'worse; --annotations names one for each)',
+    )
+    add('--steps', type=int, help="steps of each round's training (default: the network's)")
+    add(
+        '--seed',
+        type=int,
+        default=SEED,
+        help="random seed of every training, and of toy's data (default: %(default)s)",
+    )
+    add('--dry-run', action='store_true', help='only print the commands, and what is missing')
+    add(
+        '--tags',
+        help='tags of the training images: file or folder (default: DATASET/tags.txt; photos needs '
+        'this flag)',
+    )
+    add('--classes', metavar='FILE', help="names of a data set's own classes, background first")
+    add(
+        '--candidates',
+        action='store_true',
+        help='choose between the refined mask and the proxy annotation of each image, by agreement '
+        'with the network; for networks that are weaker than their proxy annotations',
+    )
+    add = parser.add_argument_group('PASCAL VOC').add_argument
+    add('--data-dir', default=DATA_DIRECTORY, help='default: %(default)s')
+    add('--dataset', default=DATASET, help='folder of lists (default: %(default)s)')
+    add('--cues', help='folder of localization cues, NAME_<class id - 1>.png')
+    add(
+        '--annotations',
+        nargs='+',
+        help='folders of annotations, NAME.png, or lists of images and annotations; one a round',
+    )
+    add('--saliency', help='folder of saliency maps, NAME.png')
+    add = parser.add_argument_group('settings, of all but toy').add_argument
+    add('--init', help='initial checkpoint (default: under ./model)')
+    add(
+        '--imagenet',
+        help='checkpoint that the classifier of tags starts from (default: under ./model)',
+    )
+    add(
+        '--settings',
+        choices=sorted({settings for _, settings in CHOICES if settings}),
+        help='small, of vgg and photos: VGG16 with few steps and small crops, for a laptop; vgg, '
+        'of photos: VGG16, in days (default: those of the command; of photos lite0)',
+    )
+    add('--width', type=float, help='multiplies the channels; --init must have that width')
+    add(
+        '--precision',
+        choices=('float32', 'bfloat16'),
+        help='of trainings and predictions; bfloat16 needs a GPU, or a CPU with AVX512-BF16 or AMX',
+    )
+    add(
+        '--train-flags',
+        default='',
+        metavar="'FLAG ...'",
+        help="further flags of main.py, for each training: '--batch_size 5 --valid_every 1000'",
+    )
+    add(
+        '--crf-flags',
+        default='',
+        metavar="'FLAG ...'",
+        help='further flags of the CRF, for selection.refine_masks and crf_vocspsm.py; for images '
+        "of half VOC's size: '--bilateral-sxy 40 --gaussian-sxy 1.5'",
+    )
+    add(
+        '--classifier-flags',
+        default='',
+        metavar="'FLAG ...'",
+        help="further flags of selection.train_classifier: '--crop-size 321'",
+    )
+    add = parser.add_argument_group('your own photographs').add_argument
+    add('--images', help='folder of photographs')
+    add(
+        '--max-size',
+        type=read_max_size,
+        metavar='PIXELS',
+        help=f'longer side of the upright copies that the rounds work on (default: {MAX_SIZE})',
+    )
+    args = parser.parse_args(words)
+    check_arguments(args)
+    return args
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Raise InputError for numbers that make no sense, and for flags that exclude each other."""
+    of_data = args.cues or args.annotations or args.saliency
+    of_settings = (args.init, args.imagenet, args.settings, args.width, args.precision)
+    typed = (args.train_flags, args.crf_flags, args.classifier_flags)
+    of_voc = args.command in ('resnet', 'vgg', 'lite0')
+    commands = [command for command, settings in CHOICES if settings == args.settings]
+    for wrong, message in (
+        (
+            any(number is not None and number < 1 for number in (args.rounds, args.steps)),
+            '--rounds and --steps must be at least 1',
+        ),
+        (not 0 <= args.seed < 2**32, f'--seed {args.seed}: expected 0 to {2**32 - 1}'),
+        (args.cues and args.annotations, '--annotations are made already: not with --cues'),
+        (
+            args.annotations and (args.rounds or args.saliency or args.candidates),
+            '--annotations names the rounds: not with --rounds, --saliency or --candidates',
+        ),
+        (
+            args.command == 'toy' and any((of_data, args.tags, args.classes, *of_settings, *typed)),
+            'toy has settings and data of its own: --rounds, --steps, --seed and --candidates',
+        ),
+        (
+            args.command not in commands,
+            f'--settings {args.settings} is for: reproduce.py {" and ".join(commands)}',
+        ),
+        (
+            of_voc and source_of(args) != 'tags' and (args.imagenet or args.classifier_flags),
+            '--imagenet and --classifier-flags are for runs that begin with tags: not with --cues '
+            'or --annotations',
+        ),
+        (
+            args.command == 'photos' and not (args.images and args.tags),
+            'photos needs --images, a folder, and --tags, a file or folder',
+        ),
+        (
+            args.command == 'photos' and of_data,
+            'photos begins with tags: not with --cues, --saliency or --annotations',
+        ),
+        (
+            args.command != 'photos' and (args.images or args.max_size),
+            '--images and --max-size are for: reproduce.py photos',
+        ),
+    ):
+        if wrong:
+            raise InputError(message)
 
 
 if __name__ == '__main__':

@@ -42,3 +42,7 @@ LAPTOP_CLASSIFIER = CLASSIFIER | {
     'crop_size': 160,
     'save_interval': 200,
 }
+
+# For hundreds of photographs, where VOC has ten thousand.
+PHOTOS_TRAINING = TRAINING | {'num_steps': 4000}
+PHOTOS_CLASSIFIER = CLASSIFIER | {'num_steps': 1000}

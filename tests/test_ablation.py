@@ -1,55 +1,64 @@
 """The arms of the ablation, and its report."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from deeplablib.data.image_lists import write_list
-from experiments import ablation, ablation_tables, toy_settings
+from deeplablib.utils.errors import InputError
+from experiments import ablation
+from experiments.toy_data import toy_run
 from selection.evaluate_masks import list_quality
-from selection.mask_quality import write_table
-from selection.rounds import plan
-from selection.rounds.round_settings import DataPaths
+from selection.mask_quality import read_measure, write_table
+from selection.rounds import Run
 from tests.command import run_command
-from tests.planned_stages import WORK, flag
 from tests.tables import squeezed
+
+WORK = Path('/work-dir')
 
 
 def stages_of_arms(arms=ablation.ARMS):
-    stages, data = toy_settings.data_stages(WORK, seed=2)
-    stages += plan.first_annotations(data, WORK)[0]
-    return stages + ablation.arm_stages(data, toy_settings.SETTINGS, WORK, WORK, arms, 3)
+    """The stages of a seed, a dict from name."""
+    run = toy_run(WORK, seed=2)
+    run.stages.clear()
+    ablation.add_arms(run, WORK, WORK, arms, 3)
+    stages = {str(stage.output.relative_to(WORK)): stage for stage in run.stages}
+    assert len(stages) == len(run.stages), 'two stages share an output'
+    return stages
+
+
+def flag(stage, name):
+    command = list(stage.command)
+    return command[command.index(name) + 1]
 
 
 def test_every_arm_of_the_ablation_has_its_own_folder_and_the_common_first_round():
     arms = (*ablation.ARMS, 'candidates')
     stages = stages_of_arms(arms)
-    assert len({stage.name for stage in stages}) == len(stages)
-    assert len({stage.output for stage in stages}) == len(stages)
-    assert sum(stage.name == 'round 1 train' for stage in stages) == 1
     for arm in arms:
-        lists = [flag(s, '--data_list') for s in stages if s.name.startswith(f'{arm}: round')
-                 and s.name.endswith('train') and 'predict' not in s.name]  # fmt: skip
+        lists = [flag(stages[f'{arm}/round_{k}/model'], '--data_list') for k in (2, 3)]
         assert lists == [str(WORK / arm / f'train_{k}.txt') for k in (2, 3)]
 
 
 def test_candidates_are_a_proxy_annotation_and_the_refined_mask_of_the_round_before():
     stages = stages_of_arms(['candidates'])
-    chosen = [stage for stage in stages if stage.name.endswith('candidates')]
-    for stage, before in zip(chosen, ('round_1', 'candidates/round_2'), strict=True):
-        at = stage.command.index('--masks') + 1
+    for k, before in ((2, 'round_1'), (3, 'candidates/round_2')):
+        chosen = stages[f'candidates/chosen_{k}']
+        at = chosen.command.index('--masks') + 1
         folders = [str(WORK / 'proxies'), str(WORK / before / 'refined')]
-        assert list(stage.command[at : at + 3]) == [*folders, '--scores']
-    tables = [flag(stage, '--table') for stage in stages if stage.name.endswith('select')]
-    assert tables == [f'{stage.output}/quality.csv' for stage in chosen]
+        assert list(chosen.command[at : at + 3]) == [*folders, '--scores']
+        table = flag(stages[f'candidates/train_{k}.txt'], '--table')
+        assert table == str(chosen.output / 'quality.csv')
 
 
 def test_one_arm_is_trained_once_on_the_true_masks():
     stages = stages_of_arms(['truth'])
-    of_arm = [stage for stage in stages if stage.name.startswith('truth: ')]
-    assert flag(of_arm[0], '--masks') == str(WORK / 'data/SegmentationClassAug')
-    trainings = [stage for stage in of_arm if stage.command[0] == 'main.py']
-    assert [flag(stage, '--data_list') for stage in trainings] == [str(of_arm[0].output)]
+    assert flag(stages['truth/train_1.txt'], '--masks') == str(WORK / 'data/SegmentationClassAug')
+    trainings = [s for name, s in stages.items() if name.startswith('truth/') and 'model' in name]
+    lists = [flag(s, '--data_list') for s in trainings if s.command[0] == 'main.py']
+    assert lists == [str(WORK / 'truth/train_1.txt')]
 
 
 def test_seeds_on_photographs_differ_in_their_trainings_and_share_their_proxies(tmp_path):
@@ -61,7 +70,7 @@ def test_seeds_on_photographs_differ_in_their_trainings_and_share_their_proxies(
     runs = tmp_path / 'runs'
     command = ['experiments.ablation', '--seeds', 1, 2, '--arms', 'random', '--dry-run']
     where = ['--data-dir', tmp_path, '--dataset', tmp_path, '--cues', tmp_path / 'cues']
-    command += ['--work-dir', runs, '--train-flags', '--num_steps 3']
+    command += ['--work-dir', runs, '--learning-rate', '0.5']
     where += ['--init', tmp_path / 'init']
     missing = run_command(*command, *where)
     assert missing.code == 2 and 'init: not there' in missing.error
@@ -74,17 +83,17 @@ def test_seeds_on_photographs_differ_in_their_trainings_and_share_their_proxies(
     assert result.code == 0, result.error
     assert result.out.count('-m selection.make_proxies') == 1
     for seed in (1, 2):
-        assert f'--random_seed {seed} ' in result.out and f'--seed {seed}\n' in result.out
+        assert f'--random_seed {seed} ' in result.out and f' 21 random_2{seed}\n' in result.out
         assert result.out.count(f'--data_list {runs}/train_1.txt') == 2
-    assert result.out.count('--num_steps 3\n') == 6
+    assert result.out.count('--learning_rate 0.5 ') == 6
     classes = tmp_path / 'classes.txt'
     classes.write_text('ground\ncat\n')
     of_own = run_command(*command, *where, '--classes', classes)
     assert of_own.code == 0, of_own.error
     commands = [line for line in of_own.out.splitlines() if line.startswith('python ')]
     names_classes = [f'--classes {classes}' in line for line in commands]
-    needs_none = [line.startswith('python test_vocspsm_lite0.py') for line in commands]
-    assert len(commands) == 38
+    needs_none = ['--restore-from' in line or 'write_stand_in' in line for line in commands]
+    assert len(commands) == 38 and sum(' 2 random_' in line for line in commands) == 4
     assert all(a != b for a, b in zip(names_classes, needs_none, strict=True))
     small = run_command(*command, *where, '--settings', 'small')
     assert small.code == 0 and '--encoder_name vgg ' in small.out
@@ -96,7 +105,7 @@ def test_seeds_on_photographs_differ_in_their_trainings_and_share_their_proxies(
 
 
 def test_no_arm_reads_scores_that_no_stage_makes():
-    stages = stages_of_arms((*ablation.ARMS, *ablation.OTHER_ARMS))
+    stages = stages_of_arms((*ablation.ARMS, *ablation.OTHER_ARMS)).values()
     made = {flag(s, '--save-scores') for s in stages if '--save-scores' in s.command}
     read = {flag(s, '--scores') for s in stages if '--scores' in s.command}
     assert read == made
@@ -121,25 +130,40 @@ def test_ignored_pixels_have_no_part_in_the_quality_of_a_mask(tmp_path):
     assert labelled == pytest.approx((3 / 4 + 2 / 4) / 2)
 
 
-def test_tables_that_stand_in_for_scores(tmp_path):
+def test_a_choice_by_chance_or_by_the_truth_has_a_table_of_its_own(tmp_path):
     write_masks(tmp_path / 'truth', {'a': [[0, 1]], 'b': [[0, 2]], 'c': [[1, 1]]})
     write_masks(tmp_path / 'masks', {'a': [[0, 1]], 'b': [[0, 0]], 'c': [[255, 255]]})
-    where = ('--masks', tmp_path / 'masks', '--truth', tmp_path / 'truth')
-    for arm in ('oracle', 'random'):
-        table = tmp_path / arm / 'table.csv'
-        result = run_command('experiments.stand_in_quality', arm, *where, '--out', table)
-        assert result.code == 0
-    rows = (tmp_path / 'oracle/table.csv').read_text().splitlines()
-    assert rows == ['name,crf_agreement', 'a,1.000000', 'b,0.250000', 'c,0.000000']
-    classes = tmp_path / 'classes.txt'
-    classes.write_text('ground\ncat\n')
-    own = ('--classes', classes, '--out', tmp_path / 'own.csv')
-    result = run_command('experiments.stand_in_quality', 'oracle', *where, *own)
-    assert result.code == 2 and 'truth/b.png: value 2 is no class' in result.error
-    random = (tmp_path / 'random/table.csv').read_text().splitlines()
-    assert sorted(line.split(',')[1] for line in random[1:]) == [
-        *('0.000000', '0.333333', '0.666667')
-    ]
+
+    def quality(arm, num_classes='21', seed='x'):
+        out = tmp_path / arm / 'table.csv'
+        where = (str(tmp_path / 'masks'), str(tmp_path / 'truth'))
+        ablation.write_stand_in(arm, *where, str(out), num_classes, seed)
+        return read_measure(out, ablation.STAND_IN, ['a', 'b', 'c']).tolist()
+
+    assert quality('oracle') == [1, 0.25, 0]
+    with pytest.raises(InputError, match='truth/b.png: value 2 is no class'):
+        quality('oracle', num_classes='2')
+    assert sorted(quality('random')) == [0, 0.333333, 0.666667]
+    assert quality('random') == quality('random')
+    assert len({tuple(quality('random', seed=seed)) for seed in 'abcdefg'}) > 1
+
+
+def test_the_quality_of_a_choice_is_that_of_its_masks_together():
+    # Three images of two pixels: a mask that is right, half right, wrong.
+    confusions = np.zeros((3, 3, 3), int)
+    confusions[0, 1, 1] = 2
+    confusions[1, 1, 1] = confusions[1, 2, 1] = 1
+    confusions[2, 0, 2] = confusions[2, 2, 0] = 1
+    allowed = np.array([[1, 1, 0], [1, 1, 1], [1, 0, 1]], bool)
+    kept = ablation.kept_quality(np.array([True, True, False]), confusions, allowed)
+    assert kept['images'] == 2 and kept['true mean IoU'] == pytest.approx(100 * 3 / 8)
+    assert kept['least class'] == 50, 'class 2 keeps one image of two'
+    quality = np.array([0.9, 0.5, 0.1])
+    table = ablation.kept_table(quality, confusions, allowed)
+    assert table['best 60%, class minimum 0.0'] == kept
+    assert table['from 0.9 on, class minimum 0.0']['true mean IoU'] == 100
+    assert ablation.rank_correlation(quality, confusions) == pytest.approx(1)
+    assert ablation.rank_correlation(-quality, confusions) == pytest.approx(-1)
 
 
 def test_the_ablation_report_gives_mean_and_spread_over_the_seeds():
@@ -147,12 +171,12 @@ def test_the_ablation_report_gives_mean_and_spread_over_the_seeds():
         rows = {'proxies': {'round 1': first}, 'crf': {'round 2': second}}
         return {'Mean IoU': rows, 'Spearman': {'crf_agreement': {'refined': rho}}}
 
-    text = squeezed(ablation_tables.ablation_tables([result(40, 50, 0.8), result(44, 54, 0.9)]))
+    text = squeezed(ablation.ablation_tables([result(40, 50, 0.8), result(44, 54, 0.9)]))
     assert 'Mean IoU:' in text and '| | round 1 | round 2 |' in text
     assert '| proxies | 42 ± 2.8 | |' in text
     assert '| crf | | 52 ± 2.8 |' in text
     assert '| crf_agreement | 0.85 ± 0.071 |' in text
-    assert '| proxies | 40 | |' in squeezed(ablation_tables.ablation_tables([result(40, 50, 0.8)]))
+    assert '| proxies | 40 | |' in squeezed(ablation.ablation_tables([result(40, 50, 0.8)]))
 
 
 def test_the_summary_of_a_seed_measures_lists_masks_and_scores(tmp_path):
@@ -180,15 +204,11 @@ def test_the_summary_of_a_seed_measures_lists_masks_and_scores(tmp_path):
 
     listed('train_1.txt', 'proxies', 'abc')
     listed('selection/train_2.txt', 'round_1/refined', 'bc')
-    data = DataPaths(
-        data_dir=tmp_path,
-        train_list=tmp_path / 'train_1.txt',
-        val_list=None,
-        val_masks=tmp_path / 'truth',
-        tags=None,
-        init=None,
-    )
-    tables = ablation_tables.summary(data, tmp_path, tmp_path, ['selection'], 2)
+    (tmp_path / 'tags.txt').write_text('a 1\nb 2\nc 3\n')
+    images = {'data_dir': str(tmp_path), 'data_list': tmp_path / 'train_1.txt'}
+    images['tags'] = tmp_path / 'tags.txt'
+    run = Run(images=images, training={}, prediction_script='', val_masks=tmp_path / 'truth')
+    tables = ablation.summary(run, tmp_path, tmp_path, ['selection'], 2)
     assert tables['Mean IoU on the validation images'] == {
         'proxies': {'round 1': 50},
         'selection': {'round 2': 50},
@@ -199,3 +219,5 @@ def test_the_summary_of_a_seed_measures_lists_masks_and_scores(tmp_path):
     spearman = tables['Spearman with the true IoU']
     assert spearman['annotation_agreement']['of the proxy annotation'] == pytest.approx(1)
     assert spearman['crf_agreement']['of the refined mask'] == pytest.approx(1)
+    kept = tables['Kept of the refined masks of round 1, by crf_agreement']
+    assert kept['best 60%, class minimum 0.0']['images'] == 2

@@ -97,16 +97,16 @@ def reproduce(tree, lists):
 def test_two_rounds_killed_three_times_end_in_the_table(tree, lists):
     command, work = ['reproduce.py', *reproduce(tree, lists)], tree / 'work'
     for pattern, stage in (
-        ('round_1/model/model.ckpt-0.index', 'round 1 train'),
-        ('round_1/train/scores/*.npz', 'round 1 predict train'),
-        ('round_1/refined/*.png', 'round 1 refine'),
+        ('round_1/model/model.ckpt-0.index', 'round_1/model'),
+        ('round_1/train/scores/*.npz', 'round_1/train'),
+        ('round_1/refined/*.png', 'round_1/refined'),
     ):
         output = kill_when(start(*command), work, pattern)
         assert f'] {stage}: to do\n' in output
     process = start(*command)
     output = process.communicate()[0]
     assert process.returncode == 0, output
-    assert '] round 1 predict train: done\n' in output and '] round 1 refine: going on\n' in output
+    assert '] round_1/train: done\n' in output and '] round_1/refined: going on\n' in output
 
     rows = ['round 1', 'round 2', 'test script', 'with CRF']
     numbers = json.loads((work / 'table.json').read_text())['results']

@@ -1,216 +1,158 @@
-import argparse
+"""The commands of reproduce.py, planned and not run, and what it prints."""
+
 import json
-import re
-from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import reproduce
 from deeplablib.utils.stages import stage_entries
 from deeplablib.utils.text_tables import as_markdown, as_text
-from experiments import toy_settings
-from experiments.panel import save_panel
-from reproduce import PAPER
-from selection.rounds import plan, result_tables, voc_settings
-from selection.rounds.reproduce_flags import run_name, title_of
-from selection.rounds.round_settings import DataPaths
+from experiments.toy_data import INITIAL_STEPS, save_panel
 from tests.command import run_command
-from tests.planned_stages import WORK, flag
 from tests.tables import squeezed
 
+WORK = Path('/work-dir')
+TOY = ('toy',)
 
-def toy_plan(number=3):
-    _, data = toy_settings.data_stages(WORK, seed=5)
-    return plan.all_rounds(data, toy_settings.SETTINGS, WORK, number)
+
+def plan_of(*words):
+    """The stages of a command line, a dict from name."""
+    args = reproduce.get_arguments(list(map(str, words)))
+    stages = reproduce.plan(args, WORK)[0].stages
+    plan = {str(stage.output.relative_to(WORK)): stage for stage in stages}
+    assert len(plan) == len(stages), 'two stages share an output'
+    return plan
+
+
+def flag(stage, name):
+    command = list(stage.command)
+    return command[command.index(name) + 1]
+
+
+@pytest.fixture
+def voc(tmp_path):
+    """Flags that name a data set in the form of VOC, of which nothing but the lists is there."""
+    (tmp_path / 'train.txt').write_text('a\n')
+    (tmp_path / 'tags.txt').write_text('a 1\n')
+    (tmp_path / 'val.txt').write_text('/b.jpg /truth/b.png\n')
+    (tmp_path / 'init.index').touch()
+    given = {'data-dir': tmp_path, 'dataset': tmp_path, 'init': tmp_path / 'init'}
+    return [f'--{name}={value}' for name, value in given.items()]
 
 
 def test_every_round_starts_from_the_initial_checkpoint():
-    stages, model = toy_plan()
-    trainings = [stage for stage in stages if stage.command[0] == 'main.py']
-    assert len(trainings) == 3
+    plan = plan_of(*TOY)
+    trainings = [plan[f'round_{k}/model'] for k in (1, 2, 3)]
     assert {flag(stage, '--pretrain_file') for stage in trainings} == {
-        str(WORK / f'initial/model.ckpt-{toy_settings.INITIAL_STEPS}')
+        str(WORK / f'initial/model.ckpt-{INITIAL_STEPS}')
     }
     assert [flag(stage, '--data_list') for stage in trainings] == [
         str(WORK / f'train_{k}.txt') for k in (1, 2, 3)
     ]
-    assert model == WORK / 'round_3/model'
+    assert flag(plan['last'], '--restore-from') == str(WORK / 'round_3/model')
 
 
 def test_a_round_predicts_with_its_own_model_and_selects_among_its_own_masks():
-    stages = {stage.name: stage for stage in toy_plan()[0]}
+    plan = plan_of(*TOY)
     for k in (1, 2):
-        scores = str(WORK / f'round_{k}/train/scores')
-        labelled = stages[f'round {k} predict train']
-        assert flag(labelled, '--restore-from') == str(WORK / f'round_{k}/model')
-        assert flag(labelled, '--save-scores') == scores
-        assert flag(stages[f'round {k} refine'], '--scores') == scores
-        chosen = stages[f'round {k} select']
-        assert flag(chosen, '--masks') == str(WORK / f'round_{k}/refined')
-        assert flag(chosen, '--out') == str(WORK / f'train_{k + 1}.txt')
-    assert 'round 3 select' not in stages, 'nothing is trained after the last round'
+        folder = WORK / f'round_{k}'
+        assert flag(plan[f'round_{k}/train'], '--restore-from') == str(folder / 'model')
+        assert flag(plan[f'round_{k}/train'], '--save-scores') == str(folder / 'train/scores')
+        assert flag(plan[f'round_{k}/refined'], '--scores') == str(folder / 'train/scores')
+        assert flag(plan[f'train_{k + 1}.txt'], '--masks') == str(folder / 'refined')
+    assert 'round_3/train' not in plan, 'nothing is trained after the last round'
 
 
-def test_predictions_compute_in_the_precision_of_the_trainings():
-    stages, data = toy_settings.data_stages(WORK, seed=5)
-    settings = replace(toy_settings.SETTINGS, train_flags=('--precision', 'bfloat16'))
-    stages, model = plan.all_rounds(data, settings, WORK, 2)
-    stages += plan.final_predictions(data, settings, model, WORK)
-    predictions = [stage for stage in stages if ' predict ' in stage.name]
-    assert len(predictions) == 4
-    assert {flag(stage, '--precision') for stage in predictions} == {'bfloat16'}
-    assert not any('--precision' in stage.command for stage in toy_plan()[0])
+def test_rounds_that_choose_among_candidates_train_on_what_was_chosen():
+    plan = plan_of(*TOY, '--candidates')
+    for k in (1, 2):
+        chosen, selected = plan[f'round_{k}/chosen'], plan[f'train_{k + 1}.txt']
+        assert flag(chosen, '--scores') == str(WORK / f'round_{k}/train/scores')
+        assert flag(selected, '--masks') == str(WORK / f'round_{k}/chosen')
+        assert flag(selected, '--measure') == 'annotation_agreement'
+    assert not any('chosen' in name for name in plan_of(*TOY))
 
 
-def test_no_two_stages_share_a_name_or_an_output():
-    stages, data = toy_settings.data_stages(WORK, seed=5)
-    _, model = toy_plan()
-    stages += toy_plan()[0] + plan.final_predictions(data, toy_settings.SETTINGS, model, WORK)
-    assert len({stage.name for stage in stages}) == len(stages)
-    assert len({stage.output for stage in stages}) == len(stages)
+def test_predictions_compute_in_the_precision_of_the_trainings(voc):
+    plan = plan_of('resnet', *voc, '--precision', 'bfloat16')
+    scripts = [s for s in plan.values() if s.command[0] in ('main.py', 'test_vocspsm_resnet.py')]
+    assert len(scripts) == 9
+    precisions = {name for s in scripts for name in s.command if 'float' in name}
+    assert precisions == {'bfloat16'}
+    assert not any('--precision' in s.command for s in plan_of('resnet', *voc).values())
 
 
-def test_given_annotations_are_trained_on_without_any_selection():
-    _, data = toy_settings.data_stages(WORK, seed=5)
-    given = [WORK / 'a', WORK / 'b']
-    stages, model = plan.given_annotations(data, toy_settings.SETTINGS, WORK, given)
-    assert model == WORK / 'round_2/model'
-    assert not any('refine' in stage.name or 'select' in stage.name for stage in stages)
-    assert [flag(stage, '--masks') for stage in stages[:2]] == [str(WORK / 'a'), str(WORK / 'b')]
-
-
-def test_an_annotation_list_is_trained_on_as_it_is(tmp_path):
-    (tmp_path / 'train_3.txt').write_text('/a.jpg /b.png')
-    _, data = toy_settings.data_stages(WORK, seed=5)
-    given = [WORK / 'a', tmp_path / 'train_3.txt']
-    stages, _ = plan.given_annotations(data, toy_settings.SETTINGS, WORK, given)
-    trainings = [stage for stage in stages if stage.name.endswith('train')]
-    lists = [str(WORK / 'train_1.txt'), str(tmp_path / 'train_3.txt')]
-    assert [flag(stage, '--data_list') for stage in trainings] == lists
-    assert after_a_change(stages, tmp_path / 'train_3.txt')[0] == 'round 2 train'
-
-
-def test_a_mask_that_a_given_list_names_is_an_input_too(tmp_path):
-    (tmp_path / 'list.txt').write_text('/a.jpg /b.png')
-    _, data = toy_settings.data_stages(WORK, seed=5)
-    data = replace(data, data_dir=tmp_path)
-    given = [WORK / 'a', tmp_path / 'list.txt']
-    stages, _ = plan.given_annotations(data, toy_settings.SETTINGS, WORK, given)
-    names = [stage.name for stage in stages]
-    stale = after_a_change(stages, tmp_path / 'b.png')
-    assert stale == names[names.index('round 2 train') :]
-    # The list of a folder's masks names them too, once it is there; the stage before reads them.
-    before = stage_entries(stages)
-    rounds = [stage.listed for stage in stages if stage.name == 'round 1 train']
-    assert rounds[0].list_file == WORK / 'train_1.txt' and before['round 1 train']['inputs'] == {
-        str(data.init): None
-    }
-
-
-def after_a_change(stages, path):
-    """The stages that are stale when what stands at a path has changed."""
-    before = stage_entries(stages)
+def after_a_change(words, path):
+    """The stages of a command line that are stale when what stands at a path has changed."""
+    before = stage_entries(plan_of(*words))
+    path.parent.mkdir(exist_ok=True)
     path.write_text('another')
-    return [name for name, entry in stage_entries(stages).items() if entry != before[name]]
+    return [n for n, entry in stage_entries(plan_of(*words)).items() if entry != before[n]]
 
 
-def test_an_image_in_the_folder_of_another_class_makes_all_stages_stale(tmp_path):
+def test_only_what_depends_on_an_input_is_stale_when_it_changes(voc, tmp_path):
+    for folder in ('cues', 'saliency', 'truth'):
+        (tmp_path / folder).mkdir()
+    words = ['vgg', *voc, '--rounds=2', f'--cues={tmp_path}/cues']
+    words += [f'--saliency={tmp_path}/saliency']
+    names = list(plan_of(*words))
+    for path in ('train.txt', 'tags.txt', 'cues/a.png', 'saliency/a.png'):
+        assert after_a_change(words, tmp_path / path) == names, path
+    of_val = {name for name in names if 'val' in name} | {'last', 'last.json', 'crf', 'crf.json'}
+    (tmp_path / 'val.txt').write_text('/b.jpg /truth/b.png\n')
+    before = stage_entries(plan_of(*words))
+    (tmp_path / 'val.txt').write_text('/c.jpg /truth/c.png\n')
+    after = stage_entries(plan_of(*words))
+    assert {name for name in names if before[name] != after[name]} == of_val
+    stale = after_a_change(words, tmp_path / 'truth/b.png')
+    assert stale == [name for name in names if name.endswith('.json')]
+    assert after_a_change(words, tmp_path / 'init.index') == names[2:], 'all but the proxies'
+    own = [*words, f'--classes={tmp_path}/classes.txt']
+    assert after_a_change(own, tmp_path / 'classes.txt') == names
+
+
+def test_an_image_in_the_folder_of_another_class_makes_all_stages_stale(voc, tmp_path):
+    words = ['vgg', *voc, f'--tags={tmp_path}/tags']
     for folder in ('bird', 'boat'):
         (tmp_path / 'tags' / folder).mkdir(parents=True)
     (tmp_path / 'tags/bird/a.jpg').touch()
-    _, data = toy_settings.data_stages(WORK, seed=5)
-    data = replace(data, tags=tmp_path / 'tags')
-
-    def entries():
-        return stage_entries(plan.all_rounds(data, toy_settings.SETTINGS, WORK, 1)[0])
-
-    before = entries()
+    before = stage_entries(plan_of(*words))
     (tmp_path / 'tags/bird/a.jpg').rename(tmp_path / 'tags/boat/a.jpg')
-    assert all(entry != before[name] for name, entry in entries().items())
+    assert all(entry != before[n] for n, entry in stage_entries(plan_of(*words)).items())
 
 
-def test_only_what_depends_on_an_input_is_stale_when_it_changes(tmp_path):
-    def given(name):
-        (tmp_path / name).write_text('one')
-        return tmp_path / name
-
-    data = DataPaths(
-        data_dir=tmp_path,
-        train_list=given('train.txt'),
-        val_list=given('val.txt'),
-        val_masks=tmp_path,
-        tags=given('tags.txt'),
-        init=tmp_path / 'init',
-        cues=given('cues'),
-        saliency=given('saliency'),
-    )
-    index = given('init.index')
-    stages, model = plan.all_rounds(data, toy_settings.SETTINGS, WORK, 2)
-    stages += plan.final_predictions(data, toy_settings.SETTINGS, model, WORK)
-    names = [stage.name for stage in stages]
-    for path in (data.train_list, data.tags, data.cues, data.saliency):
-        assert after_a_change(stages, path) == names, path
-    assert after_a_change(stages, index) == names[names.index('round 1 train') :]
-    evaluations = [name for name in names if 'evaluate' in name]
-    of_val = [*evaluations, *(name for name in names if 'predict val' in name)]
-    assert set(after_a_change(stages, data.val_list)) == {*of_val, 'last predict last', 'CRF'}
-    assert after_a_change(stages, tmp_path / 'one.png') == evaluations, 'a true mask'
-    own = replace(data, classes=given('classes.txt'))
-    stages, _ = plan.all_rounds(own, toy_settings.SETTINGS, WORK, 2)
-    assert after_a_change(stages, own.classes) == [stage.name for stage in stages]
-
-    folders = [tmp_path / 'a', tmp_path / 'b']
-    for folder in folders:
-        folder.mkdir()
-    stages, _ = plan.given_annotations(data, toy_settings.SETTINGS, WORK, folders)
-    stale = after_a_change(stages, folders[1] / 'mask.png')
-    assert stale == [n for n in map(lambda s: s.name, stages) if 'list 2' in n or 'round 2' in n]
-
-
-def test_the_plan_of_toy_is_printed_as_commands(tmp_path):
-    result = run_command('reproduce', 'toy', '--work-dir', tmp_path / 'w', '--dry-run')
-    assert result.code == 0
-    assert 'python main.py --option train --encoder_name res50' in result.out
-    assert not (tmp_path / 'w').exists()
-    result = run_command(
-        'reproduce', 'toy', '--work-dir', tmp_path / 'w', '--seed', '7', '--dry-run'
-    )
-    assert result.out.count('--random_seed 7') == 4, 'the initial training and three rounds'
-    assert '--seed 7\n' in result.out, 'the data'
-
-
-def test_rounds_that_choose_among_candidates_train_on_what_was_chosen(tmp_path):
-    _, data = toy_settings.data_stages(WORK, seed=5)
-    settings = replace(toy_settings.SETTINGS, candidates=True)
-    stages = {stage.name: stage for stage in plan.all_rounds(data, settings, WORK, 3)[0]}
-    for k in (1, 2):
-        chosen, select = stages[f'round {k} candidates'], stages[f'round {k} select']
-        assert flag(chosen, '--scores') == str(WORK / f'round_{k}/train/scores')
-        assert flag(select, '--masks') == str(chosen.output)
-        assert flag(select, '--measure') == 'annotation_agreement'
-        assert flag(stages[f'round {k + 1} train'], '--data_list') == str(select.output)
-    plain = run_command('reproduce', 'toy', '--work-dir', tmp_path, '--rounds', 2, '--dry-run')
-    assert plain.code == 0 and 'selection.choose_candidates' not in plain.out
-    given = ('--work-dir', tmp_path, '--rounds', 2, '--dry-run', '--candidates')
-    result = run_command('reproduce', 'toy', *given)
-    assert result.code == 0 and result.out.count('selection.choose_candidates') == 1
+def test_given_annotations_are_trained_on_as_they_are(voc, tmp_path):
+    (tmp_path / 'a').mkdir()
+    (tmp_path / 'list.txt').write_text('/a.jpg /masks/b.png')
+    words = ['vgg', *voc, '--annotations', tmp_path / 'a', tmp_path / 'list.txt']
+    plan = plan_of(*words)
+    assert not any('refined' in name or 'train_2' in name for name in plan)
+    assert list(plan)[0] == 'train_1.txt' and flag(plan['train_1.txt'], '--masks').endswith('/a')
+    lists = [flag(plan[f'round_{k}/model'], '--data_list') for k in (1, 2)]
+    assert lists == [str(WORK / 'train_1.txt'), str(tmp_path / 'list.txt')]
+    of_second = list(plan)[list(plan).index('round_2/model') :]
+    assert after_a_change(words, tmp_path / 'masks/b.png') == of_second, 'a mask of the list'
+    stale = after_a_change(words, tmp_path / 'a/mask.png')
+    assert stale[:2] == ['train_1.txt', 'round_1/model'] and not set(stale) & set(of_second)
 
 
 @pytest.mark.parametrize(
-    'name, script, crop',
-    [('small', 'test_vocspsm_vgg.py', '161'), ('lite0', 'test_vocspsm_lite0.py', '257')],
+    'words, script, crop',
+    [
+        (('vgg', '--settings', 'small'), 'test_vocspsm_vgg.py', '161'),
+        (('lite0', '--rounds', '2'), 'lite0', '257'),
+    ],
 )
-def test_settings_for_a_laptop_predict_at_one_scale_but_for_the_last_numbers(name, script, crop):
-    _, data = toy_settings.data_stages(WORK, seed=5)
-    settings = voc_settings.SETTINGS[name]
-    stages, model = plan.all_rounds(data, settings, WORK, 2)
-    stages += plan.final_predictions(data, settings, model, WORK)
-    trainings = [stage for stage in stages if stage.command[0] == 'main.py']
-    assert {flag(stage, '--input_height') for stage in trainings} == {crop}
-    predictions = {s.name: s.work for s in stages if s.command[0] == script}
-    assert predictions['round 1 predict train'].single_scale
-    assert not predictions['last predict last'].single_scale
+def test_settings_for_a_laptop_predict_at_one_scale_but_for_the_last_numbers(
+    voc, words, script, crop
+):
+    plan = plan_of(*words, *voc)
+    assert flag(plan['round_2/model'], '--input_height') == crop
+    assert script in plan['last'].command[0] and '--single-scale' not in plan['last'].command
+    assert '--single-scale' in plan['round_1/train'].command
 
 
 @pytest.mark.parametrize(
@@ -221,13 +163,11 @@ def test_settings_for_a_laptop_predict_at_one_scale_but_for_the_last_numbers(nam
         (['resnet', '--data-dir', 'nowhere'], 'nowhere: not there; set DATA_DIRECTORY'),
         (['resnet', '--data-dir', '.', '--dataset', 'no'], 'val.txt: not there; make it with'),
         (['vgg'], 'init: not there; make it with: python -m deeplab_vgg.convert imagenet'),
-        (['resnet', '--settings', 'small'], '--settings small is for: reproduce.py vgg'),
+        (['resnet', '--settings', 'small'], '--settings small is for: reproduce.py vgg and photos'),
         (['vgg', '--settings', 'lite0'], '--settings lite0 is for: reproduce.py photos'),
-        (
-            ['lite0'],
-            'init: not there; make it with: python -m deeplab_efficientnet.convert imagenet',
-        ),
+        (['lite0'], 'not there; make it with: python -m deeplab_efficientnet.convert imagenet'),
         (['vgg', '--cues', 'a', '--imagenet', 'b'], 'are for runs that begin with tags'),
+        (['vgg', '--cues', 'a', '--annotations', 'b'], 'not with --cues'),
         (['vgg', '--images', 'a'], '--images and --max-size are for: reproduce.py photos'),
         (['vgg', '--annotations', 'no-a', 'no-b'], 'no-b: not there; a folder of annotations'),
         (['vgg', '--train-flags', "--modeldir 'a"], "--modeldir 'a: No closing quotation"),
@@ -237,55 +177,45 @@ def test_settings_for_a_laptop_predict_at_one_scale_but_for_the_last_numbers(nam
         (['vgg', '--annotations', 'a', '--rounds', '2'], '--annotations names the rounds'),
         (['vgg', '--annotations', 'a', '--candidates'], '--annotations names the rounds'),
         (['toy', '--candidates', '--rounds', '1'], 'the masks of round 2: give --rounds 2'),
+        (['vgg', '--crf-flags', '--saliency x'], 'the CRF has no flag --saliency'),
+        (['vgg', '--crf-flags', '--bilateral-sxy a'], 'invalid float value'),
+        (['vgg', '--crf-flags', '--bilateral-sxy 0'], 'value 0.0 of --bilateral-sxy is out of'),
     ],
 )
-def test_what_is_missing_is_named(arguments, message):
+def test_what_is_missing_or_wrong_is_named(arguments, message):
     result = run_command('reproduce', *arguments)
     assert result.code == 2
     assert message in result.error
 
 
-def test_runs_of_different_kinds_have_different_titles_and_folders():
-    settings = {'vgg': [None, 'small'], 'lite0': [None], 'photos': [None, 'lite0']}
-    runs = [
-        argparse.Namespace(what=what, settings=name, annotations=None, cues=None)
-        for what, names in settings.items()
-        for name in names
-    ]
-    assert len({title_of(run) for run in runs}) == len({run_name(run) for run in runs}) == 5
-
-
-def test_a_dry_run_names_all_that_is_missing_after_the_plan_and_an_estimate(tmp_path):
-    where = ('--data-dir', tmp_path / 'VOC', '--dataset', tmp_path / 'ds', '--init', tmp_path / 'i')
-    cues = ('--cues', tmp_path / 'cues', '--work-dir', tmp_path / 'work')
-    flags = ('--train-flags', '--batch_size=2 --input_height 33', '--width', '0.125')
-    result = run_command('reproduce', 'resnet', *where, *cues, *flags, '--dry-run')
-    assert result.code == 2
-    for name in ('VOC', 'ds/train.txt', 'ds/val.txt', 'ds/tags.txt', 'i', 'cues'):
-        assert f'{tmp_path / name}: not there; ' in result.error
-    assert '# round 3 train: to do\npython main.py' in result.out
-    assert '--width 0.125 --batch_size=2 --input_height 33\n' in result.out
-    for line in ('An estimate', '  training ', '  prediction ', '  CRF ', '  disk '):
-        assert f'\n{line}' in result.out
-    assert not (tmp_path / 'work').exists()
-    wrong = ('--train-flags', '--no_such_flag 1')
-    result = run_command('reproduce', 'resnet', *where, *cues, *wrong, '--dry-run')
+def test_a_wrong_flag_of_the_trainings_is_found_before_anything_runs(voc):
+    result = run_command('reproduce', 'resnet', *voc, '--train-flags', '--no_such_flag 1')
     assert result.code == 2 and '--train-flags --no_such_flag 1: ' in result.error
 
 
-def test_an_estimate_is_for_photographs_of_the_size_they_have(tmp_path):
-    (tmp_path / 'train.txt').write_text('/a.png\n')
-    (tmp_path / 'val.txt').write_text('/a.png /a.png\n')
-    where = ('--data-dir', tmp_path, '--dataset', tmp_path, '--cues', tmp_path / 'cues')
+def test_runs_of_different_kinds_have_different_folders():
+    commands = [('vgg',), ('vgg', '--settings', 'small'), ('lite0',)]
+    photos = ('photos', '--images', 'a', '--tags', 'b')
+    commands += [photos, (*photos, '--settings', 'vgg'), (*photos, '--settings', 'small')]
+    names = {reproduce.run_name(reproduce.get_arguments(words)) for words in commands}
+    assert len(names) == len(commands)
 
-    def prediction():
-        run = run_command('reproduce', 'vgg', *where, '--width', '0.015625', '--dry-run')
-        assert 'cues: not there' in run.error
-        return float(re.search(r'prediction +([0-9.]+) MFLOP', run.out).group(1))
 
-    of_vocs_usual_size = prediction()
-    Image.new('RGB', (50, 40)).save(tmp_path / 'a.png')
-    assert prediction() < of_vocs_usual_size / 20
+def test_a_dry_run_prints_the_commands_and_all_that_is_missing(tmp_path):
+    where = ('--data-dir', tmp_path / 'VOC', '--dataset', tmp_path / 'ds', '--init', tmp_path / 'i')
+    cues = ('--cues', tmp_path / 'cues', '--work-dir', tmp_path / 'work')
+    result = run_command('reproduce', 'resnet', *where, *cues, '--width', '0.125', '--dry-run')
+    assert result.code == 2
+    for name in ('VOC', 'ds/train.txt', 'ds/val.txt', 'ds/tags.txt', 'i', 'cues'):
+        assert f'{tmp_path / name}: not there; ' in result.error
+    assert '# round_3/model: to do\npython main.py' in result.out and '--width 0.125' in result.out
+    assert not (tmp_path / 'work').exists()
+    result = run_command(
+        'reproduce', 'toy', '--work-dir', tmp_path / 'work', '--seed', '7', '--dry-run'
+    )
+    assert result.code == 0 and not (tmp_path / 'work').exists()
+    assert result.out.count('--random_seed 7') == 4, 'the initial training and three rounds'
+    assert '--seed 7\n' in result.out, 'the data'
 
 
 def test_the_panel_leaves_room_for_what_is_missing(tmp_path):
@@ -300,12 +230,9 @@ def test_the_panel_leaves_room_for_what_is_missing(tmp_path):
 
 
 def test_results_become_a_table_beside_the_paper(tmp_path):
-    for name, value in (('round_1/val', 0.5), ('last', 0.6), ('crf', 0.7)):
-        path = tmp_path / f'{name}.json'
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps({'mean_iou': value}))
-    numbers = result_tables.read_numbers(tmp_path, 1)
-    table = result_tables.number_table(result_tables.beside_paper(numbers, PAPER['resnet'], 1))
+    numbers = {'round 1': 50, 'test script': 60, 'with CRF': 70}
+    results = reproduce.beside_paper(numbers, reproduce.PAPER['resnet'])
+    table = reproduce.number_table(results)
     assert squeezed(as_markdown(*table)).splitlines() == [
         '| | mean IoU | paper |',
         '|:------------|-----------:|--------:|',
@@ -313,9 +240,11 @@ def test_results_become_a_table_beside_the_paper(tmp_path):
         '| test script | 60.0 | 61.6 |',
         '| with CRF | 70.0 | 62.3 |',
     ]
-    assert as_text(*table).splitlines()[:2] == [
-        '               mean IoU    paper',
-        'round 1            50.0     59.9',
-    ]
-    pairs = result_tables.beside_paper({'round 2': 1, 'round 3': 2}, PAPER['vgg'], 3)
-    assert pairs == {'round 2': (1, None), 'round 3': (2, 56.9)}
+    reproduce.save_tables(tmp_path, [table], results, 'Trained so')
+    text = (tmp_path / 'table.txt').read_text()
+    assert text == f'{as_text(*table)}\n\nTrained so\n'
+    saved = json.loads((tmp_path / 'table.json').read_text())
+    assert saved['results']['with CRF'] == {'mean_iou': 70, 'paper': 62.3}
+    last = reproduce.beside_paper({'round 2': 1, 'round 3': 2}, reproduce.PAPER['vgg'])
+    assert [row['paper'] for row in last.values()] == [None, 56.9]
+    assert reproduce.number_table(reproduce.beside_paper(numbers, {}))[0] == ('', 'mean IoU')

@@ -10,7 +10,7 @@ import pytest
 
 from deeplablib.utils.errors import InputError
 from deeplablib.utils.files import locked
-from deeplablib.utils.stages import RECORD, ROOT, Stage, run_stages
+from deeplablib.utils.stages import RECORD, ROOT, Stage, make_stage, run_stages
 
 
 def writer(name, folder, text='x', inputs=(), reads=()):
@@ -22,7 +22,7 @@ def writer(name, folder, text='x', inputs=(), reads=()):
         f'open({str(folder / "log")!r}, "a").write({name!r} + " ");'
         f'open({str(folder / name)!r}, "a").write({text!r})'
     )
-    return Stage(name, ('-c', code), folder / name, (*inputs, *(folder / r for r in reads)))
+    return Stage(('-c', code), folder / name, (*inputs, *(folder / r for r in reads)))
 
 
 def ran(folder):
@@ -54,7 +54,7 @@ def test_a_changed_command_makes_it_and_what_reads_its_output_stale(tmp_path, ca
 
     run_stages(stages('x'), tmp_path)
     ran(tmp_path)
-    assert [stage.name for stage in run_stages(stages('y'), tmp_path)] == ['b', 'c', 'd']
+    assert run_stages(stages('y'), tmp_path) == ['b', 'c', 'd']
     assert ran(tmp_path) == ['b', 'c', 'd']
     assert (tmp_path / 'b').read_text() == 'y', 'it went on from the stale output'
     assert (tmp_path / 'b.stale-1').read_text() == 'x', 'the stale output was removed'
@@ -70,7 +70,7 @@ def test_a_stage_that_reads_within_an_output_depends_on_it(tmp_path):
         folder = tmp_path / 'a'
         code = f'import os; os.makedirs({str(folder)!r}); {text!r}'
         reader = writer('b', tmp_path, inputs=(folder / 'scores',))
-        return [Stage('a', ('-c', code), folder), reader]
+        return [Stage(('-c', code), folder), reader]
 
     run_stages(stages('x'), tmp_path)
     ran(tmp_path)
@@ -129,7 +129,7 @@ def test_a_failed_stage_is_named_and_goes_on_from_what_it_left(tmp_path, capfd):
         f'import os; open({str(output)!r}, "a").write("x");'
         f'os.path.exists({str(fails)!r}) and exit(3)'
     )
-    stages = [writer('a', tmp_path), Stage('b', ('-c', code), output)]
+    stages = [writer('a', tmp_path), Stage(('-c', code), output)]
     fails.touch()
     with pytest.raises(SystemExit, match='1'):
         run_stages(stages, tmp_path)
@@ -148,7 +148,7 @@ def test_what_the_record_does_not_know_is_never_removed(tmp_path):
 
 
 def test_a_dry_run_prints_the_commands_and_runs_nothing(tmp_path, capsys):
-    stage = Stage('see', ('main.py', '--flag', 'two words'), tmp_path / 'out')
+    stage = Stage(('main.py', '--flag', 'two words'), tmp_path / 'work/see')
     run_stages([stage], tmp_path / 'work', dry_run=True)
     assert capsys.readouterr().out == "# see: to do\npython main.py --flag 'two words'\n"
     assert not (tmp_path / 'work').exists()
@@ -176,7 +176,7 @@ def test_a_stage_whose_parent_was_killed_still_holds_the_folder(tmp_path):
     )
     code = (
         'from pathlib import Path; from deeplablib.utils.stages import Stage, run_stages;'
-        f'run_stages([Stage("a", ("-c", {stage!r}), Path({str(started)!r}))], {str(tmp_path)!r})'
+        f'run_stages([Stage(("-c", {stage!r}), Path({str(started)!r}))], Path({str(tmp_path)!r}))'
     )
     parent = subprocess.Popen([sys.executable, '-c', code], cwd=ROOT)
     while not started.exists():
@@ -205,8 +205,48 @@ def test_a_missing_input_and_a_damaged_record_are_named(tmp_path):
         run_stages([writer('a', tmp_path)], tmp_path)
 
 
+@pytest.mark.parametrize('number, code', [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_stage_saves_before_the_run_ends(tmp_path, number, code, capfd):
+    stage = (
+        'import os, signal, sys, time\n'
+        f'def save(*_): open({str(tmp_path / "saved")!r}, "w").close(); sys.exit({code})\n'
+        f'signal.signal({number}, save)\n'
+        f'os.kill(os.getppid(), {number}) or {number} == 2 and os.kill(os.getpid(), 2)\n'
+        'time.sleep(60)'
+    )
+    with pytest.raises(SystemExit, match=str(code)):
+        run_stages([Stage(('-c', stage), tmp_path / 'a')], tmp_path)
+    assert (tmp_path / 'saved').exists()
+    assert 'a: stopped; the same command goes on from here' in capfd.readouterr().err
+    assert not json.loads((tmp_path / RECORD).read_text())['a']['done']
+
+
+def test_flags_become_words_and_name_what_a_stage_reads(tmp_path):
+    folder = tmp_path / 'out'
+    flags = {
+        'data_dir': 'word',
+        'masks': (tmp_path / 'a', tmp_path / 'b'),
+        'tags': tmp_path / 'tags',
+        'save_scores': folder / 'scores',
+        'classes': None,
+        'resume': True,
+        'rate': 1e-4,
+        'out': folder,
+    }
+    stage = make_stage('selection.refine_masks', flags, 'out', words=['--prune', '0.1'])
+    assert stage.command[:4] == ('-m', 'selection.refine_masks', '--data-dir', 'word')
+    assert stage.command[-5:] == ('0.0001', '--out', str(folder), '--prune', '0.1')
+    assert '--resume' in stage.command and '--classes' not in stage.command
+    assert stage.reads == (tmp_path / 'a', tmp_path / 'b', tmp_path / 'tags')
+    (tmp_path / 'init.index').touch()
+    flags = {'pretrain_file': tmp_path / 'init', 'random_scale': False, 'modeldir': folder}
+    stage = make_stage('main.py', flags, 'modeldir')
+    assert stage.command[0] == 'main.py' and '--norandom_scale' in stage.command
+    assert stage.reads == (tmp_path / 'init.index',), 'what a checkpoint changes in'
+
+
 def test_stages_run_with_the_same_python(tmp_path):
     output = tmp_path / 'out'
     code = f'import sys; open({str(output)!r}, "w").write(sys.executable)'
-    run_stages([Stage('a', ('-c', code), output)], tmp_path)
+    run_stages([Stage(('-c', code), output)], tmp_path)
     assert output.read_text() == sys.executable

@@ -4,10 +4,11 @@ import hashlib
 import itertools
 import json
 import shlex
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,68 +23,102 @@ DONE, GOING_ON, TO_DO, STALE, UNKNOWN = 'done', 'going on', 'to do', 'stale', 'u
 
 
 @dataclass(frozen=True)
-class ListedMasks:
-    """The masks that a list stands for; list_file, masks: absolute paths."""
-
-    list_file: Path
-    masks: tuple[Path, ...]
-
-
-@dataclass(frozen=True)
 class Stage:
-    """One command.
+    """One command, called after its output.
 
-    name: what the record and the messages call it. command: arguments for Python, such as
-    ('main.py', '--option', 'train') or ('-m', 'selection.refine_masks').
-    output: the file or folder that it makes. reads: files and folders that it reads; those that no
-    earlier stage makes are inputs of the whole. All paths are absolute.
-    listed: the masks that one of these files lists. They are inputs where no stage makes the list.
-    work: what the command does, for those who plan by it; it is not recorded.
+    command: arguments for Python, such as ('main.py', '--option', 'train') or ('-m',
+    'selection.refine_masks'). output: the file or folder that it makes, in the folder of the whole.
+    reads: files and folders that it reads; those that no earlier stage makes are inputs of the
+    whole. All paths are absolute.
     """
 
-    name: str
     command: tuple[str, ...]
     output: Path
     reads: tuple[Path, ...] = ()
-    listed: ListedMasks | None = None
-    work: object = None
+
+
+def make_stage(
+    script: str,
+    flags: Mapping[str, object],
+    output: str,
+    words: Sequence[str] = (),
+    reads: Sequence[Path] = (),
+) -> Stage:
+    """The stage that runs a script, or a module, with flags.
+
+    flags: dict from name to value; what is a Path, or a tuple of Path, is what the command reads,
+    or in its output. output: the name of the flag that names the output.
+    words: further flags, as they were typed. reads: what no flag names.
+    """
+    out = Path(str(flags[output]))
+    given = [
+        v for value in flags.values() for v in (value if isinstance(value, tuple) else [value])
+    ]
+    paths = [_on_disk(path) for path in given if isinstance(path, Path)]
+    read = [path for path in paths if path != out and out not in path.parents]
+    start = (script,) if script.endswith('.py') else ('-m', script)
+    dash = '_' if script == 'main.py' else '-'
+    return Stage((*start, *flag_words(flags, dash), *words), out, (*read, *reads))
+
+
+def flag_words(flags: Mapping[str, object], dash: str = '_') -> list[str]:
+    """Flags as words of a command line; those that are None are left out.
+
+    dash: between the words of a name. With '_', the flags of main.py, False is --noNAME; with
+    '-', it is left out.
+    """
+    words: list[str] = []
+    for name, value in flags.items():
+        flag = f'--{name.replace("_", dash)}'
+        if value is True:
+            words.append(flag)
+        elif value is False:
+            words += [f'--no{name}'] if dash == '_' else []
+        elif value is not None:
+            words += [flag, *map(str, value if isinstance(value, tuple) else (value,))]
+    return words
+
+
+def _on_disk(path):
+    """The file that a change of a checkpoint shows in: its index holds checksums."""
+    index = path.with_name(f'{path.name}.index')
+    return index if index.exists() else path
 
 
 def run_stages(
-    stages: Sequence[Stage], work_dir: str | Path, dry_run: bool = False, title: str | None = None
-) -> list[Stage]:
+    stages: Sequence[Stage], work_dir: Path, dry_run: bool = False, title: str | None = None
+) -> list[str]:
     """Run the stages that are not done, in their order.
 
     A stage is done when the record holds it with its command, the state of its inputs, and the
     earlier stages that make what it reads. One that was stopped goes on from what it
     left; one that differs from the record is stale: what it left is set aside first, as
     NAME.stale-1 or the next number that is free. Nothing is ever removed.
-    work_dir: folder of the record. dry_run: only say what would be done.
+    work_dir: absolute folder of the record. dry_run: only say what would be done.
     title: what the run is; one folder is for runs of one title. None: not checked.
-    Returns the stages that were not done before.
+    Returns the names of the stages that were not done before.
     Raises InputError when an input is missing (except in a dry run), an output exists that is not
     in the record, work_dir is of another title, or another process is at work in it; leaves the
-    program with the stage's exit code when one fails.
+    program with the stage's exit code when one fails or is stopped.
     """
-    work_dir = Path(work_dir)
+    named = {str(stage.output.relative_to(work_dir)): stage for stage in stages}
     if dry_run:
-        record = _read_record(work_dir, title)
-        entries = stage_entries(stages)
-        states = {stage.name: _state(record, stage, entries) for stage in stages}
-        for stage in stages:
-            print(f'# {stage.name}: {states[stage.name]}\n{command_line(stage)}')
-        return [stage for stage in stages if states[stage.name] != DONE]
+        record, entries = _read_record(work_dir, title), stage_entries(named)
+        states = {name: _state(record, name, stage, entries) for name, stage in named.items()}
+        for name, stage in named.items():
+            print(f'# {name}: {states[name]}\n{shlex.join(["python", *stage.command])}')
+        return [name for name in named if states[name] != DONE]
 
     make_output_folder(work_dir)
     with locked(work_dir) as lock:
         record = _read_record(work_dir, title)
         missing = [path for stage in stages for path in _given(stage, stages) if not path.exists()]
         raise_all([f'{path}: this input is not there' for path in dict.fromkeys(missing)])
-        entries = stage_entries(stages)
+        entries = stage_entries(named)
         run = []
-        for number, stage in enumerate(stages, 1):
-            state = _state(record, stage, entries)
-            print(f'[{number}/{len(stages)}] {stage.name}: {state}', flush=True)
+        for number, (name, stage) in enumerate(named.items(), 1):
+            state = _state(record, name, stage, entries)
+            print(f'[{number}/{len(named)}] {name}: {state}', flush=True)
             if state == DONE:
                 continue
             if state == UNKNOWN:
@@ -93,29 +128,16 @@ def run_stages(
             if state.startswith(STALE):
                 _set_aside(stage.output)
             started = time.monotonic()
-            entry = record[stage.name] = entries[stage.name] | {'title': title, 'done': False}
+            entry = record[name] = entries[name] | {'title': title, 'done': False}
             _write_record(work_dir, record)
-            _run(stage, lock)
+            _run(name, stage, lock)
             entry |= {'done': True, 'seconds': round(time.monotonic() - started, 1)}
             _write_record(work_dir, record)
-            run.append(stage)
+            run.append(name)
     return run
 
 
-def as_flags(**values: object) -> list[str]:
-    """Flags as words of a command: as_flags(save_dir='a') is ['--save-dir', 'a']."""
-    words = []
-    for name, value in values.items():
-        words += [f'--{name.replace("_", "-")}', str(value)]
-    return words
-
-
-def command_line(stage: Stage) -> str:
-    """The command of a stage as one would type it in the project's folder."""
-    return shlex.join(['python', *stage.command])
-
-
-def stage_entries(stages: Sequence[Stage]) -> dict[str, dict[str, Any]]:
+def stage_entries(stages: Mapping[str, Stage]) -> dict[str, dict[str, Any]]:
     """What the record holds of each stage: a dict from its name.
 
     An entry is a dict: `command`; `inputs`, from a path to the hash of what is there; `after`, from
@@ -123,17 +145,13 @@ def stage_entries(stages: Sequence[Stage]) -> dict[str, dict[str, Any]]:
     """
     entries: dict[str, dict[str, Any]] = {}
     fingerprint = cache(_fingerprint)  # several stages read the same tags and masks
-    for number, stage in enumerate(stages):
-        before = [s for s in stages[:number] if any(_within(path, s) for path in stage.reads)]
-        given = _given(stage, stages)
-        inputs = {str(path): fingerprint(path) for path in given}
-        if stage.listed is not None and stage.listed.list_file in given:
-            masks = [(path.name, fingerprint(path)) for path in stage.listed.masks]
-            inputs[f'a mask that {stage.listed.list_file} lists'] = _hash(str(masks))
-        entries[stage.name] = {
+    for name, stage in stages.items():
+        before = [n for n in entries if any(_within(path, stages[n]) for path in stage.reads)]
+        given = _given(stage, list(stages.values()))
+        entries[name] = {
             'command': list(stage.command),
-            'inputs': inputs,
-            'after': {s.name: _hash(json.dumps(entries[s.name])) for s in before},
+            'inputs': {str(path): fingerprint(path) for path in given},
+            'after': {n: _hash(json.dumps(entries[n])) for n in before},
         }
     return entries
 
@@ -150,13 +168,15 @@ def _given(stage, others):
 def _fingerprint(path):
     """A hash of what a file, or the files of a folder, hold; None when it is not there.
 
-    Hidden files do not count: what lists folders likes to leave them there.
+    Those of the folders in a folder count too: tags may have a folder for each class. Hidden ones
+    do not: what lists folders likes to leave them there.
     """
     try:
         if not path.is_dir():
             return _hash(path.read_bytes())
-        files = [file for file in sorted(path.glob('[!.]*')) if file.is_file()]
-        return _hash(str([(file.name, _hash(file.read_bytes())) for file in files]))
+        files = [*path.glob('[!.]*'), *path.glob('[!.]*/[!.]*')]
+        hashes = [(str(f.relative_to(path)), _hash(f.read_bytes())) for f in files if f.is_file()]
+        return _hash(str(sorted(hashes)))
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -167,8 +187,8 @@ def _hash(content):
     return hashlib.sha256(content if isinstance(content, bytes) else content.encode()).hexdigest()
 
 
-def _state(record, stage, entries):
-    known, wanted = record.get(stage.name), entries[stage.name]
+def _state(record, name, stage, entries):
+    known, wanted = record.get(name), entries[name]
     if known is None:
         return UNKNOWN if stage.output.exists() else TO_DO
     if known['command'] != wanted['command']:
@@ -183,13 +203,29 @@ def _state(record, stage, entries):
     return DONE if stage.output.exists() else TO_DO
 
 
-def _run(stage, lock):
+def _run(name, stage, lock):
     # A stage holds the lock too: should this process be killed, it is still at work in the folder.
-    command = [sys.executable, *stage.command]
-    code = subprocess.run(command, cwd=ROOT, pass_fds=[lock]).returncode
+    process = subprocess.Popen([sys.executable, *stage.command], cwd=ROOT, pass_fds=[lock])
+    stopped = []
+
+    def stop(number, _):
+        stopped.append(number)
+        if number == signal.SIGTERM:  # Ctrl-C reaches the stage by itself
+            process.send_signal(number)
+
+    # The stage may have something to save before it ends.
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        code = process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if stopped:
+        print(f'{name}: stopped; the same command goes on from here', file=sys.stderr)
+        sys.exit(128 + stopped[0])
     if code:
         print(
-            f'error: stage {stage.name} failed (exit code {code}); correct what it says and run '
+            f'error: stage {name} failed (exit code {code}); correct what it says and run '
             'the same command again',
             file=sys.stderr,
         )
