@@ -19,7 +19,9 @@ from tests import golden
 from tests.command import run_command
 
 ROOT = Path(__file__).parent.parent
-IMAGES = 24
+IMAGES = 12
+LOSSES = 1  # workers that a piece of work may kill
+ENVIRONMENT = os.environ | {'DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES': str(LOSSES)}
 SIZE = (120, 150)
 
 
@@ -47,10 +49,10 @@ class Cluster:
     def _start(self, part, *flags, cwd=ROOT, dask=(sys.executable, '-m', 'dask')):
         command = [*dask, part, '--host', '127.0.0.1', '--no-dashboard', *map(str, flags)]
         with open(self.folder / f'{part}.log', 'a') as log:
-            return subprocess.Popen(command, cwd=cwd, stdout=log, stderr=log)
+            return subprocess.Popen(command, cwd=cwd, stdout=log, stderr=log, env=ENVIRONMENT)
 
 
-def _wait_for(condition, seconds=30):
+def _wait_for(condition, seconds=120):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -58,8 +60,9 @@ def _wait_for(condition, seconds=30):
 
 
 @pytest.fixture
-def started(tmp_path):
+def started(tmp_path, monkeypatch):
     """A Cluster without workers."""
+    monkeypatch.setattr(cluster, 'WORKER_SECONDS', 60)  # a busy machine starts them slowly
     (tmp_path / 'cluster').mkdir()
     started = Cluster(tmp_path / 'cluster')
     yield started
@@ -104,15 +107,10 @@ def test_a_killed_worker_loses_nothing_and_doubles_nothing(started, data):
 
     killer = threading.Thread(target=kill)
     killer.start()
-    result = subprocess.run(
-        [sys.executable, '-m', *refine, '--out', out, '--scheduler', started.address],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    result = run_command(*refine, '--out', out, '--scheduler', started.address)
     killer.join()
-    assert result.returncode == 0 and 'Traceback' not in result.stderr, result.stderr
-    assert workers[0].wait() == -signal.SIGKILL
+    assert result.code == 0, result.error
+    assert workers[0].wait(timeout=9) == -signal.SIGKILL
     assert run_command(*refine, '--out', data / 'alone', '--jobs', '1').code == 0
     assert files_of(out) == files_of(data / 'alone')
     assert len(files_of(out)) == IMAGES + 1
@@ -149,20 +147,17 @@ def test_a_cluster_that_cannot_do_the_work_is_refused(started, tmp_path):
     refused('does not find the package deeplablib')
 
 
-def test_work_that_kills_its_workers_is_reported(started):
-    # As many as the scheduler lets a piece of work kill before it gives up.
-    for _ in range(4):
-        started.add_worker()
-    with pytest.raises(ConnectionError, match='the work was lost'):
-        list(cluster.results(os._exit, [1], started.address))
-
-
-def test_losing_every_worker_or_the_scheduler_is_reported(started):
+def test_losing_the_workers_or_the_scheduler_is_reported(started):
     started.add_worker()
     with (
         mock.patch.object(cluster, 'WORKER_SECONDS', 1),
         pytest.raises(InputError, match='the scheduler has no workers'),
     ):
+        list(cluster.results(os._exit, [1], started.address))
+    # One more than the scheduler lets a piece of work kill before it gives up.
+    for _ in range(LOSSES + 1):
+        started.add_worker()
+    with pytest.raises(ConnectionError, match='the work was lost'):
         list(cluster.results(os._exit, [1], started.address))
     started.add_worker()
     results = cluster.results(time.sleep, [0.1] * 50, started.address)
