@@ -13,8 +13,7 @@ from deeplablib.data.sample_check import check_outputs, check_samples
 from deeplablib.data.score_maps import read_score_map
 from deeplablib.data.tags import allowed_classes, read_tags
 from deeplablib.prediction import crf
-from deeplablib.prediction.crf_list import crf_samples
-from deeplablib.prediction.metrics import iou_table_of
+from deeplablib.prediction.metrics import report
 from deeplablib.utils import errors, parallel
 from deeplablib.utils.errors import InputError
 from deeplablib.utils.files import make_output_folder
@@ -73,7 +72,7 @@ def main() -> None:
     waiting = samples
     if args.resume:
         waiting = parallel.left_to_do(samples, lambda s: (save_dir / f'{s.name}.png').is_file())
-    crf_samples(
+    crf.crf_samples(
         waiting,
         Path(args.scores),
         save_dir,
@@ -82,10 +81,7 @@ def main() -> None:
         allowed_by_image=allowed_by_image,
         jobs=args.jobs,
     )
-    print(f'The segmentation masks have been saved to {save_dir}')
-
-    if all(sample.mask for sample in samples):
-        print(iou_table_of(samples, save_dir, classes))
+    report(samples, save_dir, classes)
 
 
 if __name__ == '__main__':

@@ -35,31 +35,61 @@ def get_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def masks_in(folder: Path) -> tuple[dict[str, Path], list[Path]]:
+    """The PNGs of a folder by their names without the ending, .png or .PNG, and its other files.
+
+    Raises InputError when it is not there, and for two files of one name.
+    """
+    if not folder.is_dir():
+        raise InputError(f'{folder}: no such folder')
+    files = list_files(folder)
+    others = [path for path in files if path.suffix.lower() != '.png']
+    masks: dict[str, Path] = {}
+    for path in (path for path in files if path.suffix.lower() == '.png'):
+        if masks.setdefault(path.stem, path) != path:
+            raise InputError(f'{path} and {masks[path.stem].name}: which of them is meant?')
+    return masks, others
+
+
+def find_pairs(args: argparse.Namespace) -> list[tuple[Path, Path]]:
+    """The masks and predictions to compare; what the folders hold beside them is named.
+
+    Raises InputError for what is missing.
+    """
+    (predictions, others), (masks, _) = masks_in(args.pred), masks_in(args.gt)
+    if args.list:
+        names = [sample.name for sample in read_list(args.list, args.gt)]
+    else:
+        names = list(predictions)
+        unpredicted = [path for name, path in masks.items() if name not in predictions]
+        for kind, left_out in (('is no PNG', others), ('has no prediction', unpredicted)):
+            if left_out and names:
+                print(f'note: {len(left_out)} left out, such as {left_out[0]}, which {kind}')
+    if not names:
+        raise InputError(f'{args.pred}: no predictions (*.png) in this folder')
+    pairs = [
+        (masks.get(name, args.gt / f'{name}.png'), predictions.get(name, args.pred / f'{name}.png'))
+        for name in names
+    ]
+    errors.raise_all([f'no file {path}' for pair in pairs for path in pair if not path.is_file()])
+    return pairs
+
+
 def main() -> None:
-    """Evaluate and print the table."""
+    """Evaluate, write the numbers and print the table."""
     args = get_arguments()
     if args.num_classes is not None and not 2 <= args.num_classes <= IGNORE_LABEL:
         raise InputError(f'--num-classes {args.num_classes}: expected 2 to {IGNORE_LABEL}')
     classes = default_classes(args.num_classes) if args.num_classes else args.classes
-    for folder in (args.pred, args.gt):
-        if not folder.is_dir():
-            raise InputError(f'{folder}: no such folder')
-    if args.list:
-        names = [sample.name for sample in read_list(args.list, args.gt)]
-    else:
-        names = [path.stem for path in list_files(args.pred, '.png')]
-    if not names:
-        raise InputError(f'{args.pred}: no predictions (*.png) in this folder')
     if args.json:
         check_output_file(args.json)
-    pairs = [(args.gt / f'{name}.png', args.pred / f'{name}.png') for name in names]
-    errors.raise_all([f'no file {path}' for pair in pairs for path in pair if not path.is_file()])
+    pairs = find_pairs(args)
     confusion = evaluate(pairs, len(classes))
-    print(iou_table(confusion, classes))
     if args.json:
-        summary = iou_summary(confusion, classes) | {'images': len(pairs)}
+        summary = iou_summary(confusion, classes) | {'images': len(set(pairs))}
         with replacing(args.json) as temporary:
             temporary.write_text(json.dumps(summary, indent=2) + '\n')
+    print(iou_table(confusion, classes))
 
 
 if __name__ == '__main__':

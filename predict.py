@@ -24,14 +24,9 @@ from deeplablib.data.sample_check import check_outputs, check_samples
 from deeplablib.data.score_maps import image_probabilities
 from deeplablib.data.voc import CLASSES, colour_map
 from deeplablib.prediction.crf import crf_labels, require_package
-from deeplablib.prediction.photographs import enlarge, label_photograph, photograph_sizes, upright
-from deeplablib.prediction.predict_list import run_network, saves_for
-from deeplablib.prediction.prediction_flags import (
-    add_prediction_flags,
-    check_prediction_flags,
-    predictor_for,
-    restore,
-)
+from deeplablib.prediction.multi_scale_script import make_parser, restore
+from deeplablib.prediction.photographs import enlarge, label_photograph, upright
+from deeplablib.prediction.predict_list import run_network
 from deeplablib.utils import errors
 from deeplablib.utils.errors import InputError
 from deeplablib.utils.files import list_files, make_output_folder
@@ -48,16 +43,14 @@ LINE = 20  # height of a line of the legend, pixels
 
 def get_arguments() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = make_parser(
+        __doc__,
+        restore_from=RESTORE_FROM,
+        save_dir=SAVE_DIR,
+        img_mean=IMG_MEAN,
+        max_size=MAX_SIZE,
     )
     parser.add_argument('images', nargs='+', help='image files, folders or patterns')
-    parser.add_argument(
-        '--restore-from',
-        default=RESTORE_FROM,
-        help='checkpoint of any of the networks, recognised by itself (default: %(default)s)',
-    )
-    parser.add_argument('--save-dir', default=SAVE_DIR, help='default: %(default)s')
     parser.add_argument(
         '--tags', nargs='+', metavar='CLASS', help='the classes that may occur, names or ids'
     )
@@ -67,7 +60,6 @@ def get_arguments() -> argparse.Namespace:
         action='store_true',
         help='also NAME_confidence.png, the largest probability, grey: white is certain',
     )
-    add_prediction_flags(parser, MAX_SIZE)
     return parser.parse_args()
 
 
@@ -126,26 +118,22 @@ def allowed_classes(tags: Sequence[str] | None, classes: Sequence[str]) -> npt.N
 def main() -> None:
     """Predict and save the pictures of each image."""
     args = get_arguments()
-    check_prediction_flags(args)
     if args.crf:
         require_package()
     samples = find_images(args.images)
     check_samples(samples, '.', say_turned=False)
     endings = ('.png', '_colour.png', '_overlay.png', '_confidence.png')
     check_outputs(samples, args.save_dir, endings)
-    network, model, classes = restore(args, NETWORKS, IMG_MEAN)
+    network, predict, classes = restore(args, NETWORKS)
     allowed = allowed_classes(args.tags, classes)
-    save_dir = make_output_folder(args.save_dir)
-    predict = predictor_for(args, network, model, IMG_MEAN)
-    sizes = photograph_sizes(samples, args.max_size, turn=True)
+    save_dir, kind = make_output_folder(args.save_dir), network.score_map_kind
 
-    def label(sample, image):
+    def label(sample, image, size):
         labels, score_map = predict(image, allowed)
-        return partial(save, sample, image.numpy(), labels.numpy(), score_map.numpy())
+        return partial(save, sample, image.numpy(), size, labels.numpy(), score_map.numpy())
 
-    def save(sample, image, labels, score_map):
-        name, size, kind = sample.name, sizes[sample.name], network.score_map_kind
-        confidence = None
+    def save(sample, image, size, labels, score_map):
+        name, confidence = sample.name, None
         if args.confidence or labels.shape != size and not args.crf:
             at_size, confidence = label_photograph(score_map, size, kind, allowed)
             labels = labels if labels.shape == size else at_size
@@ -159,14 +147,7 @@ def main() -> None:
         if args.confidence:
             write_image(save_dir / f'{name}_confidence.png', confidence)
 
-    run_network(
-        label,
-        samples,
-        'predicting',
-        max_size=args.max_size,
-        turn=True,
-        saves_in_flight=saves_for(sizes, args.max_size),
-    )
+    run_network(label, samples, 'predicting', max_size=args.max_size, turn=True)
     print(f'The label maps, colour maps and overlays have been saved to {save_dir}')
 
 

@@ -1,9 +1,12 @@
 """Multi-scale prediction with SPSM-ResNet-101: a palette PNG for each image of a list.
 
 The image at 1, 0.75 and 0.5; the largest logits of the three; resized to the image; argmax.
+A checkpoint of another network, such as EfficientNet-Lite0, is recognised and does as well.
 """
 
-from deeplab_resnet.resnet import NETWORKS
+from deeplab_efficientnet import efficientnet
+from deeplab_resnet import resnet
+from deeplab_vgg import vgg
 from deeplablib.prediction.multi_scale_script import predict_and_evaluate
 from deeplablib.utils import errors
 
@@ -15,13 +18,14 @@ RESTORE_FROM = './model/resnet/model.resnet'
 SAVE_DIR = './result/'
 IMG_MEAN = (104.00698793, 116.66876762, 122.67891434)  # blue, green, red
 
+NETWORKS = resnet.NETWORKS | vgg.NETWORKS | efficientnet.NETWORKS
+
 
 def main() -> None:
     """Predict the list and, when it names masks, print the IoU table."""
     predict_and_evaluate(
         NETWORKS,
         __doc__,
-        sibling='test_vocspsm_vgg.py or test_vocspsm_lite0.py',
         data_dir=DATA_DIRECTORY,
         data_list=DATA_LIST_PATH,
         num_steps=NUM_STEPS,

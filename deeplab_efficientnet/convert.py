@@ -15,7 +15,7 @@ from deeplablib.prediction.exported_models import WRITERS
 from deeplablib.utils import errors
 from deeplablib.weights import conversion
 
-PREDICTION_SCRIPTS = {'lite0': 'test_vocspsm_lite0.py'}
+PREDICTION_SCRIPTS = {'lite0': 'test_vocspsm_resnet.py'}
 TRAINING_FLAGS = {
     'lite0': '--frozen 5 --learning_rate 3e-4 --num_steps 300 --batch_size 8 --input_height 257 '
     '--input_width 257'

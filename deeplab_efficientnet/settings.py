@@ -4,7 +4,7 @@ The whole encoder is frozen, and the head alone learns: minutes on two CPU cores
 """
 
 ENCODER_NAME = 'lite0'
-PREDICTION_SCRIPT = 'test_vocspsm_lite0.py'
+PREDICTION_SCRIPT = 'test_vocspsm_resnet.py'
 
 # Flags of main.py.
 TRAINING = {

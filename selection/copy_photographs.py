@@ -67,7 +67,7 @@ def copy_photograph(max_size: int, out: Path, path: Path) -> None:
     max_size: pixels of the longer side that may stay. path: a JPEG or PNG; the copy has its name.
     What needs neither is copied as it is. Raises InputError when it cannot be read.
     """
-    photograph = prepared(path, max_size, turn=True)
+    photograph, _ = prepared(path, max_size, turn=True)
     with replacing(out / path.name) as copy:
         if photograph is None:
             shutil.copyfile(path, copy)

@@ -102,7 +102,7 @@ def save_cams(
         for path, cue in zip(paths, np.moveaxis(levels, -1, 0), strict=True):
             write_image(path, cue)
 
-    def work(sample, image):
+    def work(sample, image, _):
         return partial(save, sample.name, cams(image, by_name[sample.name][1:]))
 
     with locked(out):

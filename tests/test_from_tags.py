@@ -121,7 +121,7 @@ def test_on_a_laptop_a_small_network_learns(folder):
     assert result.code == 0, result.error
     assert result.out.count('python main.py --option train --encoder_name lite0 ') == 3
     assert result.out.count('--frozen 5 ') == 4, 'the classifier of tags and three trainings'
-    assert result.out.count('python test_vocspsm_lite0.py') == 3
+    assert result.out.count('python test_vocspsm_resnet.py') == 3
     assert result.out.count('--resume --bilateral-sxy 7\n') == 3
     missing = run_command('reproduce', 'photos', *given, '--imagenet', folder / 'absent')
     bad(missing, 'make it with: python -m deeplab_efficientnet.convert imagenet')

@@ -138,7 +138,7 @@ def run_predict(tmp_path, model, out, *arguments):
 
 def test_a_large_photograph_is_seen_smaller_and_labelled_at_its_own_size(tmp_path, model):
     pictures, out = run_predict(tmp_path, model, 'small', '--max-size', '64', '--confidence')
-    assert 'gold_000001.jpg (150x120); the network sees them smaller' in out
+    assert 'gold_000001.jpg (150x120); the network saw them smaller' in out
     assert pictures['.png'].shape == pictures['_confidence.png'].shape == (120, 150)
     assert pictures['_overlay.png'].shape[0] > 120
     whole, out = run_predict(tmp_path, model, 'whole', '--confidence')

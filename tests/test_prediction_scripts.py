@@ -9,7 +9,7 @@ from PIL import Image
 
 from deeplablib.data.score_maps import image_probabilities, read_score_map
 from deeplablib.data.voc import colour_map
-from deeplablib.prediction import metrics, predict_list, prediction_flags
+from deeplablib.prediction import metrics, multi_scale_script, predict_list
 from deeplablib.prediction.multi_scale import make_predictor
 from deeplablib.prediction.photographs import prepared
 from deeplablib.weights import checkpoints
@@ -124,7 +124,7 @@ def test_single_scale_gives_other_scores(narrow, data):
 
 @pytest.mark.parametrize('options', ['--precision bfloat16', '--img-mean 0 0 0'])
 def test_a_flag_of_the_network_gives_other_scores(narrow, data, options, monkeypatch):
-    monkeypatch.setattr(prediction_flags, 'require_precision', lambda precision: None)
+    monkeypatch.setattr(multi_scale_script, 'require_precision', lambda precision: None)
     (data / 'list.txt').write_text('gold_000001\n')
     run_vgg(narrow, data, '--save-scores', data / 'plain')
     run_vgg(narrow, data, '--save-scores', data / 'other', *options.split())
@@ -171,7 +171,7 @@ def test_large_images_are_seen_smaller_and_labelled_at_their_own_size(narrow, da
     scores, size, input_size, kind = read_score_map(data / 'scores/gold_000001.npz')
     assert (scores.shape[:2], size, input_size) == ((14, 17), (120, 150), (105, 131))
     labels = labels_of(data / 'result/gold_000001.png')
-    image = prepared(data / 'JPEGImages/gold_000001.jpg', 131)
+    image, size = prepared(data / 'JPEGImages/gold_000001.jpg', 131)
     name, model = load_model(golden.NETWORKS, narrow)
     by_hand = make_predictor(model, golden.NETWORKS[name].to_score_map)(image, np.ones(21, bool))[1]
     by_hand = image_probabilities(by_hand.numpy(), size, kind).argmax(-1)
@@ -395,16 +395,16 @@ def test_a_palette_mask_gives_the_same_table_as_a_grey_one(narrow, data):
 @pytest.mark.parametrize(
     'damage', ['nowhere', 'data alone', 'other network', 'Keras weights', 'exported']
 )
-def test_a_bad_checkpoint_is_named(narrow, released, data, damage):
+def test_a_bad_checkpoint_is_named(narrow, data, damage):
     path = data / 'model.ckpt'
     message = 'no such checkpoint'
     if damage == 'data alone':
         shutil.copy(f'{narrow}.data-00000-of-00001', f'{path}.data-00000-of-00001')
         message = '.data-* is there but'
     if damage == 'other network':
-        path = released / 'deeplab'
-        message = 'not a checkpoint of any of these networks: vgg, vgg_aspp; for others there is '
-        message += 'test_vocspsm_resnet.py or test_vocspsm_lite0.py'
+        path = data / 'other'
+        checkpoints.write(path, {'w': np.float32(1)})
+        message = 'not a checkpoint of any of these networks: deeplab, res101, res50, vgg, '
     if damage == 'Keras weights':
         path, message = data / 'a.weights.h5', 'not a TensorFlow checkpoint; make one of it as docs'
         path.write_bytes(b'\x89HDF\r\n')

@@ -1,12 +1,21 @@
 """The fully connected CRF of Krähenbühl and Koltun (2011), which follows image edges."""
 
 import argparse
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from deeplablib.data.image_lists import Sample, check_files_of
+from deeplablib.data.images import read_image, write_mask
+from deeplablib.data.score_maps import read_probabilities
+from deeplablib.prediction.photographs import enlarge, shrink
 from deeplablib.utils.errors import InputError
+from deeplablib.utils.files import locked
+from deeplablib.utils.parallel import for_each
 
 
 @dataclass(frozen=True)
@@ -27,36 +36,12 @@ class Parameters:
     iterations: int = 10
 
 
+# Gaussian sxy, weight; bilateral sxy, srgb, weight.
 PRESETS = {
-    'spsm': Parameters(
-        gaussian_sxy=3,
-        gaussian_weight=3,
-        bilateral_sxy=80,
-        bilateral_srgb=13,
-        bilateral_weight=10,
-    ),  # the test setting of SPSM's authors
-    'deeplab_vgg': Parameters(
-        gaussian_sxy=3,
-        gaussian_weight=3,
-        bilateral_sxy=50,
-        bilateral_srgb=10,
-        bilateral_weight=5,
-    ),  # DeepLab v2's own, for its VGG16 ...
-    'deeplab_resnet': Parameters(
-        gaussian_sxy=1,
-        gaussian_weight=3,
-        bilateral_sxy=67,
-        bilateral_srgb=3,
-        bilateral_weight=4,
-    ),  # ... and for its ResNet-101
-    'cue': Parameters(
-        gaussian_sxy=5,
-        gaussian_weight=8,
-        bilateral_sxy=31,
-        bilateral_srgb=15,
-        bilateral_weight=9,
-        unary_weight=5,
-    ),  # SPSM's authors, for making annotations
+    'spsm': Parameters(3, 3, 80, 13, 10),  # the test setting of SPSM's authors
+    'deeplab_vgg': Parameters(3, 3, 50, 10, 5),  # DeepLab v2's own, for its VGG16 ...
+    'deeplab_resnet': Parameters(1, 3, 67, 3, 4),  # ... and for its ResNet-101
+    'cue': Parameters(5, 8, 31, 15, 9, unary_weight=5),  # SPSM's authors, for making annotations
 }
 DEFAULT_PRESET = 'spsm'
 
@@ -114,6 +99,42 @@ def crf_labels(
     )
     marginals = np.asarray(crf.inference(parameters.iterations))[: len(kept)]
     return kept[marginals.argmax(0)].astype(np.uint8).reshape(height, width)
+
+
+def crf_samples(
+    samples: Sequence[Sample],
+    score_map_dir: Path,
+    save_dir: Path,
+    parameters: Parameters = PRESETS[DEFAULT_PRESET],
+    prune: float = 0.0,
+    allowed_by_image: Mapping[str, npt.NDArray[np.bool_]] | None = None,
+    jobs: int | str = -1,
+) -> None:
+    """Save the label map of each image after the CRF as SAVE_DIR/NAME.png.
+
+    score_map_dir: folder of score files (deeplablib.data.score_maps). save_dir: an existing folder.
+    parameters, prune: as for crf_labels. jobs: as for parallel.for_each.
+    allowed_by_image: dict from image name to bool [classes], those that may occur; None: all.
+    Raises InputError for a missing or unfitting score file, and when another process is at work in
+    save_dir; what was done before is saved.
+    """
+    check_files_of(samples, score_map_dir, 'scores', '.npz')
+    items = [(s, None if allowed_by_image is None else allowed_by_image[s.name]) for s in samples]
+    work = partial(_crf_one, score_map_dir, save_dir, parameters, prune)
+    with locked(save_dir):
+        for _ in for_each(work, items, 'CRF', jobs):
+            pass
+
+
+def _crf_one(score_map_dir, save_dir, parameters, prune, item):
+    sample, allowed = item
+    image = read_image(sample.image)
+    path = score_map_dir / f'{sample.name}.npz'
+    # A photograph that the network saw smaller is too large for the CRF too.
+    probabilities = read_probabilities(path, image.shape[:2], allowed, at_input_size=True)
+    small = shrink(image, probabilities.shape[:2])
+    labels = enlarge(crf_labels(small, probabilities, parameters, prune), image.shape[:2])
+    write_mask(save_dir / f'{sample.name}.png', labels)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,5 +1,6 @@
 """How good predictions are: IoU, as PASCAL VOC measures it, and the average precision of tags."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,8 @@ def evaluate(
 ) -> npt.NDArray[np.int64]:
     """Sum the confusion matrices of predictions on disk, on all cores.
 
-    pairs: list of (path of the mask, path of the prediction). ignore_label: in masks, no class.
+    pairs: list of (path of the mask, path of the prediction); one that is there twice counts once,
+    and a note says so. ignore_label: in masks, no class.
     Returns int64 [num_classes, num_classes].
     Raises InputError for a file that cannot be read, a prediction of another size than its mask or
     with a value that is no class.
@@ -46,6 +48,13 @@ def evaluate(
         prediction = read_mask(prediction_path, num_classes, truth.shape, ignore_label=None)
         return confusion_matrix(truth, prediction, num_classes)
 
+    given, pairs = pairs, list(dict.fromkeys(pairs))
+    if len(pairs) < len(given):
+        first = next(pair for pair, count in Counter(given).items() if count > 1)
+        print(
+            f'note: {len(given)} predictions are named, {len(given) - len(pairs)} of them again, '
+            f'such as {first[1]}; each counts once'
+        )
     # Threads: decoding, where the time goes, runs outside Python's lock.
     parallel = joblib.Parallel(n_jobs=-1, prefer='threads', return_as='generator')
     matrices = parallel(joblib.delayed(one)(*pair) for pair in pairs)
@@ -65,6 +74,16 @@ def iou_table_of(
     predictions = [folder / f'{sample.name}.png' for sample in samples]
     pairs = list(zip(masks_of(samples), predictions, strict=True))
     return iou_table(evaluate(pairs, len(classes), ignore_label), classes)
+
+
+def report(samples: Sequence[Sample], folder: Path, classes: Sequence[str]) -> None:
+    """Say where predictions are and, when every sample has a mask, print their iou_table.
+
+    Arguments as for iou_table_of, as is what it raises.
+    """
+    print(f'The segmentation masks have been saved to {folder}')
+    if all(sample.mask for sample in samples):
+        print(iou_table_of(samples, folder, classes))
 
 
 def iou_per_class(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

@@ -1,36 +1,107 @@
-"""The body of the test scripts: multi-scale predictions of a list, and their mIoU."""
+"""The body of the test scripts, and what predict.py shares with them.
+
+The network predicts with multi_scale.py, over a list by predict_list.py.
+"""
 
 import argparse
 from collections.abc import Mapping
 from typing import Any
 
+from deeplablib.data.classes import add_classes
 from deeplablib.data.image_lists import read_list
 from deeplablib.data.sample_check import check_outputs, check_samples
 from deeplablib.data.tags import allowed_classes, read_tags
+from deeplablib.data.voc import IGNORE_LABEL
+from deeplablib.network.convolution import require_precision
 from deeplablib.network.network_spec import NetworkSpec
-from deeplablib.prediction.crf import DEFAULT_PRESET, PRESETS, require_package
-from deeplablib.prediction.crf_list import crf_samples
-from deeplablib.prediction.metrics import iou_table_of
+from deeplablib.network.prediction_form import prediction_model
+from deeplablib.prediction.crf import crf_samples, require_package
+from deeplablib.prediction.metrics import report
+from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE, make_predictor
+from deeplablib.prediction.photographs import read_max_size
 from deeplablib.prediction.predict_list import predict_samples
-from deeplablib.prediction.prediction_flags import (
-    add_prediction_flags,
-    check_prediction_flags,
-    predictor_for,
-    restore,
-)
 from deeplablib.utils.errors import InputError
 from deeplablib.utils.files import make_output_folder
 from deeplablib.utils.parallel import left_to_do
+from deeplablib.weights import checkpoints
+from deeplablib.weights.load_model import load_model
+from deeplablib.weights.run_settings import classes_of, note_changes
 
 
-def get_arguments(description: str | None, defaults: Mapping[str, Any]) -> argparse.Namespace:
-    """Parse the command line of a test script.
+def make_parser(description: str | None, **defaults: Any) -> argparse.ArgumentParser:
+    """The command line that the test scripts and predict.py have in common.
 
-    description: the script's docstring. defaults: dict from flag to the constant at its top.
+    description: the script's docstring. defaults: of the flags, the constants at its top.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.set_defaults(**defaults)
+
+    def add(flag, help, **options):
+        parser.add_argument(flag, help=f'{help} (default: %(default)s)', **options)
+
+    add(
+        '--restore-from', 'checkpoint, which tells its network: prefix, one of its files, or folder'
+    )
+    add('--save-dir', 'where predictions go, NAME.png')
+    add('--img-mean', 'mean colour', type=float, nargs=3, metavar=('BLUE', 'GREEN', 'RED'))
+    add(
+        '--max-size',
+        'an image whose longer side is larger is made smaller for the network; its labels have its '
+        'own size all the same',
+        type=read_max_size,
+        metavar='PIXELS',
+    )
+    parser.add_argument(
+        '--single-scale', action='store_true', help='the image at its own size only'
+    )
+    parser.add_argument(
+        '--flip', action='store_true', help='also the mirror image, fused in as one more scale'
+    )
+    add_classes(parser, None, "those of the checkpoint's run, or VOC's")
+    parser.add_argument(
+        '--precision',
+        choices=('float32', 'bfloat16'),
+        default='float32',
+        help='bfloat16: faster, on a GPU or a CPU with AVX512-BF16 or AMX only; masks agree on '
+        'about 99 %% of pixels (default: float32)',
+    )
+    return parser
+
+
+def restore(
+    args: argparse.Namespace, networks: Mapping[str, NetworkSpec]
+) -> tuple[NetworkSpec, Any, tuple[str, ...]]:
+    """Load the network of --restore-from, and say which it is.
+
+    args: of a command with the flags of make_parser. networks: those that it can be.
+    Returns its NetworkSpec, what make_predictor gives of it, and the names of its classes.
+    Raises InputError as load_model does, for a precision that this machine does not have, and when
+    --classes names another number of classes.
+    """
+    require_precision(args.precision)
+    prefix = checkpoints.find(args.restore_from)
+    name, model = load_model(networks, prefix)
+    num_classes = model.output.shape[-1]
+    classes = args.classes or classes_of(prefix, num_classes)
+    if len(classes) != num_classes:
+        raise InputError(f'--classes: {len(classes)} names, but {prefix} has {num_classes} classes')
+    print(f'Restored model parameters of {name} from {prefix}')
+    note_changes(prefix, IMG_MEAN=list(args.img_mean), ignore_label=IGNORE_LABEL)
+    predict = make_predictor(
+        prediction_model(model, args.precision),
+        networks[name].to_score_map,
+        scales=SINGLE_SCALE if args.single_scale else SCALES,
+        img_mean=args.img_mean,
+        flip=args.flip,
+    )
+    return networks[name], predict, classes
+
+
+def get_arguments(description: str | None, **defaults: Any) -> argparse.Namespace:
+    """Parse the command line of a test script; arguments as for make_parser."""
+    parser = make_parser(description, max_size=None, **defaults)
 
     def add(flag, help, **options):
         parser.add_argument(flag, help=f'{help} (default: %(default)s)', **options)
@@ -38,10 +109,6 @@ def get_arguments(description: str | None, defaults: Mapping[str, Any]) -> argpa
     add('--data-dir', 'folder that the paths of the list start from')
     add('--data-list', 'list of images, "IMAGE", "IMAGE MASK" or "NAME" a line')
     add('--num-steps', 'images of the list to predict, from its start; None: all', type=int)
-    add('--restore-from', 'checkpoint: its prefix, one of its files, or its folder')
-    add('--save-dir', 'where predictions go, NAME.png')
-    add('--img-mean', 'mean colour', type=float, nargs=3, metavar=('BLUE', 'GREEN', 'RED'))
-    parser.set_defaults(**defaults)
     parser.add_argument(
         '--save-scores', metavar='DIR', help='also save the fused scores, for crf_vocspsm.py'
     )
@@ -52,7 +119,6 @@ def get_arguments(description: str | None, defaults: Mapping[str, Any]) -> argpa
         'file, a folder of NAME.txt with a tag a line, or a folder for each class; tags are ids or '
         'names',
     )
-    add_prediction_flags(parser, max_size=None)
     parser.add_argument(
         '--crf',
         action='store_true',
@@ -67,37 +133,34 @@ def get_arguments(description: str | None, defaults: Mapping[str, Any]) -> argpa
 
 
 def predict_and_evaluate(
-    networks: Mapping[str, NetworkSpec], description: str | None, sibling: str, **defaults
+    networks: Mapping[str, NetworkSpec], description: str | None, **defaults: Any
 ) -> None:
-    """Run a test script.
+    """Run a test script: predict a list and, when it names masks, print the IoU table.
 
-    networks: NETWORKS of its package; the checkpoint tells which of them it is.
-    sibling: the script for the other networks. description, defaults: as for get_arguments.
+    networks: those that the checkpoint can be of. description, defaults: as for make_parser.
     """
-    args = get_arguments(description, defaults)
-    check_prediction_flags(args)
+    args = get_arguments(description, **defaults)
     if args.crf:
         require_package()
     if args.num_steps is not None and args.num_steps < 1:
         raise InputError(f'--num-steps {args.num_steps}: at least one image is needed')
     samples = read_list(args.data_list, args.data_dir)[: args.num_steps]
-    network, model, classes = restore(
-        args, networks, img_mean=args.img_mean, otherwise=f'; for others there is {sibling}'
-    )
-    num_classes = len(classes)
-    check_samples(samples, args.data_dir, num_classes)
+    network, predict, classes = restore(args, networks)
+    check_samples(samples, args.data_dir, len(classes))
     check_outputs(samples, args.save_dir)
     allowed_by_image = None
     if args.tags:
         tags = read_tags(args.tags, classes)
-        allowed_by_image = allowed_classes(tags, samples, num_classes, args.tags)
+        allowed_by_image = allowed_classes(tags, samples, len(classes), args.tags)
     save_dir = make_output_folder(args.save_dir)
-    score_map_dir = _score_map_dir(args, save_dir)
-    predict = predictor_for(args, network, model, args.img_mean)
+    score_map_dir = args.save_scores or (save_dir / 'scores' if args.crf else None)
+    score_map_dir = score_map_dir and make_output_folder(score_map_dir)
 
-    waiting = samples
-    if args.resume:
-        waiting = left_to_do(samples, lambda s: _is_done(s, save_dir, score_map_dir))
+    def is_done(sample):
+        scores = score_map_dir is None or (score_map_dir / f'{sample.name}.npz').is_file()
+        return scores and (save_dir / f'{sample.name}.png').is_file()
+
+    waiting = left_to_do(samples, is_done) if args.resume else samples
     if waiting:
         predict_samples(
             predict,
@@ -108,35 +171,12 @@ def predict_and_evaluate(
             score_map_kind=network.score_map_kind,
             max_size=args.max_size,
         )
-    _say_what_was_saved(samples, save_dir, classes)
+    report(samples, save_dir, classes)
 
     if args.crf and score_map_dir:
         crf_dir = make_output_folder(save_dir / 'crf')
-        waiting = [s for s in samples if not (args.resume and _is_done(s, crf_dir))]
-        crf_samples(
-            waiting,
-            score_map_dir,
-            crf_dir,
-            PRESETS[DEFAULT_PRESET],
-            allowed_by_image=allowed_by_image,
-        )
-        _say_what_was_saved(samples, crf_dir, classes)
-
-
-def _score_map_dir(args, save_dir):
-    if args.save_scores:
-        return make_output_folder(args.save_scores)
-    if args.crf:
-        return make_output_folder(save_dir / 'scores')
-    return None
-
-
-def _say_what_was_saved(samples, folder, classes):
-    print(f'The segmentation masks have been saved to {folder}')
-    if all(sample.mask for sample in samples):
-        print(iou_table_of(samples, folder, classes))
-
-
-def _is_done(sample, save_dir, score_map_dir=None):
-    done = (save_dir / f'{sample.name}.png').is_file()
-    return done and (not score_map_dir or (score_map_dir / f'{sample.name}.npz').is_file())
+        waiting = [
+            s for s in samples if not (args.resume and (crf_dir / f'{s.name}.png').is_file())
+        ]
+        crf_samples(waiting, score_map_dir, crf_dir, allowed_by_image=allowed_by_image)
+        report(samples, crf_dir, classes)

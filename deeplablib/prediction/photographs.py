@@ -1,15 +1,13 @@
 """Photographs as cameras make them: turned upright, made smaller, labelled at their own size."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from deeplablib.data.image_headers import LYING, exif_turn, read_header
-from deeplablib.data.image_lists import Sample
-from deeplablib.data.images import UNREADABLE, size_text, to_rgb, unreadable_reason
+from deeplablib.data.image_headers import LYING, exif_turn
+from deeplablib.data.images import UNREADABLE, to_rgb, unreadable_reason
 from deeplablib.data.score_maps import image_probabilities
 from deeplablib.utils.errors import InputError
 
@@ -30,53 +28,32 @@ def read_max_size(text: str) -> int:
     return number
 
 
-def photograph_sizes(
-    samples: Sequence[Sample], max_size: int, turn: bool = False
-) -> dict[str, tuple[int, int]]:
-    """The (height, width) of each photograph by its name, read from the headers.
-
-    Prints a note where some are larger than max_size, pixels of the longer side.
-    turn: give the sizes of photographs as they were held (EXIF).
-    Raises InputError when a photograph cannot be read.
-    """
-    sizes = {}
-    for sample in samples:
-        (height, width), turned = read_header(sample.image)
-        lies = turn and turned in LYING
-        sizes[sample.name] = (width, height) if lies else (height, width)
-    large = [sample for sample in samples if max(sizes[sample.name]) > max_size]
-    if large:
-        print(
-            f'note: {len(large)} of {len(samples)} photographs are larger than {max_size} pixels, '
-            f'such as {large[0].image} ({size_text(sizes[large[0].name])}); the network sees them '
-            'smaller (--max-size)'
-        )
-    return sizes
-
-
 def prepared(
     path: str | Path, max_size: int | None, turn: bool = False
-) -> npt.NDArray[np.uint8] | None:
+) -> tuple[npt.NDArray[np.uint8] | None, tuple[int, int]]:
     """Turn a photograph (EXIF), and make it smaller, for the network where that is to be done.
 
     path: a JPEG or PNG. max_size: pixels of the longer side that may stay; None: all of them.
     turn: hold it upright. Returns uint8 [height, width, 3], RGB, or None where nothing is to be
-    done. Raises InputError when it cannot be read.
+    done; and (height, width) of the photograph itself, upright if it is turned.
+    Raises InputError when it cannot be read.
     """
     try:
         with Image.open(path) as image:
-            turn = turn and exif_turn(image) is not None
-            longest = max_size or max(image.size)
-            if not turn and max(image.size) <= longest:
-                return None
+            turned = exif_turn(image) if turn else None
+            width, height = image.size
+            size = (width, height) if turned in LYING else (height, width)
+            longest = max_size or max(size)
+            if not turned and max(size) <= longest:
+                return None, size
             small = image if image.format in ('JPEG', 'MPO') else to_rgb(image)
-            if max(image.size) > longest:
+            if max(size) > longest:
                 # A JPEG is decoded at an eighth of its size where that is enough.
                 small.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=2.0)
-            return np.array(to_rgb(ImageOps.exif_transpose(small) if turn else small))
+            return np.array(to_rgb(ImageOps.exif_transpose(small) if turned else small)), size
     except UNREADABLE as error:
         reason = unreadable_reason(error)
-        raise InputError(f'{path}: cannot read the image ({reason})') from None
+        raise InputError(f'cannot read the image {path} ({reason})') from None
 
 
 def upright(path: Path) -> Image.Image:

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from deeplablib.data.image_lists import Sample
-from deeplablib.data.images import write_mask
+from deeplablib.data.images import size_text, write_mask
 from deeplablib.data.network_input import load_image
 from deeplablib.data.score_maps import write_score_map
-from deeplablib.prediction.photographs import label_photograph, photograph_sizes, prepared
+from deeplablib.prediction.photographs import label_photograph, prepared
 from deeplablib.utils.backend import tf
 from deeplablib.utils.errors import InputError
 from deeplablib.utils.progress import progress
@@ -45,37 +45,22 @@ def predict_samples(
     """
     write = write or (lambda name, labels: write_mask(save_dir / f'{name}.png', labels))
     every_class = np.ones(predict.input_signature[1].shape[0], bool)
-    sizes = photograph_sizes(samples, max_size) if max_size else {}
 
-    def save(name, allowed, labels, score_map):
+    def save(name, size, allowed, labels, score_map):
         labels, score_map = labels.numpy(), score_map.numpy()
-        input_size = labels.shape
-        size = sizes.get(name, input_size)
         # The score map first: the label map is what tells a resumed run that an image is done.
         if score_map_dir is not None:
             path = score_map_dir / f'{name}.npz'
-            write_score_map(path, score_map, size, score_map_kind, input_size)
-        if size != input_size:
+            write_score_map(path, score_map, size, score_map_kind, labels.shape)
+        if size != labels.shape:
             labels, _ = label_photograph(score_map, size, score_map_kind, allowed)
         write(name, labels)
 
-    def label(sample, image):
-        allowed = every_class
-        if allowed_by_image is not None:
-            allowed = allowed_by_image[sample.name]
-        outputs = predict(image, allowed)
-        return partial(save, sample.name, allowed, *outputs)
+    def label(sample, image, size):
+        allowed = every_class if allowed_by_image is None else allowed_by_image[sample.name]
+        return partial(save, sample.name, size, allowed, *predict(image, allowed))
 
-    run_network(label, samples, 'predicting', max_size, saves_in_flight=saves_for(sizes, max_size))
-
-
-def saves_for(sizes: Mapping[str, tuple[int, int]], max_size: int | None) -> int:
-    """How many images may wait to be saved; large ones go one after the other.
-
-    Each takes its memory many times over while it is saved.
-    sizes: from photograph_sizes. max_size: as there.
-    """
-    return 0 if max_size and any(max(s) > max_size for s in sizes.values()) else SAVES_IN_FLIGHT
+    run_network(label, samples, 'predicting', max_size)
 
 
 def run_network(
@@ -84,47 +69,57 @@ def run_network(
     label: str,
     max_size: int | None = None,
     turn: bool = False,
-    saves_in_flight: int = SAVES_IN_FLIGHT,
 ) -> None:
     """Run a network over the images of a list, with what it gives saved behind it.
 
     Decoding runs ahead of the network and saving behind it, both on other threads.
-    work: function of (sample, image uint8 [height, width, 3]) that returns a function without
-    arguments, which saves. label: what is being done, for the progress.
-    max_size, turn: as for photographs.prepared. saves_in_flight: how many may wait.
+    Prints a note where the network saw some images smaller.
+    work: function of (sample, image, size) that returns a function without arguments, which saves;
+    image: uint8 [height, width, 3], as the network sees it; size: (height, width) of the sample.
+    label: what is being done, for the progress. max_size, turn: as for photographs.prepared.
     Raises InputError for an image that cannot be decoded; what came before it is saved.
     """
+    large: list[str] = []
     with ThreadPoolExecutor() as pool:
         in_flight: deque[Future] = deque()
         try:
             images = _images(samples, max_size, turn)
-            for sample, image in progress(images, len(samples), label):
-                in_flight.append(pool.submit(work(sample, image)))
-                if len(in_flight) > saves_in_flight:
+            for sample, image, size in progress(images, len(samples), label):
+                in_flight.append(pool.submit(work(sample, image, size)))
+                is_large = size != tuple(image.shape[:2])
+                if is_large:
+                    large.append(f'{sample.image} ({size_text(size)})')
+                # What is saved of a large one takes its memory many times over.
+                while len(in_flight) > (0 if is_large else SAVES_IN_FLIGHT):
                     in_flight.popleft().result()
         finally:
             for saving in in_flight:
                 saving.result()
+    if large:
+        print(
+            f'note: {len(large)} of {len(samples)} photographs are larger than {max_size} pixels, '
+            f'such as {large[0]}; the network saw them smaller (--max-size)'
+        )
 
 
 def _images(samples, max_size, turn):
     with ThreadPoolExecutor(1) as pool:
-        ahead = deque()
+        ahead: deque[Future] = deque()
         for sample in samples:
-            ahead.append((sample, pool.submit(_read, sample, max_size, turn)))
+            ahead.append(pool.submit(_read, sample, max_size, turn))
             if len(ahead) > DECODED_AHEAD:
-                yield _decoded(*ahead.popleft())
+                yield ahead.popleft().result()
         for waiting in ahead:
-            yield _decoded(*waiting)
+            yield waiting.result()
 
 
 def _read(sample, max_size, turn):
-    photograph = prepared(sample.image, max_size, turn) if max_size or turn else None
-    return load_image(sample.image) if photograph is None else photograph
-
-
-def _decoded(sample, reading):
+    image, size = None, None
     try:
-        return sample, tf.convert_to_tensor(reading.result())
+        if max_size or turn:
+            image, size = prepared(sample.image, max_size, turn)
+        if image is None:
+            image = load_image(sample.image)
     except InputError as error:
         raise InputError(f'{sample.origin}: {error}') from None
+    return sample, tf.convert_to_tensor(image), size or tuple(image.shape[:2])
