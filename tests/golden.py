@@ -1,14 +1,17 @@
 """Reference results of the original programs, and networks that hold their weights."""
 
+import contextlib
 import functools
 import json
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
 from deeplab_efficientnet import efficientnet
 from deeplab_resnet import resnet
 from deeplab_vgg import vgg
+from deeplablib.prediction import multi_scale_script
 from tests.deterministic import weight
 
 FOLDER = Path(__file__).parent / 'golden'
@@ -49,3 +52,17 @@ def arrays(name):
     """The arrays of one reference file."""
     with np.load(FOLDER / name) as file:
         return dict(file)
+
+
+@contextlib.contextmanager
+def networks_loaded_once():
+    """Let the scripts that predict load and trace each network once, however often they run."""
+    load_model = multi_scale_script.load_model
+    load = functools.cache(lambda path: load_model(NETWORKS, path))
+    with mock.patch.multiple(
+        multi_scale_script,
+        load_model=lambda _, path: load(path),
+        prediction_model=functools.cache(multi_scale_script.prediction_model),
+        make_predictor=functools.cache(multi_scale_script.make_predictor),
+    ):
+        yield

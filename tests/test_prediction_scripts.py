@@ -22,6 +22,12 @@ VOC = golden.FOLDER / 'voc'
 NAMES = ['gold_000001', 'gold_000002', 'gold_000003']
 
 
+@pytest.fixture(scope='module', autouse=True)
+def networks_loaded_once():
+    with golden.networks_loaded_once():
+        yield
+
+
 @pytest.fixture(scope='module')
 def released(tmp_path_factory):
     """Checkpoints with the deterministic weights, as users have the released ones."""
@@ -392,9 +398,7 @@ def test_a_palette_mask_gives_the_same_table_as_a_grey_one(narrow, data):
     assert run_vgg(narrow, data).out == grey
 
 
-@pytest.mark.parametrize(
-    'damage', ['nowhere', 'data alone', 'other network', 'Keras weights', 'exported']
-)
+@pytest.mark.parametrize('damage', ['nowhere', 'data alone', 'other network', 'Keras weights'])
 def test_a_bad_checkpoint_is_named(narrow, data, damage):
     path = data / 'model.ckpt'
     message = 'no such checkpoint'
@@ -408,9 +412,6 @@ def test_a_bad_checkpoint_is_named(narrow, data, damage):
     if damage == 'Keras weights':
         path, message = data / 'a.weights.h5', 'not a TensorFlow checkpoint; make one of it as docs'
         path.write_bytes(b'\x89HDF\r\n')
-    if damage == 'exported':
-        path, message = data / 'a.onnx', 'an exported model; name the checkpoint that it was made'
-        path.touch()
     bad_input(run_vgg(narrow, data, '--restore-from', path), message)
 
 

@@ -93,7 +93,7 @@ def restore(
         prediction_model(model, args.precision),
         networks[name].to_score_map,
         scales=SINGLE_SCALE if args.single_scale else SCALES,
-        img_mean=args.img_mean,
+        img_mean=tuple(args.img_mean),
         flip=args.flip,
     )
     return networks[name], predict, classes

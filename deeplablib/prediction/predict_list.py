@@ -104,7 +104,7 @@ def run_network(
 
 def _images(samples, max_size, turn):
     with ThreadPoolExecutor(1) as pool:
-        ahead: deque[Future] = deque()
+        ahead = deque()
         for sample in samples:
             ahead.append(pool.submit(_read, sample, max_size, turn))
             if len(ahead) > DECODED_AHEAD:
