@@ -19,7 +19,8 @@ from deeplab_resnet import resnet
 from deeplab_vgg import vgg
 from deeplablib.data.classes import class_ids
 from deeplablib.data.image_lists import IMAGE_ENDINGS, Sample
-from deeplablib.data.images import write_image, write_mask
+from deeplablib.data.images import write_image
+from deeplablib.data.masks import write_mask
 from deeplablib.data.sample_check import check_outputs, check_samples
 from deeplablib.data.score_maps import image_probabilities
 from deeplablib.data.voc import CLASSES, colour_map

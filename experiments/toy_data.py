@@ -24,7 +24,8 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter
 
 from deeplablib.data.image_lists import write_list
-from deeplablib.data.images import read_image, read_indices, write_mask
+from deeplablib.data.images import read_image
+from deeplablib.data.masks import read_indices, write_mask
 from deeplablib.data.voc import CLASSES, NUM_CLASSES, colour_map
 from deeplablib.utils import errors, parallel
 from deeplablib.utils.errors import InputError

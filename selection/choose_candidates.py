@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deeplablib.data.image_lists import Sample, check_files_of
-from deeplablib.data.images import read_mask, write_mask
+from deeplablib.data.masks import read_mask, write_mask
 from deeplablib.data.score_maps import read_probabilities
 from deeplablib.utils import errors, parallel
 from deeplablib.utils.files import locked, make_output_folder

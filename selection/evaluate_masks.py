@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from deeplablib.data.classes import add_classes
 from deeplablib.data.image_lists import check_files_of, masks_of, read_list
-from deeplablib.data.images import read_grey, read_mask
+from deeplablib.data.masks import read_grey, read_mask
 from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
 from deeplablib.prediction.metrics import confusion_matrix, iou_summary, iou_table, mean_iou
 from deeplablib.utils import errors

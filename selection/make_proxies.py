@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from deeplablib.data.image_headers import image_size
 from deeplablib.data.image_lists import Sample, check_files_of
-from deeplablib.data.images import read_grey, read_image
+from deeplablib.data.images import image_size, read_image
+from deeplablib.data.masks import read_grey
 from deeplablib.data.voc import IGNORE_LABEL
 from deeplablib.prediction.crf import PRESETS, Parameters, crf_labels, require_package
 from deeplablib.utils import errors, parallel

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from deeplablib.data.classes import add_classes
 from deeplablib.data.image_lists import read_list
-from deeplablib.data.images import read_mask
+from deeplablib.data.masks import read_mask
 from deeplablib.data.tags import tags_of_annotation, write_tags
 from deeplablib.data.voc import IGNORE_LABEL
 from deeplablib.utils import errors, parallel

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from deeplablib.data.image_lists import Sample, check_files_of
-from deeplablib.data.images import read_grey, read_image
+from deeplablib.data.images import read_image
+from deeplablib.data.masks import read_grey
 from deeplablib.data.score_maps import read_probabilities
 from deeplablib.prediction import crf
 from deeplablib.utils import errors, parallel

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from deeplablib.data.classes import class_ids
 from deeplablib.data.image_lists import Sample, check_files_of
-from deeplablib.data.images import read_mask
+from deeplablib.data.masks import read_mask
 from deeplablib.data.score_maps import read_probabilities
 from deeplablib.data.voc import IGNORE_LABEL
 from deeplablib.utils import errors, parallel

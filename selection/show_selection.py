@@ -20,7 +20,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from deeplablib.data.image_lists import Sample, check_files_of
-from deeplablib.data.images import read_image, read_mask
+from deeplablib.data.images import read_image
+from deeplablib.data.masks import read_mask
 from deeplablib.data.voc import IGNORE_LABEL, colour_map
 from deeplablib.utils import errors
 from deeplablib.utils.files import check_output_file, replacing

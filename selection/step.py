@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from deeplablib.data.classes import add_classes
 from deeplablib.data.image_lists import Sample, check_files_of, read_list
-from deeplablib.data.images import read_mask, write_mask
+from deeplablib.data.masks import read_mask, write_mask
 from deeplablib.data.sample_check import check_outputs, check_samples
 from deeplablib.data.score_maps import read_probabilities
 from deeplablib.data.tags import allowed_classes, read_tags

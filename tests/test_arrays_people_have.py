@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 import predict
-from deeplablib.data.images import write_image, write_mask
+from deeplablib.data.images import write_image
+from deeplablib.data.masks import write_mask
 from deeplablib.data.score_maps import image_probabilities, write_score_map
 from deeplablib.prediction import metrics, photographs
 from deeplablib.prediction.crf import crf_labels

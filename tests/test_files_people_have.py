@@ -11,11 +11,11 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageChops
 
-from deeplablib.data.image_headers import TURNS, image_size
-from deeplablib.data.image_lists import Sample, read_list, write_list
-from deeplablib.data.images import read_image, read_mask, write_mask
+from deeplablib.data.image_lists import Sample, find_images, read_list, write_list
+from deeplablib.data.images import TURNS, image_size, read_image
+from deeplablib.data.masks import read_mask, write_mask
 from deeplablib.data.network_input import load_image
 from deeplablib.data.sample_check import check_samples
 from deeplablib.data.tags import read_tags, write_tags
@@ -82,6 +82,50 @@ def test_both_decoders_see_one_picture(tmp_path, kind, bits):
         np.testing.assert_array_equal(read_image(path), load_image(path))
 
 
+@pytest.mark.parametrize('adobe', [True, False])
+def test_the_inks_of_a_jpeg_are_one_picture(tmp_path, adobe):
+    picture = Image.merge(
+        'CMYK', [Image.linear_gradient('L').resize((40, 30)).rotate(a) for a in (0, 90, 180, 0)]
+    )
+    contents = io.BytesIO()
+    picture.save(contents, 'JPEG', quality=95)
+    contents = contents.getvalue()
+    if not adobe:  # without its marker the inks are as they are, not inverted
+        start = contents.index(b'\xff\xee')
+        length = 2 + int.from_bytes(contents[start + 2 : start + 4], 'big')
+        contents = contents[:start] + contents[start + length :]
+    (tmp_path / 'a.jpg').write_bytes(contents)
+    expected = np.array((picture if adobe else ImageChops.invert(picture)).convert('RGB'), int)
+    for read in (read_image, load_image):
+        assert np.abs(np.array(read(tmp_path / 'a.jpg'), int) - expected).max() < 12
+
+
+@pytest.mark.parametrize('kind', ['webp', 'bmp', 'gif', 'tif'])
+def test_a_photograph_of_any_kind_and_name_is_one_picture(tmp_path, kind):
+    path = tmp_path / f'a.{kind}'
+    picture = Image.radial_gradient('L').resize((40, 30)).convert('RGB')
+    picture.save(path, lossless=True)
+    np.testing.assert_array_equal(read_image(path), load_image(path))
+    assert image_size(path) == (30, 40)
+    path.write_bytes(path.read_bytes()[:-400])
+    with pytest.raises(InputError, match=rf'cannot read the image .*a\.{kind}'):
+        image_size(path)
+
+
+def test_what_is_no_photograph_in_a_folder_is_counted(tmp_path, capsys):
+    with pytest.raises(InputError, match='no photographs in this folder'):
+        find_images(tmp_path)
+    for name in ('a.JPG', 'b.webp', 'c.Jfif'):
+        Image.new('RGB', (3, 2)).save(tmp_path / name)
+    (tmp_path / 'b.webp').rename(tmp_path / 'b')  # known by what it holds
+    assert [path.name for path in find_images(tmp_path)] == ['a.JPG', 'b', 'c.Jfif']
+    assert capsys.readouterr().out == ''
+    (tmp_path / 'notes.txt').write_text('no picture')
+    (tmp_path / 'inner').mkdir()
+    assert len(find_images(tmp_path)) == 3
+    assert '2 others, such as' in capsys.readouterr().out
+
+
 @pytest.mark.parametrize('bits', [1, 2, 4, 8])
 @pytest.mark.parametrize('kind', [GREY, PALETTE])
 def test_the_indices_of_a_mask_of_any_bit_depth_are_read(tmp_path, kind, bits):
@@ -92,11 +136,20 @@ def test_the_indices_of_a_mask_of_any_bit_depth_are_read(tmp_path, kind, bits):
     np.testing.assert_array_equal(read_mask(path), labels)
 
 
-@pytest.mark.parametrize('kind, bits', [(GREY, 16), (RGB, 8), (GREY_ALPHA, 8), (RGB_ALPHA, 8)])
+@pytest.mark.parametrize('kind, bits', [(RGB, 8), (GREY_ALPHA, 8), (RGB_ALPHA, 8)])
 def test_labels_are_made_of_no_other_picture(tmp_path, kind, bits):
     path = tmp_path / 'a.png'
     path.write_bytes(noise_png(kind, bits))
     with pytest.raises(InputError, match='must be an 8-bit grey or palette PNG'):
+        read_mask(path)
+
+
+def test_class_ids_in_16_bits_are_read(tmp_path):
+    path = tmp_path / 'a.png'
+    Image.fromarray(np.array([[0, 15, 255]], np.uint16)).save(path)
+    np.testing.assert_array_equal(read_mask(path), [[0, 15, 255]])
+    Image.fromarray(np.array([[0, 15, 65535]], np.uint16)).save(path)
+    with pytest.raises(InputError, match=r'a\.png: value 65535 is no class'):
         read_mask(path)
 
 
@@ -223,13 +276,18 @@ def test_labels_of_one_class_alone_are_noted(tmp_path, capsys):
         ('JPEGImages/a,b.jpg', 'a,b'),
         ('images/a.jpg', 'images/a.jpg,masks/a.png'),
         ('images/a.jpg', '/images/a.jpg , /masks/a.png'),
+        ('images/a.jpg', r'images\a.jpg masks\a.png'),
+        ('images/a.jpg', '{folder}/images/a.jpg {folder}/masks/a.png'),
+        ('my images/a 1.jpg', 'my images/a 1.jpg'),
+        ('my images/a 1.jpg', 'my images/a 1.jpg\tmasks/a.png'),
+        ('my images/a 1.jpg', 'my images/a 1.jpg,masks/a.png'),
     ],
 )
 def test_a_list_may_name_an_image_in_many_ways(tmp_path, file, line):
     for path in (tmp_path / file, tmp_path / 'masks/a.png'):
         path.parent.mkdir(exist_ok=True)
         path.touch()
-    (tmp_path / 'list.txt').write_text(f'{line}\n')
+    (tmp_path / 'list.txt').write_text(line.format(folder=tmp_path) + '\n', 'utf-16')
     (sample,) = read_list(tmp_path / 'list.txt', tmp_path)
     assert sample.image == tmp_path / file
     assert sample.mask == (tmp_path / 'masks/a.png' if 'mask' in line else None)
@@ -238,9 +296,9 @@ def test_a_list_may_name_an_image_in_many_ways(tmp_path, file, line):
 @pytest.mark.parametrize(
     'file, line, message',
     [
-        ('JPEGImages/a.bmp', 'a.bmp', r'a\.bmp \(BMP, expected JPEG or PNG\)'),
+        ('JPEGImages/a.ppm', 'JPEGImages/a.ppm', r'a\.ppm \(PPM RGB, expected JPEG, '),
         ('JPEGImages/a.JPG', 'JPEGImages/a.jpg', r'no image at .*/a\.jpg \(there is a\.JPG\)'),
-        ('a.jpg', 'images/a.jpg', r'no image at .*/images/a\.jpg \(no folder .*/images\)'),
+        ('a.jpg', 'images/a.jpg', r'no image at .*/images/a\.jpg \(no folder .*/images; a list'),
         ('a.jpg', 'b', r'no image at .*/JPEGImages/b\.jpg'),
     ],
 )
@@ -250,6 +308,20 @@ def test_what_is_in_the_place_of_a_missing_image_is_said(tmp_path, file, line, m
     (tmp_path / 'list.txt').write_text(f'{line}\n')
     with pytest.raises(InputError, match=message):
         check_samples(read_list(tmp_path / 'list.txt', tmp_path), tmp_path)
+
+
+def test_a_list_with_white_space_is_read_back(tmp_path):
+    files = [tmp_path / 'my data/a b.jpg', tmp_path / 'my data/a, b.png', tmp_path / 'c.jpg']
+    pairs = [files[:2], files[2:], files[1:2]]
+    write_list(tmp_path / 'list.txt', pairs, tmp_path)
+    samples = read_list(tmp_path / 'list.txt', tmp_path)
+    assert [[f for f in (s.image, s.mask) if f] for s in samples] == pairs
+
+
+def test_lines_that_stand_twice_are_noted(tmp_path, capsys):
+    (tmp_path / 'list.txt').write_text('images/a.jpg\nimages/b.jpg\nimages/a.jpg\n')
+    assert len(read_list(tmp_path / 'list.txt', tmp_path)) == 3
+    assert '1 of 3 lines stand there before, such as line 3' in capsys.readouterr().out
 
 
 def test_hidden_files_do_not_count(tmp_path):
@@ -293,8 +365,6 @@ def test_a_run_in_a_folder_that_is_not_utf_8_is_logged_and_gone_on_with(tmp_path
     given = ('-m', 'deeplab_vgg.convert', checkpoint)
     result = run_bytes(*given, folder / 'written/model', '--num-classes', '4')
     assert result.returncode == 0 and b'caf\xe9/written/model' in result.stdout, result.stderr
-    result = run_bytes(*given, f'{folder}/served/')
-    assert result.returncode == 2 and b'only in a folder named in UTF-8' in result.stderr
 
 
 def test_names_that_are_not_utf_8_have_tags_and_scores(tmp_path):

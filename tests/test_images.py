@@ -6,14 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplablib.data.image_headers import image_size
-from deeplablib.data.images import (
-    read_grey,
-    read_image,
-    read_mask,
-    write_image,
-    write_mask,
-)
+from deeplablib.data.images import image_size, read_image, write_image
+from deeplablib.data.masks import read_grey, read_mask, write_mask
 from deeplablib.utils.errors import InputError
 
 READERS = {
@@ -58,7 +52,7 @@ def test_an_image_too_large_and_a_file_that_is_none_are_told_apart(tmp_path, rea
     with pytest.raises(InputError, match=r'a\.png.*200000000 pixels'):
         READERS[reader](tmp_path / 'a.png')
     (tmp_path / 'a.png').write_bytes(b'no image')
-    with pytest.raises(InputError, match=r'a\.png.*\(not a JPEG or PNG\)'):
+    with pytest.raises(InputError, match=r'a\.png.*\(not an image\)'):
         READERS[reader](tmp_path / 'a.png')
 
 

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from deeplablib.data.image_lists import read_list
-from deeplablib.data.images import read_image, read_mask
+from deeplablib.data.images import read_image
+from deeplablib.data.masks import read_mask
 from deeplablib.data.sample_check import check_samples
 from deeplablib.data.voc import CLASSES
 from experiments.toy_data import companion_of, make_cue, make_data

@@ -5,10 +5,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deeplablib.utils.errors import InputError, raise_all
-from deeplablib.utils.files import replacing
+from deeplablib.data.images import is_image
+from deeplablib.utils.errors import MOST_SHOWN, InputError, raise_all
+from deeplablib.utils.files import list_files, read_lines, replacing
 
-IMAGE_ENDINGS = ('.jpg', '.jpeg', '.png')
+IMAGE_ENDINGS = (
+    '.jpg', '.jpeg', '.jpe', '.jfif', '.mpo', '.png', '.webp', '.tif', '.tiff', '.bmp', '.gif',
+    '.avif',
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -28,15 +32,35 @@ class Sample:
         return self.image.stem
 
 
+def find_images(folder: str | Path) -> list[Path]:
+    """The photographs of a folder, by name; folders in it are not searched.
+
+    They are known by their endings, or by what they hold. Says so when anything else is there.
+    Raises InputError when there is none.
+    """
+    images: list[Path] = []
+    others = [path for path in Path(folder).glob('[!.]*') if path.is_dir()]
+    for path in list_files(folder):
+        known = path.name.lower().endswith(IMAGE_ENDINGS) or is_image(path)
+        (images if known else others).append(path)
+    left_out = f'{len(others)} others, such as {others[0]}' if others else ''
+    if not images:
+        held = f' ({left_out})' if others else ''
+        raise InputError(f'{folder}: no photographs in this folder{held}')
+    if others:
+        print(f'note: {len(images)} photographs are in {folder}; {left_out}, are left out')
+    return images
+
+
 def read_list(data_list: str | Path, data_dir: str | Path) -> list[Sample]:
     """Read a list file.
 
     A line is one of
     - an image and its mask, '/JPEGImages/NAME.jpg /SegmentationClassAug/NAME.png', with white space
-      or a comma between;
+      or a comma between, or a tab where a path has white space;
     - an image alone;
     - a bare NAME, without a slash, of an image in JPEGImages or in the data directory.
-    Blank lines do not count.
+    Blank lines do not count. Says so when a line names the same files as an earlier one.
 
     data_list: path of the list. data_dir: folder that its paths start from.
     Returns a list of Sample, in the order of the file.
@@ -44,29 +68,37 @@ def read_list(data_list: str | Path, data_dir: str | Path) -> list[Sample]:
     """
     data_list, data_dir = Path(data_list), Path(data_dir)
     try:
-        # A path may not be UTF-8; a file with zeros in it is no list.
-        text = data_list.read_text(encoding='utf-8-sig', errors='surrogateescape')
+        lines = read_lines(data_list)
     except OSError as error:
         raise InputError(
             f"{data_list}: cannot read the list ({error.strerror}); VOC's are made by "
             'python -m deeplablib.data.prepare_voc'
         ) from None
-    if '\0' in text:
-        raise InputError(f'{data_list}: not a text file')
     samples, faults = [], []
-    for number, line in enumerate(text.splitlines(), 1):
-        fields = line.split()
-        if ',' in fields or ',' in line and not _find(data_dir, fields[0]).is_file():
-            fields = line.replace(',', ' ').split()
+    first: dict[tuple[Path, Path | None], str] = {}
+    again = []
+    for number, line in enumerate(lines, 1):
+        fields = _fields(line, data_dir)
         origin = f'{data_list}, line {number}'
         if len(fields) > 2:
-            faults.append(f'{origin}: {len(fields)} fields, expected "IMAGE MASK" or "IMAGE"')
+            faults.append(
+                f'{origin}: {len(fields)} fields, expected "IMAGE MASK" or "IMAGE" (with a tab '
+                'between where a path has white space)'
+            )
         elif fields:
-            mask = data_dir / fields[1].lstrip('/') if fields[1:] else None
-            samples.append(Sample(_find(data_dir, fields[0]), mask, origin))
+            image = _find(data_dir, fields[0])
+            mask = _place(data_dir, fields[1]) if fields[1:] else None
+            samples.append(Sample(image, mask, origin))
+            if first.setdefault((image, mask), origin) != origin:
+                again.append(f'line {number} ({image})')
     raise_all(faults)
     if not samples:
         raise InputError(f'{data_list}: the list is empty')
+    if again:
+        print(
+            f'note: {data_list}: {len(again)} of {len(samples)} lines stand there before, such as '
+            + again[0]
+        )
     return samples
 
 
@@ -77,15 +109,28 @@ def masks_of(samples: Sequence[Sample]) -> list[Path]:
 
 
 def check_files_of(
-    samples: Sequence[Sample], folder: Path, kind: str, ending: str = '.png'
+    samples: Sequence[Sample], folder: str | Path, kind: str, ending: str = '.png'
 ) -> None:
     """Check that each image has its file in a folder, FOLDER/NAME.png.
 
-    folder: Path. kind: what the file is called in messages.
-    ending: of the file, where it is not .png. Raises InputError naming every file that is missing.
+    kind: what the file is called in messages. ending: of the file, where it is not .png.
+    Raises InputError naming every file that is missing.
     """
-    paths = [(sample, folder / f'{sample.name}{ending}') for sample in samples]
-    raise_all([f'{s.origin}: no {kind} at {path}' for s, path in paths if not path.is_file()])
+    check_files([(sample, kind, Path(folder, f'{sample.name}{ending}')) for sample in samples])
+
+
+def check_files(files: Iterable[tuple[Sample, str, Path]]) -> None:
+    """Check that files are there.
+
+    files: of each the sample it belongs to, what it is called in messages, and its path.
+    Raises InputError naming every file that is missing, and what is there in place of the first.
+    """
+    faults: list[str] = []
+    for sample, kind, path in files:
+        if not path.is_file():
+            hint = _alike(path) if len(faults) < MOST_SHOWN else ''
+            faults.append(f'{sample.origin}: no {kind} at {path}{hint}')
+    raise_all(faults)
 
 
 def write_list(path: str | Path, pairs: Iterable[Sequence[Path]], data_dir: str | Path) -> None:
@@ -93,16 +138,28 @@ def write_list(path: str | Path, pairs: Iterable[Sequence[Path]], data_dir: str 
 
     path: where it goes. pairs: list of (image, mask) paths. data_dir: the folder that the list's
     paths will start from; a file outside it is named by way of '..'.
-    Raises InputError for paths with white space in them, where a line is cut: all of them at once.
+    A line has a tab between, or behind an image alone, where a path has white space or a comma.
     """
-    pairs = list(pairs)
-    files = [file for pair in pairs for file in pair]
-    spaced = [file for file in files if any(c.isspace() for c in _from(data_dir, file))]
-    raise_all([f'{file}: a list cannot hold a path with white space' for file in spaced])
-    lines = [' '.join(_from(data_dir, file) for file in pair) for pair in pairs]
+    lines = []
+    for pair in pairs:
+        fields = [_from(data_dir, file) for file in pair]
+        plain = all(len(field.split()) == 1 and ',' not in field for field in fields)
+        lines.append(' '.join(fields) if plain else '\t'.join([*fields, '']))
     with replacing(path) as temporary:
         text = ''.join(f'{line}\n' for line in lines)
         temporary.write_text(text, errors='surrogateescape')  # a path may not be UTF-8
+
+
+def _fields(line, data_dir):
+    """The paths on a line."""
+    fields = line.split()
+    if '\t' in line:
+        fields = line.split('\t')
+    elif ',' in fields or (fields[1:] or ',' in line) and not _find(data_dir, fields[0]).is_file():
+        whole = line.strip()
+        is_one = _find(data_dir, whole).is_file()
+        fields = [whole] if is_one else line.split(',') if ',' in line else fields
+    return [field.strip() for field in fields if field.strip()]
 
 
 def _from(data_dir, file):
@@ -114,10 +171,23 @@ def _from(data_dir, file):
     return f'/{Path(relative).as_posix()}'
 
 
+def _place(data_dir, field):
+    """Where a path of a list leads: from the data directory, if anything is there.
+
+    Otherwise from the root, and with Windows' backslashes taken for slashes.
+    """
+    place = data_dir / field.lstrip('/')
+    if field[0] == '/' and not place.exists() and Path(field).exists():
+        return Path(field)
+    if '\\' in field and not place.exists():
+        return _place(data_dir, field.replace('\\', '/'))
+    return place
+
+
 def _find(data_dir, field):
     """The image that a list names: where it says, or for a bare name where it is."""
-    if '/' in field:
-        return data_dir / field.lstrip('/')
+    if '/' in field or '\\' in field:
+        return _place(data_dir, field)
     folder = data_dir / 'JPEGImages'
     if field.lower().endswith(IMAGE_ENDINGS):
         places = [data_dir / field, folder / field]
@@ -125,3 +195,12 @@ def _find(data_dir, field):
         endings = [*IMAGE_ENDINGS, *(ending.upper() for ending in IMAGE_ENDINGS), '']
         places = [place / f'{field}{ending}' for place in (folder, data_dir) for ending in endings]
     return next((place for place in places if place.is_file()), places[0])
+
+
+def _alike(path):
+    """What to say of the place where a file is not."""
+    if not path.parent.is_dir():
+        return f' (no folder {path.parent}; a list starts from the data directory)'
+    wanted = path.stem.lower()
+    alike = [file.name for file in list_files(path.parent) if file.stem.lower() == wanted]
+    return f' (there is {", ".join(alike[:3])})' if alike else ''

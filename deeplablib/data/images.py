@@ -1,180 +1,181 @@
-"""Reading images and masks, and writing predictions, in the formats that the lists name."""
+"""Photographs: every one is opened here, by what it holds; what it is called does not matter."""
 
+import contextlib
+import io
+import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageChops, UnidentifiedImageError
 
-from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES, colour_map
 from deeplablib.utils.errors import InputError
 from deeplablib.utils.files import replacing
 
 # Blue, green, red: the mean colour that the released weights were trained with.
 IMG_MEAN = (104.00698793, 116.66876762, 122.67891434)
 
+# What is read; of an animation, of TIFF's pages and of MPO's several JPEGs, the first picture.
+FORMATS = ('JPEG', 'MPO', 'PNG', 'WEBP', 'TIFF', 'BMP', 'GIF', 'AVIF')
+_JPEGS = ('JPEG', 'MPO')
+
 # What Pillow raises for a file that is no image, is damaged, or is too large.
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
-# Of a PNG: the byte that says how many bits a sample has; the next one says what samples are.
-BIT_DEPTH = 24
-GREY = 0
+_SCAN, _JPEG_END = b'\xff\xda', b'\xff\xd9'
+_PNG_START = b'\x89PNG\r\n\x1a\n'
 
-_PALETTE = colour_map().tobytes()
+# What EXIF's orientation, 2 to 8, says of how the stored picture has to be shown.
+TURNS = {
+    2: 'mirrored',
+    3: 'turned by 180 degrees',
+    4: 'upside down and mirrored',
+    5: 'on its side and mirrored',
+    6: 'on its side',
+    7: 'on its side and mirrored',
+    8: 'on its side',
+}
+LYING = (TURNS[5], TURNS[6])  # those that have height and width changed over
 
 # Pillow warns of transparency, odd EXIF and large images: nothing that a user has to correct.
 warnings.filterwarnings('ignore', module='PIL')
 
 
-def read_image(path: str | Path) -> npt.NDArray[np.uint8]:
-    """Read an image where TensorFlow is not at hand.
+@contextlib.contextmanager
+def open_image(path: str | Path) -> Iterator[Image.Image]:
+    """Open a photograph, for Pillow to decode.
 
-    A JPEG differs by a level or two from that of network_input.decode_image.
-    path: a JPEG or PNG; grey is repeated, alpha left out, 16 bits cut to the upper 8.
-    Returns a uint8 array [height, width, 3], RGB. Raises InputError when it cannot be read.
+    path: one of FORMATS. Yields a PIL.Image, whose pixels to_rgb gives.
+    Raises InputError, also out of the block, when it is of another kind or cannot be read.
     """
     try:
         with Image.open(path) as image:
-            return np.array(to_rgb(image))
+            if image.format not in FORMATS or image.mode in ('I', 'F'):
+                raise InputError(
+                    f'cannot read the image {path} ({image.format} {image.mode}, expected '
+                    f'{", ".join(FORMATS)} of 8 or 16 bits)'
+                )
+            # The programs that write the inks inverted say so by Adobe's marker; Pillow takes
+            # every CMYK JPEG for one of these.
+            negative = image.format in _JPEGS and image.mode == 'CMYK'
+            image.info['negative'] = negative and 'adobe' not in image.info
+            yield image
     except UNREADABLE as error:
-        raise InputError(f'{path}: cannot read the image ({unreadable_reason(error)})') from None
+        reason = unreadable_reason(error)
+        raise InputError(f'cannot read the image {path} ({reason})') from None
+
+
+def is_image(path: str | Path) -> bool:
+    """Whether open_image takes a file."""
+    try:
+        with open_image(path):
+            return True
+    except InputError:
+        return False
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Convert an image as TensorFlow's decoders do.
 
-    image: PIL.Image of any mode. Returns a PIL.Image of mode RGB.
+    image: PIL.Image, from open_image. Grey is repeated, alpha left out, 16 bits cut to the upper 8.
+    Returns a PIL.Image of mode RGB.
     """
     if image.mode.startswith('I;16'):  # Pillow would make white of all but the darkest
         image = Image.fromarray((np.array(image) >> 8).astype(np.uint8))
+    if image.info.get('negative'):
+        image = ImageChops.invert(image)
     return image.convert('RGB')
 
 
-def read_grey(path: str | Path, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """Read a localization cue or a saliency map.
+def read_image(path: str | Path) -> npt.NDArray[np.uint8]:
+    """Read an image where TensorFlow is not at hand.
 
-    path: an 8-bit grey PNG. size: (height, width) of its image.
-    Returns a uint8 array [height, width].
-    Raises InputError when it cannot be read, is of another kind or has another size.
+    A JPEG differs by a level or two from that of network_input.load_image.
+    path: one of FORMATS. Returns a uint8 array [height, width, 3], RGB.
+    Raises InputError when it cannot be read.
     """
-    try:
-        with Image.open(path) as image:
-            if image.mode != 'L':
-                raise InputError(f'{path}: expected an 8-bit grey PNG, this is {image.mode}')
-            grey = np.array(image)
-    except UNREADABLE as error:
-        raise InputError(f'{path}: cannot read the map ({unreadable_reason(error)})') from None
-    if grey.shape != tuple(size):
-        raise InputError(f'{path}: the map is {size_text(grey.shape)}, its image {size_text(size)}')
-    return grey
+    with open_image(path) as image:
+        return np.array(to_rgb(image))
 
 
-def read_mask(
-    path: str | Path,
-    num_classes: int = NUM_CLASSES,
-    size: tuple[int, int] | None = None,
-    ignore_label: int | None = IGNORE_LABEL,
-) -> npt.NDArray[np.uint8]:
-    """Read a label map by its indices, and check them.
+def image_contents(path: str | Path) -> bytes:
+    """The bytes of an image, for TensorFlow to decode: the picture that read_image reads.
 
-    path: as for read_indices, with values 0 .. num_classes - 1 and ignore_label.
-    size: expected (height, width), or None for any.
-    ignore_label: value of pixels that belong to no class; None when there must be none.
-    Returns a uint8 array [height, width] of classes, and 255 where there is none.
-    Raises InputError when the file cannot be read, is no label map, has another size, holds
-    another value, or shows other classes by its palette; the message names the file and the value.
+    path: one of FORMATS. Returns a JPEG or PNG: the file as it is, or a PNG made of it where
+    TensorFlow does not read its kind. Raises InputError when it cannot be read.
     """
-    mask, palette = read_indices(path)
-    if size is not None:
-        check_size(path, mask, size)
-    values = np.flatnonzero(np.bincount(mask.reshape(-1), minlength=256))
-    wrong = [value for value in values if value >= num_classes and value != ignore_label]
-    if wrong:
-        legal = f'0 to {num_classes - 1}'
-        legal += f' or {ignore_label}' if ignore_label is not None else ''
-        raise InputError(f'{path}: value {wrong[0]} is no class (legal: {legal})')
-    shown = reordered(values, palette, num_classes)
-    if shown:
-        index, label = next(pair for pair in shown.items() if pair[0] != pair[1])
-        raise InputError(
-            f'{path}: its palette has the VOC colours in another order: index {index} is shown in '
-            f'the colour of class {label}; save it as a grey PNG of class ids'
-        )
-    if ignore_label is not None:
-        mask[mask == ignore_label] = IGNORE_LABEL
-    return mask
+    with open_image(path) as image:
+        if image.format == 'PNG' or image.format in _JPEGS and image.mode != 'CMYK':
+            return Path(path).read_bytes()
+        buffer = io.BytesIO()
+        to_rgb(image).save(buffer, 'PNG', compress_level=1)
+        return buffer.getvalue()
 
 
-def check_size(path: str | Path, mask: npt.NDArray[np.uint8], size: tuple[int, int]) -> None:
-    """Raise InputError when a mask, read from path, has not the (height, width) it should have."""
-    if mask.shape != tuple(size):
-        raise InputError(
-            f'{path}: the mask is {size_text(mask.shape)}, its image or prediction is '
-            f'{size_text(size)}'
-        )
+def image_size(path: str | Path) -> tuple[int, int]:
+    """The (height, width) of an image; see read_header."""
+    return read_header(path)[0]
 
 
-def read_indices(
-    path: str | Path,
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8] | None]:
-    """Read a label map by its indices, whatever its bit depth, grey or with a palette.
+def read_header(path: str | Path) -> tuple[tuple[int, int], str | None]:
+    """The size of an image that has an end, and how it would have to be turned.
 
-    path: a PNG of up to 8 bits. Returns a uint8 array [height, width] and the palette, uint8
-    [colours, 3], or None. Raises InputError when it cannot be read or is another kind of picture.
+    path: one of FORMATS; what stands behind its end, such as the video of a phone, does not matter.
+    The pixels of a JPEG or PNG are not decoded.
+    Returns ((height, width), one of TURNS or None).
+    Raises InputError when it cannot be read or is cut off.
     """
-    try:
-        with open(path, 'rb') as file, Image.open(file) as image:
-            if image.mode not in ('1', 'L', 'P') or image.format != 'PNG':
-                raise InputError(
-                    f'{path}: a mask must be an 8-bit grey or palette PNG, this is {image.mode} '
-                    f'{image.format}'
-                )
-            file.seek(BIT_DEPTH)
-            bits = file.read(1)[0]
-            indices = np.array(image, np.uint8)
-            palette = image.getpalette()
-    except UNREADABLE as error:
-        raise InputError(f'{path}: cannot read the mask ({unreadable_reason(error)})') from None
-    if palette is not None:
-        return indices, np.array(palette, np.uint8).reshape(-1, 3)
-    # Pillow stretches 2 and 4 bits of grey over 0 to 255.
-    return (indices // (255 // (2**bits - 1)) if bits in (2, 4) else indices), None
+    with open_image(path) as image:
+        kind, (width, height), turn = image.format, image.size, exif_turn(image)
+        if kind not in (*_JPEGS, 'PNG'):
+            image.load()
+        elif not (_png_ends(path) if kind == 'PNG' else _jpeg_ends(path)):
+            raise InputError(f'cannot read the image {path} (it is cut off)')
+    return (height, width), turn
 
 
-def reordered(
-    values: npt.NDArray[np.integer],
-    palette: npt.NDArray[np.uint8] | None,
-    num_classes: int = NUM_CLASSES,
-) -> Mapping[int, int | None]:
-    """Find out whether a palette has the VOC colours, but not each at its own index.
+def _jpeg_ends(path):
+    """Whether the marker of the end is there, behind the start of the first scan.
 
-    Programs that reduce the colours of a picture give them new numbers. Such a mask looks right and
-    is wrong. Nothing is said of a palette with any other colour among those that are used.
-
-    values: the indices that occur. palette: uint8 [colours, 3], or None. num_classes: only the
-    colours of so many classes, and of ignored pixels, count.
-    Returns a dict from each index to the class whose colour it has; empty when nothing is wrong.
+    Segments before it are passed over by their lengths: one may hold a whole JPEG as thumbnail. In
+    a scan the two bytes of the marker stand for nothing else (ITU T.81, B.1.1.5).
     """
-    if palette is None or max(values) >= len(palette):
-        return {}
-    voc = colour_map()
-    classes = {tuple(voc[label]): int(label) for label in (*range(num_classes), IGNORE_LABEL)}
-    shown = {int(value): classes.get(tuple(palette[value])) for value in values}
-    distinct = None not in shown.values() and len(set(shown.values())) == len(shown)
-    return shown if distinct and any(i != label for i, label in shown.items()) else {}
+    with open(path, 'rb') as file:
+        file.seek(-len(_JPEG_END), os.SEEK_END)
+        if file.read() == _JPEG_END:
+            return True
+        file.seek(len(_JPEG_END))
+        while (marker := file.read(2)) != _SCAN:
+            if len(marker) < 2 or marker[0] != 0xFF:
+                return False
+            if marker[1] == 0xFF:  # any number of them may stand before a marker
+                file.seek(-1, os.SEEK_CUR)
+                continue
+            file.seek(int.from_bytes(file.read(2), 'big') - 2, os.SEEK_CUR)
+        return _JPEG_END in file.read()
 
 
-def write_mask(path: str | Path, labels: npt.NDArray[np.uint8]) -> None:
-    """Write a label map as an 8-bit palette PNG with the VOC colours, whole or not at all.
+def _png_ends(path):
+    """Whether the chunks lead to the last one, IEND."""
+    with open(path, 'rb') as file:
+        file.seek(len(_PNG_START))
+        while len(head := file.read(8)) == 8:
+            if head[4:] == b'IEND':
+                return True
+            file.seek(int.from_bytes(head[:4], 'big') + 4, os.SEEK_CUR)  # 4: the checksum
+    return False
 
-    path: where it goes. labels: uint8 array [height, width].
+
+def exif_turn(image: Image.Image) -> str | None:
+    """What EXIF says of how a photograph was held.
+
+    image: an open PIL.Image. Returns one of TURNS, or None when it is upright or nothing is said.
     """
-    image = Image.fromarray(labels)
-    image.putpalette(_PALETTE)
-    with replacing(path) as temporary:
-        image.save(temporary, format='PNG')
+    if image.format == 'PNG' and 'exif' not in image.info:
+        return None  # Pillow would decode the whole picture to look behind it
+    return TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
 
 
 def write_image(path: str | Path, pixels: npt.NDArray[np.uint8]) -> None:
@@ -194,7 +195,7 @@ def size_text(shape: Sequence[int]) -> str:
 def unreadable_reason(error: Exception) -> str:
     """What to tell a user of one of UNREADABLE."""
     if isinstance(error, UnidentifiedImageError):
-        return 'not a JPEG or PNG'
+        return 'not an image'
     if isinstance(error, Image.DecompressionBombError):
         pixels = str(error).split()[2].strip('(')
         return f'{pixels} pixels; at most {2 * (Image.MAX_IMAGE_PIXELS or 0)}'

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from deeplablib.data.images import IMG_MEAN
+from deeplablib.data.images import IMG_MEAN, image_contents
 from deeplablib.utils.backend import tf
 from deeplablib.utils.errors import InputError, tensorflow_reason
 
@@ -10,8 +10,8 @@ from deeplablib.utils.errors import InputError, tensorflow_reason
 def decode_image(contents: tf.Tensor | bytes) -> tf.Tensor:
     """Decode one image.
 
-    contents: the bytes of a JPEG or PNG, as a string tensor or from Python. Grey is repeated, alpha
-    left out, CMYK converted.
+    contents: the bytes of a JPEG or PNG, as a string tensor or from images.image_contents. Grey is
+    repeated, alpha left out.
     Returns uint8 [height, width, 3], RGB. JPEG is decoded as the originals decode it: Pillow's
     decoder differs by a level or two.
     """
@@ -20,14 +20,14 @@ def decode_image(contents: tf.Tensor | bytes) -> tf.Tensor:
 
 
 def load_image(path: str | Path) -> tf.Tensor:
-    """Read one image as decode_image does; Python opens it, as TensorFlow takes paths otherwise.
+    """Read one image as decode_image does, of any of images.FORMATS.
 
-    path: a JPEG or PNG. Raises InputError when it cannot be read.
+    Raises InputError when it cannot be read.
     """
     try:
-        return decode_image(Path(path).read_bytes())
-    except (OSError, tf.errors.OpError) as error:
-        reason = getattr(error, 'strerror', None) or tensorflow_reason(error)
+        return decode_image(image_contents(path))
+    except tf.errors.OpError as error:
+        reason = tensorflow_reason(error)
         raise InputError(f'cannot read the image {path} ({reason})') from None
 
 

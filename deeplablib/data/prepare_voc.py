@@ -19,7 +19,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from deeplablib.data.image_lists import read_list, write_list
-from deeplablib.data.images import read_image, read_mask, write_mask
+from deeplablib.data.images import read_image
+from deeplablib.data.masks import read_mask, write_mask
 from deeplablib.data.sample_check import check_samples
 from deeplablib.data.tags import tags_of_annotation, write_tags
 from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES, colour_map

@@ -6,12 +6,11 @@ from pathlib import Path
 import joblib
 import numpy as np
 
-from deeplablib.data.image_headers import read_header
-from deeplablib.data.image_lists import Sample
-from deeplablib.data.images import read_mask
+from deeplablib.data.image_lists import Sample, check_files, masks_of
+from deeplablib.data.images import read_header
+from deeplablib.data.masks import read_mask
 from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
-from deeplablib.utils.errors import MOST_SHOWN, InputError, raise_all
-from deeplablib.utils.files import list_files
+from deeplablib.utils.errors import InputError, raise_all
 from deeplablib.utils.progress import progress
 
 
@@ -36,7 +35,10 @@ def check_samples(
     """
     if not Path(data_dir).is_dir():
         raise InputError(f'{data_dir}: no such data directory; set DATA_DIRECTORY or its flag')
-    _check_files(samples, need_masks)
+    if need_masks:
+        masks_of(samples)
+    files = [(s, 'image', s.image) for s in samples]
+    check_files(files + [(s, 'mask', s.mask) for s in samples if s.mask is not None])
     # Threads: decoding, where the time goes, runs outside Python's lock.
     parallel = joblib.Parallel(n_jobs=-1, prefer='threads', return_as='generator')
     checks = parallel(
@@ -86,27 +88,6 @@ def check_outputs(
     if folder.name.startswith('SegmentationClass') and folder.parent in above:
         faults.append(f'{folder}: data would be overwritten; choose another folder for the results')
     raise_all(faults)
-
-
-def _check_files(samples, need_masks):
-    faults = []
-    for sample in samples:
-        for kind, path in (('image', sample.image), ('mask', sample.mask)):
-            if path is not None and not path.is_file():
-                hint = _alike(path) if len(faults) < MOST_SHOWN else ''
-                faults.append(f'{sample.origin}: no {kind} at {path}{hint}')
-        if need_masks and sample.mask is None:
-            faults.append(f'{sample.origin}: no mask is named beside {sample.image}')
-    raise_all(faults)
-
-
-def _alike(path):
-    """What to say of the place where a file is not."""
-    if not path.parent.is_dir():
-        return f' (no folder {path.parent})'
-    wanted = path.stem.lower()
-    alike = [file.name for file in list_files(path.parent) if file.stem.lower() == wanted]
-    return f' (there is {", ".join(alike[:3])})' if alike else ''
 
 
 def _check_contents(sample, num_classes, ignore_label):

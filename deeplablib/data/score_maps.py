@@ -65,7 +65,9 @@ def read_score_map(
         reason = error.strerror or error
         raise InputError(f'{path}: cannot read the scores ({reason})') from None
     except (KeyError, ValueError, EOFError, NotImplementedError, *_DAMAGE) as error:
-        raise InputError(f'{path}: not a score file ({error})') from None
+        # NumPy's advice for a pickle is to load it unsafely.
+        reason = 'a pickle' if 'pickle' in str(error) else error
+        raise InputError(f'{path}: not a score file ({reason})') from None
     sizes_fit = size.shape == input_size.shape == (2,)
     if score_map.ndim != 3 or not sizes_fit or kind not in KINDS:
         raise InputError(f'{path}: not a score file (shape {score_map.shape}, kind {kind})')

@@ -14,7 +14,7 @@ from deeplablib.data.classes import class_ids
 from deeplablib.data.image_lists import IMAGE_ENDINGS, Sample
 from deeplablib.data.voc import CLASSES, NUM_CLASSES
 from deeplablib.utils.errors import InputError, raise_all
-from deeplablib.utils.files import list_files, make_output_folder, replacing
+from deeplablib.utils.files import list_files, make_output_folder, read_lines, replacing
 
 MOST_NAMED = 40  # classes that an error names
 # What the first column of a CSV file of tags may be called.
@@ -27,7 +27,7 @@ def read_tags(path: str | Path, classes: tuple[str, ...] = CLASSES) -> dict[str,
     path: one of
     - a folder of NAME.txt files, an id or a name a line;
     - a folder with a folder for each class, named after it, of the images that show it;
-    - a text file, 'NAME tag tag ...' a line, or with commas: 'NAME, tag, tag';
+    - a text file, 'NAME tag tag ...' a line, or with commas or tabs: 'NAME, tag, tag';
     - a CSV file (.csv), whose first line names its columns: 'name' and one column of tags, or
       'name' and one column for each class, with 1 where the image shows it.
     NAME is the image's, with or without folder and extension.
@@ -64,12 +64,9 @@ def read_tags(path: str | Path, classes: tuple[str, ...] = CLASSES) -> dict[str,
 
 def _rows_of_text(path):
     """Name, tags and origin of each line of a text file."""
-    # The name of an image may not be UTF-8; a file with zeros in it is none of text.
-    text = path.read_text('utf-8-sig', errors='surrogateescape')
-    if '\0' in text:
-        raise InputError(f'{path}: not a text file')
-    for number, line in enumerate(text.splitlines(), 1):
-        name, *words = line.split(',') if ',' in line else line.split() or ['']
+    for number, line in enumerate(read_lines(path), 1):
+        apart = '\t' if '\t' in line else ',' if ',' in line else None
+        name, *words = line.split(apart) or ['']
         if name.strip():
             yield name, words, f'{path}, line {number}'
 
@@ -83,7 +80,7 @@ def _rows_of_folder(path, classes):
         yield from ((file.name, [folder.name], file) for file in list_files(folder))
     if not folders:
         for file in list_files(path, '.txt'):
-            yield file.stem, file.read_text('utf-8-sig').splitlines(), file
+            yield file.stem, read_lines(file), file
 
 
 def _rows_of_csv(path, classes):
@@ -138,7 +135,8 @@ def write_tags(path: str | Path, tags: Mapping[str, Sequence[int]]) -> None:
     """
     path = Path(path)
     if path.suffix == '.txt':
-        lines = [' '.join(map(str, (name, *ids))) for name, ids in sorted(tags.items())]
+        apart = {name: '\t' if ',' in name or len(name.split()) > 1 else ' ' for name in tags}
+        lines = [apart[name].join(map(str, (name, *ids))) for name, ids in sorted(tags.items())]
         files = {path: lines}
         make_output_folder(path.parent)
     else:

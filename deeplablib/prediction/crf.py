@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from deeplablib.data.image_lists import Sample, check_files_of
-from deeplablib.data.images import read_image, write_mask
+from deeplablib.data.images import read_image
+from deeplablib.data.masks import write_mask
 from deeplablib.data.score_maps import read_probabilities
 from deeplablib.prediction.photographs import enlarge, shrink
 from deeplablib.utils.errors import InputError

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from deeplablib.data.classes import default_classes
 from deeplablib.data.image_lists import Sample, masks_of
-from deeplablib.data.images import read_mask
+from deeplablib.data.masks import read_mask
 from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
 from deeplablib.utils.progress import progress
 

@@ -6,8 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from deeplablib.data.image_headers import LYING, exif_turn
-from deeplablib.data.images import UNREADABLE, to_rgb, unreadable_reason
+from deeplablib.data.images import LYING, exif_turn, open_image, to_rgb
 from deeplablib.data.score_maps import image_probabilities
 from deeplablib.utils.errors import InputError
 
@@ -33,32 +32,28 @@ def prepared(
 ) -> tuple[npt.NDArray[np.uint8] | None, tuple[int, int]]:
     """Turn a photograph (EXIF), and make it smaller, for the network where that is to be done.
 
-    path: a JPEG or PNG. max_size: pixels of the longer side that may stay; None: all of them.
+    path: a photograph. max_size: pixels of the longer side that may stay; None: all of them.
     turn: hold it upright. Returns uint8 [height, width, 3], RGB, or None where nothing is to be
     done; and (height, width) of the photograph itself, upright if it is turned.
     Raises InputError when it cannot be read.
     """
-    try:
-        with Image.open(path) as image:
-            turned = exif_turn(image) if turn else None
-            width, height = image.size
-            size = (width, height) if turned in LYING else (height, width)
-            longest = max_size or max(size)
-            if not turned and max(size) <= longest:
-                return None, size
-            small = image if image.format in ('JPEG', 'MPO') else to_rgb(image)
-            if max(size) > longest:
-                # A JPEG is decoded at an eighth of its size where that is enough.
-                small.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=2.0)
-            return np.array(to_rgb(ImageOps.exif_transpose(small) if turned else small)), size
-    except UNREADABLE as error:
-        reason = unreadable_reason(error)
-        raise InputError(f'cannot read the image {path} ({reason})') from None
+    with open_image(path) as image:
+        turned = exif_turn(image) if turn else None
+        width, height = image.size
+        size = (width, height) if turned in LYING else (height, width)
+        longest = max_size or max(size)
+        if not turned and max(size) <= longest:
+            return None, size
+        small = image if image.format in ('JPEG', 'MPO') else to_rgb(image)
+        if max(size) > longest:
+            # A JPEG is decoded at an eighth of its size where that is enough.
+            small.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=2.0)
+        return np.array(to_rgb(ImageOps.exif_transpose(small) if turned else small)), size
 
 
 def upright(path: Path) -> Image.Image:
     """A photograph as it is to be shown, RGB, at its own size; turned where prepared turns it."""
-    with Image.open(path) as image:
+    with open_image(path) as image:
         # Asked before the pixels are read: Pillow then finds what other programs do not look for.
         turned = exif_turn(image) is not None
         return to_rgb(ImageOps.exif_transpose(image) if turned else image)

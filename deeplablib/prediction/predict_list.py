@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from deeplablib.data.image_lists import Sample
-from deeplablib.data.images import size_text, write_mask
+from deeplablib.data.images import size_text
+from deeplablib.data.masks import write_mask
 from deeplablib.data.network_input import load_image
 from deeplablib.data.score_maps import write_score_map
 from deeplablib.prediction.photographs import label_photograph, prepared

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from deeplablib.data.image_lists import Sample, masks_of
-from deeplablib.data.images import IMG_MEAN, check_size, read_indices
+from deeplablib.data.images import IMG_MEAN, image_contents
+from deeplablib.data.masks import check_size, read_indices
 from deeplablib.data.network_input import decode_image, load_image, preprocess
 from deeplablib.data.voc import IGNORE_LABEL
 from deeplablib.training.augment import augment, augment_image, draw
@@ -122,13 +123,13 @@ def make_dataset(
     def read(index):
         sample = samples[index]
         if tag_labels is not None:
-            return sample.image.read_bytes(), tag_labels[index]
+            return image_contents(sample.image), tag_labels[index]
         labels, _ = read_indices(sample.mask)
         labels[labels == batches.ignore_label] = IGNORE_LABEL
-        return sample.image.read_bytes(), labels
+        return image_contents(sample.image), labels
 
     def load(position, index):
-        # Python opens the files: TensorFlow's own idea of a path is another.
+        # Python opens the files: TensorFlow has its own idea of a path.
         contents, labels = tf.numpy_function(read, [index], [tf.string, tf.uint8], stateful=False)
         image = preprocess(decode_image(tf.ensure_shape(contents, [])), batches.img_mean)
         numbers = draw(batches.random_seed, position)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from deeplablib.data.image_lists import Sample
-from deeplablib.data.images import read_image, read_mask
+from deeplablib.data.images import read_image
+from deeplablib.data.masks import read_mask
 from deeplablib.data.network_input import load_image
 from deeplablib.data.score_maps import image_probabilities
 from deeplablib.network.network_spec import NetworkSpec

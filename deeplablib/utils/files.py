@@ -1,14 +1,16 @@
 """Files that appear whole or not at all."""
 
+import codecs
 import contextlib
 import fcntl
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from deeplablib.utils.errors import InputError
+from deeplablib.utils.errors import InputError, raise_all
 
 
 @contextlib.contextmanager
@@ -37,12 +39,43 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def list_files(folder: str | Path, ending: str = '') -> list[Path]:
-    """The files of a folder whose names end so.
+    """The files of a folder whose names end so, in small letters or capitals.
 
     Hidden ones are left out: macOS puts a ._NAME beside each file on foreign disks.
-    folder: path; one that is not there has no files. ending: str. Returns a sorted list of Path.
+    folder: path; one that is not there has no files. ending: str, in small letters.
+    Returns a sorted list of Path.
     """
-    return sorted(path for path in Path(folder).glob(f'[!.]*{ending}') if path.is_file())
+    files = (path for path in Path(folder).glob('[!.]*') if path.name.lower().endswith(ending))
+    return sorted(path for path in files if path.is_file())
+
+
+def files_by_name(folder: str | Path, ending: str = '.png') -> dict[str, Path]:
+    """The files of a folder whose names end so, each under its name without the ending.
+
+    folder, ending: as for list_files. Raises InputError where two differ by capitals in the ending.
+    """
+    files: dict[str, Path] = {}
+    faults = []
+    for path in list_files(folder, ending):
+        other = files.setdefault(path.name[: -len(ending)], path)
+        if other != path:
+            faults.append(f'{path}: and {other.name}; which of them is meant?')
+    raise_all(faults)
+    return files
+
+
+def read_lines(path: str | Path) -> list[str]:
+    """Read the lines of a text file of names or paths, with the ends of any system.
+
+    path: UTF-8 or, with its byte order mark, UTF-16; bytes of a path that are neither are kept.
+    Raises OSError when it cannot be read, InputError when it is no text.
+    """
+    contents = Path(path).read_bytes()
+    marked = contents.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = contents.decode('utf-16' if marked else 'utf-8-sig', errors='surrogateescape')
+    if '\0' in text:
+        raise InputError(f'{path}: not a text file')
+    return re.split('\r\n|\r|\n', text)
 
 
 def make_output_folder(path: str | Path) -> Path:
