@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import eval_iou
 from deeplablib.prediction.metrics import (
     average_precision,
     confusion_matrix,
@@ -84,6 +85,41 @@ def test_a_list_restricts_the_images(folders):
     result = evaluate(folders, '--list', folders / 'list.txt', '--json', folders / 'iou.json')
     assert result.code == 0
     assert json.loads((folders / 'iou.json').read_text())['images'] == 1
+
+
+def test_what_is_no_prediction_or_has_none_is_named(folders):
+    (folders / 'pred/b.png').rename(folders / 'pred/b.PNG')
+    (folders / 'gt/a.png').rename(folders / 'gt/a.PNG')
+    (folders / 'pred/c.jpg').touch()
+    write(folders / 'gt/d.png', [[0]])
+    result = evaluate(folders, '--json', folders / 'iou.json')
+    assert json.loads((folders / 'iou.json').read_text())['images'] == 2
+    assert f'1 left out, such as {folders}/pred/c.jpg, which is no PNG' in result.out
+    assert f'1 left out, such as {folders}/gt/d.png, which has no prediction' in result.out
+    (folders / 'list.txt').write_text('a\nb\n')
+    result = evaluate(folders, '--list', folders / 'list.txt')
+    assert 'left out' not in result.out and 'mean IoU           44.44' in result.out
+    write(folders / 'pred/b.png', [[2], [2]])
+    result = evaluate(folders)
+    assert result.code == 2 and 'which of them is meant' in result.error
+
+
+def test_a_prediction_that_is_named_twice_counts_once(folders):
+    (folders / 'list.txt').write_text('/one/a.jpg\n/two/a.jpg\nb\nb\n')
+    options = ('--list', folders / 'list.txt', '--json', folders / 'iou.json')
+    result = evaluate(folders, *options)
+    assert 'note: 4 predictions are named, 2 of them again' in result.out
+    assert 'mean IoU           44.44' in result.out
+    assert json.loads((folders / 'iou.json').read_text())['images'] == 2
+
+
+def test_the_numbers_are_saved_before_anything_is_printed_of_them(folders, monkeypatch):
+    def fail(*_):
+        raise OSError('the terminal is gone')
+
+    monkeypatch.setattr(eval_iou, 'iou_table', fail)
+    assert evaluate(folders, '--json', folders / 'iou.json').code == 1
+    assert json.loads((folders / 'iou.json').read_text())['images'] == 2
 
 
 def test_json_goes_into_a_pipe_but_not_over_a_folder(folders):
