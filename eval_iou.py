@@ -13,7 +13,7 @@ from deeplablib.data.voc import IGNORE_LABEL
 from deeplablib.prediction.metrics import evaluate, iou_summary, iou_table
 from deeplablib.utils import errors
 from deeplablib.utils.errors import InputError
-from deeplablib.utils.files import check_output_file, list_files, replacing
+from deeplablib.utils.files import check_output_file, files_by_name, list_files, replacing
 
 
 def get_arguments() -> argparse.Namespace:
@@ -35,32 +35,20 @@ def get_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def masks_in(folder: Path) -> tuple[dict[str, Path], list[Path]]:
-    """The PNGs of a folder by their names without the ending, .png or .PNG, and its other files.
-
-    Raises InputError when it is not there, and for two files of one name.
-    """
-    if not folder.is_dir():
-        raise InputError(f'{folder}: no such folder')
-    files = list_files(folder)
-    others = [path for path in files if path.suffix.lower() != '.png']
-    masks: dict[str, Path] = {}
-    for path in (path for path in files if path.suffix.lower() == '.png'):
-        if masks.setdefault(path.stem, path) != path:
-            raise InputError(f'{path} and {masks[path.stem].name}: which of them is meant?')
-    return masks, others
-
-
 def find_pairs(args: argparse.Namespace) -> list[tuple[Path, Path]]:
     """The masks and predictions to compare; what the folders hold beside them is named.
 
     Raises InputError for what is missing.
     """
-    (predictions, others), (masks, _) = masks_in(args.pred), masks_in(args.gt)
+    for folder in (args.pred, args.gt):
+        if not folder.is_dir():
+            raise InputError(f'{folder}: no such folder')
+    predictions, masks = files_by_name(args.pred), files_by_name(args.gt)
     if args.list:
         names = [sample.name for sample in read_list(args.list, args.gt)]
     else:
         names = list(predictions)
+        others = sorted(set(list_files(args.pred)) - set(predictions.values()))
         unpredicted = [path for name, path in masks.items() if name not in predictions]
         for kind, left_out in (('is no PNG', others), ('has no prediction', unpredicted)):
             if left_out and names:

@@ -5,7 +5,6 @@ Writes, for each, NAME.png (label map), NAME_colour.png (in the VOC colours) and
 """
 
 import argparse
-import glob
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from deeplab_efficientnet import efficientnet
 from deeplab_resnet import resnet
 from deeplab_vgg import vgg
 from deeplablib.data.classes import class_ids
-from deeplablib.data.image_lists import IMAGE_ENDINGS, Sample
+from deeplablib.data.image_lists import Sample, find_images
 from deeplablib.data.images import write_image
 from deeplablib.data.masks import write_mask
 from deeplablib.data.sample_check import check_outputs, check_samples
@@ -30,7 +29,7 @@ from deeplablib.prediction.photographs import enlarge, label_photograph, upright
 from deeplablib.prediction.predict_list import run_network
 from deeplablib.utils import errors
 from deeplablib.utils.errors import InputError
-from deeplablib.utils.files import list_files, make_output_folder
+from deeplablib.utils.files import make_output_folder
 
 RESTORE_FROM = './model/resnet/model.resnet'
 SAVE_DIR = './result/photos/'
@@ -64,21 +63,14 @@ def get_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def find_images(patterns: Sequence[str]) -> list[Sample]:
-    """The images that files, folders and patterns name, as samples without masks."""
-    samples = []
-    for pattern in patterns:
-        path = Path(pattern)
-        if path.is_file():
-            found = [path]
-        else:
-            # Neither gives hidden files.
-            named = list_files(path) if path.is_dir() else glob.glob(pattern, recursive=True)
-            found = sorted(p for p in map(Path, named) if p.name.lower().endswith(IMAGE_ENDINGS))
-        if not found:
-            raise InputError(f'{pattern}: no image of this name')
-        samples += [Sample(file, None, str(file)) for file in found]
-    return samples
+def read_samples(places: Sequence[str]) -> list[Sample]:
+    """The images that files, folders and patterns name, each once, as samples without masks."""
+    found = [
+        path
+        for place in places
+        for path in ([Path(place)] if Path(place).is_file() else find_images(place))
+    ]
+    return [Sample(path, None, str(path)) for path in dict.fromkeys(found)]
 
 
 def overlay(
@@ -121,7 +113,7 @@ def main() -> None:
     args = get_arguments()
     if args.crf:
         require_package()
-    samples = find_images(args.images)
+    samples = read_samples(args.images)
     check_samples(samples, '.', say_turned=False)
     endings = ('.png', '_colour.png', '_overlay.png', '_confidence.png')
     check_outputs(samples, args.save_dir, endings)

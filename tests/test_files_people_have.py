@@ -113,7 +113,7 @@ def test_a_photograph_of_any_kind_and_name_is_one_picture(tmp_path, kind):
 
 
 def test_what_is_no_photograph_in_a_folder_is_counted(tmp_path, capsys):
-    with pytest.raises(InputError, match='no photographs in this folder'):
+    with pytest.raises(InputError, match='no photographs here'):
         find_images(tmp_path)
     for name in ('a.JPG', 'b.webp', 'c.Jfif'):
         Image.new('RGB', (3, 2)).save(tmp_path / name)

@@ -63,8 +63,11 @@ def test_three_pictures_are_written_for_a_photograph(tmp_path, model):
 def test_folders_and_patterns_name_images(tmp_path, model):
     folder = shutil.copytree(PHOTOS, tmp_path / 'photos')
     (folder / 'notes.txt').write_text('no image')
-    assert predict(tmp_path, model, folder).code == 0
-    assert len(list((tmp_path / 'out').iterdir())) == 9
+    Image.open(folder / 'gold_000003.jpg').save(folder / 'as_webp', 'WEBP')
+    result = predict(tmp_path, model, folder)
+    assert result.code == 0 and '1 others, such as' in result.out
+    assert len(list((tmp_path / 'out').iterdir())) == 12
+    (folder / 'as_webp').unlink()
     shutil.rmtree(tmp_path / 'out')
     assert predict(tmp_path, model, folder / '*2.jpg').code == 0
     assert len(list((tmp_path / 'out').iterdir())) == 3
@@ -121,7 +124,7 @@ def test_pictures_that_would_overwrite_each_other_are_refused(tmp_path, model):
 
 def test_bad_input_is_named(tmp_path, model):
     result = predict(tmp_path, model, tmp_path / 'nothing.jpg')
-    assert result.code == 2 and 'nothing.jpg: no image of this name' in result.error
+    assert result.code == 2 and 'nothing.jpg: no photographs here' in result.error
     (tmp_path / 'text.jpg').write_text('no image')
     result = predict(tmp_path, model, tmp_path / 'text.jpg')
     assert result.code == 2 and 'cannot read the image' in result.error

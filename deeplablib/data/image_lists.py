@@ -1,5 +1,6 @@
 """List files: which images, and which masks, a script works on."""
 
+import glob
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -32,23 +33,28 @@ class Sample:
         return self.image.stem
 
 
-def find_images(folder: str | Path) -> list[Path]:
-    """The photographs of a folder, by name; folders in it are not searched.
+def find_images(place: str | Path) -> list[Path]:
+    """The photographs of a folder, or those that a pattern such as 'photos/*.png' names, by name.
 
-    They are known by their endings, or by what they hold. Says so when anything else is there.
-    Raises InputError when there is none.
+    They are known by their endings, or by what they hold; folders in a folder are not searched.
+    Says so when anything else is there. Raises InputError when there is none.
     """
+    if Path(place).is_dir():
+        found = sorted(Path(place).glob('[!.]*'))
+    else:
+        named = glob.glob(str(place), recursive=True)
+        found = sorted(path for path in map(Path, named) if path.is_file())
     images: list[Path] = []
-    others = [path for path in Path(folder).glob('[!.]*') if path.is_dir()]
-    for path in list_files(folder):
+    others: list[Path] = []
+    for path in found:
         known = path.name.lower().endswith(IMAGE_ENDINGS) or is_image(path)
-        (images if known else others).append(path)
+        (images if known and path.is_file() else others).append(path)
     left_out = f'{len(others)} others, such as {others[0]}' if others else ''
     if not images:
         held = f' ({left_out})' if others else ''
-        raise InputError(f'{folder}: no photographs in this folder{held}')
+        raise InputError(f'{place}: no photographs here{held}')
     if others:
-        print(f'note: {len(images)} photographs are in {folder}; {left_out}, are left out')
+        print(f'note: {len(images)} photographs are in {place}; {left_out}, are left out')
     return images
 
 
