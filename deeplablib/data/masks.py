@@ -11,6 +11,7 @@ from deeplablib.data.images import UNREADABLE, size_text, unreadable_reason
 from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES, colour_map
 from deeplablib.utils.errors import InputError
 from deeplablib.utils.files import replacing
+from deeplablib.utils.unpickling import read_npy
 
 _BIT_DEPTH = 24  # of a PNG: the byte that says how many bits a sample has
 _PALETTE = colour_map().tobytes()
@@ -33,6 +34,31 @@ def read_grey(path: str | Path, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     if grey.shape != tuple(size):
         raise InputError(f'{path}: the map is {size_text(grey.shape)}, its image {size_text(size)}')
     return grey
+
+
+def read_cams(path: str | Path, size: tuple[int, int]) -> dict[int, npt.NDArray[np.uint8]]:
+    """Read the class activation maps of an image as IRN and the programs around it save them.
+
+    path: a dictionary that NumPy has saved (.npy), {'keys': classes, 'high_res': maps} or
+    {class: map}, the classes counted from 0 without background, the maps 0 to 1.
+    size: (height, width) of the image.
+    Returns a dict from class id, background being 0, to uint8 [height, width], 255 for 1.
+    Raises OSError when it cannot be read, InputError when it is another dictionary or the maps
+    have another size.
+    """
+    cams = read_npy(path)
+    keys, high_res = cams.get('keys', ()), cams.get('high_res', ())
+    if len(keys) == len(high_res) > 0:
+        cams = dict(zip(keys, high_res, strict=True))
+    maps = {}
+    for key, values in cams.items():
+        if np.shape(values) != tuple(size) or not isinstance(key, int | np.integer):
+            raise InputError(
+                f'{path}: expected maps of {size_text(size)}, the size of the image, under '
+                f'"keys" and "high_res" or the number of a class; {key} is {np.shape(values)}'
+            )
+        maps[int(key) + 1] = np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8)
+    return maps
 
 
 def read_mask(

@@ -15,6 +15,7 @@ from deeplablib.data.image_lists import IMAGE_ENDINGS, Sample
 from deeplablib.data.voc import CLASSES, NUM_CLASSES
 from deeplablib.utils.errors import InputError, raise_all
 from deeplablib.utils.files import list_files, make_output_folder, read_lines, replacing
+from deeplablib.utils.unpickling import read_npy
 
 MOST_NAMED = 40  # classes that an error names
 # What the first column of a CSV file of tags may be called.
@@ -29,7 +30,9 @@ def read_tags(path: str | Path, classes: tuple[str, ...] = CLASSES) -> dict[str,
     - a folder with a folder for each class, named after it, of the images that show it;
     - a text file, 'NAME tag tag ...' a line, or with commas or tabs: 'NAME, tag, tag';
     - a CSV file (.csv), whose first line names its columns: 'name' and one column of tags, or
-      'name' and one column for each class, with 1 where the image shows it.
+      'name' and one column for each class, with 1 where the image shows it;
+    - a dictionary that NumPy has saved (.npy), {name: 0 or 1 for each class}, as cls_labels.npy of
+      IRN and the programs that follow it.
     NAME is the image's, with or without folder and extension.
     classes: names of the classes, background first; it is no tag.
     Returns a dict from image name to an ascending tuple of ids.
@@ -41,6 +44,8 @@ def read_tags(path: str | Path, classes: tuple[str, ...] = CLASSES) -> dict[str,
             rows = list(_rows_of_folder(path, classes))
         elif path.suffix.lower() == '.csv':
             rows = list(_rows_of_csv(path, classes))
+        elif path.suffix.lower() == '.npy':
+            rows = list(_rows_of_npy(path, classes))
         else:
             rows = list(_rows_of_text(path))
     except OSError as error:
@@ -107,6 +112,17 @@ def _rows_of_csv(path, classes):
         else:
             shown = [title for title, cell in zip(titles, cells, strict=True) if cell == '1']
             yield name, shown, origin
+
+
+def _rows_of_npy(path, classes):
+    """The same of a dictionary from image name to 0 or 1 for each class, without background."""
+    for name, shown in read_npy(path).items():
+        origin = f'{path}, {name}'
+        if np.shape(shown) != (len(classes) - 1,) or not set(np.unique(shown)) <= {0, 1}:
+            raise InputError(f'{origin}: expected {len(classes) - 1} values, 0 or 1')
+        # Programs that save names as numbers leave out VOC's underscore: 2007000032.
+        name = re.sub(r'^(\d{4})(\d{6})$', r'\1_\2', str(name))
+        yield name, [str(index + 1) for index in np.flatnonzero(shown)], origin
 
 
 def _apart(words, classes):

@@ -13,8 +13,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from deeplablib.utils import unpickling
 from deeplablib.utils.errors import InputError
-from deeplablib.weights.readers import unpickling
 from deeplablib.weights.readers.weight_file import WeightFile, from_variables, height_width_in_out
 
 EPSILON = 1e-5  # torch.nn.BatchNorm2d
