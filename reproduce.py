@@ -154,18 +154,23 @@ def main() -> None:
     args = get_arguments()
     work = absolute(args.work_dir or f'./result/{run_name(args)}')
     run, needed, rounds = plan(args, work)
-    raise_all([] if args.dry_run else missing(needed))
-    if not (work / 'round_1').exists():  # later, they show at once
+    lacking = missing(needed)
+    if not args.dry_run:
+        raise_all(lacking)
+    if not (work / 'round_1').exists():  # from there on a wrong flag shows at once
         check_train_words(run.train_words)
     if run.val_list is not None and args.command != 'toy' and not args.dry_run:
         # What is read last, after days; a training checks its own list before it begins.
-        samples = read_list(run.val_list, str(run.images['data_dir']))
+        samples = read_list(run.val_list, run.images['data_dir'])
         check_samples(samples, run.images['data_dir'], len(run.class_names), need_masks=True)
     title = run_name(args) + ('' if args.command == 'toy' else f' from {source_of(args)}')
     run_stages(run.stages, work, args.dry_run, title)
-    raise_all(missing(needed) if args.dry_run else [])
-    if not args.dry_run:
-        show_results(args, run, work, rounds)
+    if args.dry_run:
+        raise_all(lacking)
+    elif args.command == 'photos':
+        show_photographs(run, work, rounds)
+    else:
+        show_numbers(args, run, work, rounds)
 
 
 def plan(args: argparse.Namespace, work: Path) -> tuple[Run, dict[Path, str], int]:
@@ -253,57 +258,47 @@ def find_photographs(
     return {'images': images}, needed
 
 
-def show_results(args: argparse.Namespace, run: Run, work: Path, rounds: int) -> None:
-    """Save and print what was reached; of generated data, pictures too."""
-    data_dir = str(run.images['data_dir'])
-    if args.command == 'photos':
-        lists = {k: read_list(work / f'train_{k}.txt', data_dir) for k in range(1, rounds + 1)}
-        print(as_text(('round', 'images'), [(str(k), str(len(s))) for k, s in lists.items()]))
-        print(f'The network: {work / f"round_{rounds}/model"}')
-        print(f'The masks: {work / "masks"}, of the photographs in {data_dir}')
-        return
+def show_photographs(run: Run, work: Path, rounds: int) -> None:
+    """Print what each round was trained on, and where network and masks are."""
+    copies = run.images['data_dir']
+    lists = {k: read_list(work / f'train_{k}.txt', copies) for k in range(1, rounds + 1)}
+    print(as_text(('round', 'images'), [(str(k), str(len(s))) for k, s in lists.items()]))
+    print(f'The network: {work / f"round_{rounds}/model"}')
+    print(f'The masks: {work / "masks"}, of the photographs in {copies}')
+
+
+def show_numbers(args: argparse.Namespace, run: Run, work: Path, rounds: int) -> None:
+    """Save and print the numbers beside the paper's; of generated data, pictures too."""
     files = {f'round {k}': work / f'round_{k}/val.json' for k in range(1, rounds + 1)}
     files |= {'test script': work / 'last.json', 'with CRF': work / 'crf.json'}
     numbers = {name: 100 * json.loads(file.read_text())['mean_iou'] for name, file in files.items()}
-    results = beside_paper(numbers, {} if args.classes else PAPER.get(settings_name(args), {}))
-    tables = [number_table(results)]
+    paper = {} if args.classes else PAPER.get(settings_name(args), {})
+    paper = {f'round {rounds}': paper.get('last round'), **paper}
+    tables = [number_table(numbers, paper)]
     if args.command == 'toy':
         tables.insert(0, mask_table(run, work, rounds))
-        images = [sample.image for sample in read_list(work / 'data/train.txt', data_dir)]
+        samples = read_list(run.images['data_list'], run.images['data_dir'])
+        images = [sample.image for sample in samples[:PANEL_IMAGES]]
         columns = {'truth': run.val_masks, 'proxy': work / 'proxies'}
         columns |= {f'refined {k}': work / f'round_{k}/refined' for k in range(1, rounds)}
-        toy_data.save_panel(work / 'panel.png', images[:PANEL_IMAGES], columns)
+        toy_data.save_panel(work / 'panel.png', images, columns)
         print(f'Pictures: {work / "panel.png"}')
-    settings = {
-        n: v for n, v in run.training.items() if not isinstance(v, Path) and n != 'data_dir'
-    }
-    words = [*flag_words(settings), *run.train_words]
-    trained = f'Trained by main.py {shlex.join(words)}'
+    where = ('pretrain_file', 'data_dir', 'classes')
+    settings = {name: value for name, value in run.training.items() if name not in where}
+    trained = f'Trained by main.py {shlex.join([*flag_words(settings), *run.train_words])}'
     if args.candidates:
         trained += '\nMasks chosen by --candidates'
     if args.crf_flags:
         trained += f'\nCRF with {args.crf_flags}'
+    results = {name: {'mean_iou': n, 'paper': paper.get(name)} for name, n in numbers.items()}
     print(save_tables(work, tables, results, trained))
 
 
-def beside_paper(
-    numbers: Mapping[str, float], paper: Mapping[str, float]
-) -> dict[str, dict[str, float | None]]:
-    """The numbers with the paper's: a dict from name to {'mean_iou': ..., 'paper': ... or None}.
-
-    numbers: mean IoU in percent by name, in order. paper: by the same names, or 'last round'.
-    """
-    last_round = [name for name in numbers if name.startswith('round')][-1]
-    paper = {last_round: paper.get('last round'), **paper}
-    return {name: {'mean_iou': n, 'paper': paper.get(name)} for name, n in numbers.items()}
-
-
-def number_table(results: Mapping[str, Mapping[str, float | None]]) -> tuple[Row, Sequence[Row]]:
-    """What beside_paper gives, as heading and rows; no column where the paper has no number."""
-    rows = [
-        (name, f'{row["mean_iou"]:.1f}', '' if row['paper'] is None else str(row['paper']))
-        for name, row in results.items()
-    ]
+def number_table(
+    numbers: Mapping[str, float], paper: Mapping[str, float | None]
+) -> tuple[Row, Sequence[Row]]:
+    """Numbers beside the paper's, by name, as heading and rows; no column where it has none."""
+    rows = [(name, f'{number:.1f}', str(paper.get(name) or '')) for name, number in numbers.items()]
     columns = 3 if any(row[2] for row in rows) else 2
     return ('', 'mean IoU', 'paper')[:columns], [row[:columns] for row in rows]
 
@@ -313,7 +308,7 @@ def mask_table(run: Run, work: Path, rounds: int) -> tuple[Row, Sequence[Row]]:
     rows = []
     for k in range(1, rounds + 1):
         images, quality, labelled = list_quality(
-            work / f'train_{k}.txt', str(run.images['data_dir']), run.val_masks
+            work / f'train_{k}.txt', run.images['data_dir'], run.val_masks
         )
         rows.append((str(k), str(images), f'{100 * quality:.1f}', f'{100 * labelled:.0f} %'))
     return ('round', 'images', 'true mean IoU of their masks', 'labelled'), rows
@@ -322,7 +317,7 @@ def mask_table(run: Run, work: Path, rounds: int) -> tuple[Row, Sequence[Row]]:
 def save_tables(work: Path, tables: Sequence, results: Mapping, trained: str) -> str:
     """Save tables as WORK/table.txt and table.md, and the results as table.json.
 
-    tables: pairs of heading and rows. results: from beside_paper. trained: how the networks were.
+    tables: pairs of heading and rows. results: for JSON. trained: how the networks were.
     Returns the content of table.txt.
     """
     content = {

@@ -1,6 +1,5 @@
 """The commands of reproduce.py, planned and not run, and what it prints."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -231,8 +230,7 @@ def test_the_panel_leaves_room_for_what_is_missing(tmp_path):
 
 def test_results_become_a_table_beside_the_paper(tmp_path):
     numbers = {'round 1': 50, 'test script': 60, 'with CRF': 70}
-    results = reproduce.beside_paper(numbers, reproduce.PAPER['resnet'])
-    table = reproduce.number_table(results)
+    table = reproduce.number_table(numbers, reproduce.PAPER['resnet'])
     assert squeezed(as_markdown(*table)).splitlines() == [
         '| | mean IoU | paper |',
         '|:------------|-----------:|--------:|',
@@ -240,11 +238,7 @@ def test_results_become_a_table_beside_the_paper(tmp_path):
         '| test script | 60.0 | 61.6 |',
         '| with CRF | 70.0 | 62.3 |',
     ]
-    reproduce.save_tables(tmp_path, [table], results, 'Trained so')
-    text = (tmp_path / 'table.txt').read_text()
-    assert text == f'{as_text(*table)}\n\nTrained so\n'
-    saved = json.loads((tmp_path / 'table.json').read_text())
-    assert saved['results']['with CRF'] == {'mean_iou': 70, 'paper': 62.3}
-    last = reproduce.beside_paper({'round 2': 1, 'round 3': 2}, reproduce.PAPER['vgg'])
-    assert [row['paper'] for row in last.values()] == [None, 56.9]
-    assert reproduce.number_table(reproduce.beside_paper(numbers, {}))[0] == ('', 'mean IoU')
+    text = reproduce.save_tables(tmp_path, [table], {}, 'Trained so')
+    assert text == f'{as_text(*table)}\n\nTrained so'
+    assert (tmp_path / 'table.txt').read_text() == f'{text}\n'
+    assert reproduce.number_table(numbers, {})[0] == ('', 'mean IoU')
