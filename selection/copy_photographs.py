@@ -15,14 +15,15 @@ from pathlib import Path
 from PIL import Image
 
 from deeplablib.data.classes import add_classes
-from deeplablib.data.image_lists import IMAGE_ENDINGS, Sample, write_list
+from deeplablib.data.image_lists import Sample, find_images, write_list
+from deeplablib.data.images import read_image
 from deeplablib.data.sample_check import check_samples
 from deeplablib.data.tags import read_tags
 from deeplablib.data.voc import CLASSES
 from deeplablib.prediction.photographs import prepared, read_max_size
 from deeplablib.utils import errors, parallel
 from deeplablib.utils.errors import InputError, raise_all
-from deeplablib.utils.files import list_files, locked, make_output_folder, replacing
+from deeplablib.utils.files import locked, make_output_folder, replacing
 
 MAX_SIZE = 512
 JPEG_QUALITY = 95
@@ -35,14 +36,10 @@ def read_photographs(
     """The photographs in a folder, which must be those that have tags, in their order.
 
     tags: file or folder. classes: their names. Raises InputError for a photograph without tags,
-    tags of one that is not there, and two of one name: all of them at once.
+    tags of one that is not there, and two of one name: all of them at once. Says so when the folder
+    holds anything else.
     """
-    paths = [path for path in list_files(folder) if path.name.lower().endswith(IMAGE_ENDINGS)]
-    if not paths:
-        raise InputError(
-            f'{folder}: no images ({", ".join(IMAGE_ENDINGS)}) in this folder; folders in it are '
-            'not searched: put all photographs into one'
-        )
+    paths = find_images(folder)
     known = read_tags(tags, classes)
     by_name: dict[str, Path] = {}
     faults = []
@@ -61,19 +58,26 @@ def read_photographs(
     return list(by_name.values())
 
 
+def copy_name(path: Path) -> str:
+    """The file name of a photograph's copy: what is neither JPEG nor PNG becomes PNG."""
+    return path.name if path.suffix.lower() in ('.jpg', '.jpeg', '.png') else f'{path.stem}.png'
+
+
 def copy_photograph(max_size: int, out: Path, path: Path) -> None:
     """Copy a photograph to the folder out, turned as it was held (EXIF), and made smaller.
 
-    max_size: pixels of the longer side that may stay. path: a JPEG or PNG; the copy has its name.
+    max_size: pixels of the longer side that may stay. path: of the photograph.
     What needs neither is copied as it is. Raises InputError when it cannot be read.
     """
     photograph, _ = prepared(path, max_size, turn=True)
-    with replacing(out / path.name) as copy:
-        if photograph is None:
+    name = copy_name(path)
+    with replacing(out / name) as copy:
+        if photograph is None and name == path.name:
             shutil.copyfile(path, copy)
         else:
-            format = 'PNG' if path.suffix.lower() == '.png' else 'JPEG'
-            Image.fromarray(photograph).save(copy, format, quality=JPEG_QUALITY)
+            image = Image.fromarray(read_image(path) if photograph is None else photograph)
+            format = 'PNG' if name.lower().endswith('.png') else 'JPEG'
+            image.save(copy, format, quality=JPEG_QUALITY)
 
 
 def get_arguments() -> argparse.Namespace:
@@ -112,12 +116,12 @@ def main() -> None:
     with locked(out):
         to_do = paths
         if args.resume:
-            to_do = parallel.left_to_do(paths, lambda path: (out / path.name).is_file())
+            to_do = parallel.left_to_do(paths, lambda path: (out / copy_name(path)).is_file())
         for _ in parallel.for_each(
             partial(copy_photograph, args.max_size, out), to_do, 'copying', args.jobs
         ):
             pass
-        write_list(out / LIST, [(out / path.name,) for path in paths], out)
+        write_list(out / LIST, [(out / copy_name(path),) for path in paths], out)
     print(f'The photographs have been copied to {out}')
 
 

@@ -138,16 +138,24 @@ def test_the_rounds_work_on_upright_copies_as_small_as_they_need(tmp_path):
     Image.fromarray(corner).save(photos / 'turned.jpg', exif=turned)
     Image.fromarray(noise).save(photos / 'large.png')
     Image.fromarray(noise[:30, :40]).save(photos / 'small.jpg')
-    (tmp_path / 'tags.txt').write_text('turned 1\nlarge 2\nsmall 3\n')
-    flags = ('--images', photos, '--tags', tmp_path / 'tags.txt', '--out', copies)
+    Image.fromarray(noise).save(photos / 'with space.webp', lossless=True)
+    (photos / 'notes.txt').touch()
+    (tmp_path / 'tags.csv').write_text('name,tags\nturned,1\nlarge,2\nsmall,3\nwith space,3\n')
+    flags = ('--images', photos, '--tags', tmp_path / 'tags.csv', '--out', copies)
     module = 'selection.copy_photographs'
     bad(run_command(module, *flags, '--max-size', '0'), 'value 0 of --max-size: at least one')
     result = run_command(module, *flags, '--max-size', '40')
     assert result.code == 0, result.error
     listed = {sample.image.name for sample in read_list(copies / 'photos.txt', copies)}
-    assert listed == {'turned.jpg', 'large.png', 'small.jpg'}
+    assert listed == {'turned.jpg', 'large.png', 'small.jpg', 'with space.png'}
+    assert f'1 others, such as {photos}/notes.txt, are left out' in result.out
     sizes = {name: Image.open(copies / name).size for name in listed}
-    assert sizes == {'turned.jpg': (30, 40), 'large.png': (40, 30), 'small.jpg': (40, 30)}
+    assert sizes == {
+        'turned.jpg': (30, 40),
+        'large.png': (40, 30),
+        'small.jpg': (40, 30),
+        'with space.png': (40, 30),
+    }
     assert (copies / 'small.jpg').read_bytes() == (photos / 'small.jpg').read_bytes()
     upright = np.array(Image.open(copies / 'turned.jpg'))
     assert upright[:15, 20:].max() < 50 and upright[25:].min() > 200, 'the corner is at the right'
@@ -196,7 +204,7 @@ def test_bad_photographs_are_named(folder):
     bad(run_command('reproduce', *photos(folder, images=folder / 'nowhere', **dry)), 'not there')
     bad(
         run_command('reproduce', *photos(folder, images=folder / 'empty', **dry)),
-        f'{folder}/empty: no images (.jpg, .jpeg, .png) in this folder',
+        f'{folder}/empty: no photographs in this folder',
     )
     tags = folder / 'other_tags.txt'
     tags.write_text('s0 1\ns1 2\ns2 3\ns3 1\ns4 2\nsunset 3\n')

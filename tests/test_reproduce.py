@@ -48,7 +48,7 @@ def kill_when(process, folder, pattern):
 
 
 def test_two_rounds_killed_three_times_end_in_the_table(voc, tmp_path):
-    work = tmp_path / 'work'
+    work = tmp_path / 'my work'  # a space, as in My Drive
     words = command_line(voc, work)
     for pattern, stage in (
         ('round_1/model/model.ckpt-0.index', 'round_1/model'),
