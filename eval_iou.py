@@ -45,7 +45,15 @@ def find_pairs(args: argparse.Namespace) -> list[tuple[Path, Path]]:
             raise InputError(f'{folder}: no such folder')
     predictions, masks = files_by_name(args.pred), files_by_name(args.gt)
     if args.list:
-        names = [sample.name for sample in read_list(args.list, args.gt)]
+        samples = read_list(args.list, args.gt)
+        images: dict[str, Path] = {}
+        faults = [
+            f'{s.origin}: {s.image} has the name of {images[s.name]}; evaluate them separately'
+            for s in samples
+            if images.setdefault(s.name, s.image) != s.image
+        ]
+        errors.raise_all(faults)
+        names = [sample.name for sample in samples]
     else:
         names = list(predictions)
         others = sorted(set(list_files(args.pred)) - set(predictions.values()))

@@ -105,12 +105,15 @@ def test_what_is_no_prediction_or_has_none_is_named(folders):
 
 
 def test_a_prediction_that_is_named_twice_counts_once(folders):
-    (folders / 'list.txt').write_text('/one/a.jpg\n/two/a.jpg\nb\nb\n')
+    (folders / 'list.txt').write_text('a\nb\nb\n')
     options = ('--list', folders / 'list.txt', '--json', folders / 'iou.json')
     result = evaluate(folders, *options)
-    assert 'note: 4 predictions are named, 2 of them again' in result.out
+    assert 'note: 3 predictions are named, 1 of them again' in result.out
     assert 'mean IoU           44.44' in result.out
     assert json.loads((folders / 'iou.json').read_text())['images'] == 2
+    (folders / 'list.txt').write_text('/one/a.jpg\n/two/a.jpg\n')
+    result = evaluate(folders, *options)
+    assert result.code == 2 and '/two/a.jpg has the name of' in result.error
 
 
 def test_the_numbers_are_saved_before_anything_is_printed_of_them(folders, monkeypatch):
