@@ -93,18 +93,18 @@ CHOICES = {
 
 
 def train_in_rounds(
-    run: Run, work: Path, cues: Path, saliency: Path | None, rounds: int, candidates: bool
+    run: Run, work_dir: Path, cues: Path, saliency: Path | None, rounds: int, candidates: bool
 ) -> Path:
     """The method: train, label the training images, keep the best masks, train on these.
 
-    run: to which the commands are added. work: folder of everything. cues, saliency: of the
+    run: to which the commands are added. work_dir: folder of everything. cues, saliency: of the
     training images. candidates: choose between the refined mask and the proxy annotation of each
     image. Returns the folder of the last model.
     """
-    proxies = run.make_proxies(cues, saliency, work / 'proxies')
-    train_list = run.list_masks(proxies, work / 'train_1.txt')
+    proxies = run.make_proxies(cues, saliency, work_dir / 'proxies')
+    train_list = run.list_masks(proxies, work_dir / 'train_1.txt')
     for number in range(1, rounds + 1):
-        folder = work / f'round_{number}'
+        folder = work_dir / f'round_{number}'
         model = run.train(train_list, folder / 'model')  # from the initial checkpoint, every time
         run.validate(model, folder / 'val')
         if number < rounds:
@@ -113,103 +113,107 @@ def train_in_rounds(
             if candidates:
                 masks = run.choose_candidates([proxies, masks], score_maps, folder / 'chosen')
                 measure = 'annotation_agreement'
-            train_list = run.select_masks(masks, work / f'train_{number + 1}.txt', measure=measure)
+            train_list = run.select_masks(
+                masks, work_dir / f'train_{number + 1}.txt', measure=measure
+            )
     return model
 
 
-def train_on_given(run: Run, work: Path, annotations: Sequence[Path]) -> Path:
+def train_on_given(run: Run, work_dir: Path, annotations: Sequence[Path]) -> Path:
     """Train on the annotations of each round in turn, where these are given.
 
     annotations: one a round, a folder of NAME.png, of which every mask is taken, or a list of
     images and masks. Returns the folder of the last model.
     """
     lists = [
-        path if path.is_file() else run.list_masks(path, work / f'train_{number}.txt')
+        path if path.is_file() else run.list_masks(path, work_dir / f'train_{number}.txt')
         for number, path in enumerate(annotations, 1)
     ]  # all of them first: an empty folder is found before any training
     for number, train_list in enumerate(lists, 1):
-        folder = work / f'round_{number}'
+        folder = work_dir / f'round_{number}'
         given = train_list in annotations
         model = run.train(train_list, folder / 'model', given)
         run.validate(model, folder / 'val')
     return model
 
 
-def finish(run: Run, work: Path, model: Path, single_scale: bool) -> None:
+def finish(run: Run, work_dir: Path, model: Path, single_scale: bool) -> None:
     """Label the validation images, or where there are none the training images, and refine."""
     if run.val_list is None:
-        score_maps = run.predict_training_images(model, work / 'last', single_scale)
-        run.refine_masks(score_maps, work / 'masks')
+        score_maps = run.predict_training_images(model, work_dir / 'last', single_scale)
+        run.refine_masks(score_maps, work_dir / 'masks')
         return
-    scores = work / 'last/scores'
+    scores = work_dir / 'last/scores'
     last = run.predict(
-        model, run.val_list, work / 'last', save_scores=scores, single_scale=single_scale
+        model, run.val_list, work_dir / 'last', save_scores=scores, single_scale=single_scale
     )
-    run.evaluate(last, work / 'last.json')
-    run.evaluate(run.apply_crf(scores, work / 'crf'), work / 'crf.json')
+    run.evaluate(last, work_dir / 'last.json')
+    run.evaluate(run.apply_crf(scores, work_dir / 'crf'), work_dir / 'crf.json')
 
 
 def main() -> None:
     """Plan the commands, run them, and say what was reached."""
     args = get_arguments()
-    work = absolute(args.work_dir or f'./result/{run_name(args)}')
-    run, needed, rounds = plan(args, work)
+    work_dir = absolute(args.work_dir or f'./result/{run_name(args)}')
+    run, needed, rounds = plan(args, work_dir)
     lacking = missing(needed)
     if not args.dry_run:
         raise_all(lacking)
-    if not (work / 'round_1').exists():  # from there on a wrong flag shows at once
+    if not (work_dir / 'round_1').exists():  # from there on a wrong flag shows at once
         check_train_words(run.train_words)
     if run.val_list is not None and args.command != 'toy' and not args.dry_run:
         # What is read last, after days; a training checks its own list before it begins.
         samples = read_list(run.val_list, run.images['data_dir'])
         check_samples(samples, run.images['data_dir'], len(run.class_names), need_masks=True)
     title = run_name(args) + ('' if args.command == 'toy' else f' from {source_of(args)}')
-    run_stages(run.stages, work, args.dry_run, title)
+    run_stages(run.stages, work_dir, args.dry_run, title)
     if args.dry_run:
         raise_all(lacking)
     elif args.command == 'photos':
-        show_photographs(run, work, rounds)
+        show_photographs(run, work_dir, rounds)
     else:
-        show_numbers(args, run, work, rounds)
+        show_numbers(args, run, work_dir, rounds)
 
 
-def plan(args: argparse.Namespace, work: Path) -> tuple[Run, dict[Path, str], int]:
+def plan(args: argparse.Namespace, work_dir: Path) -> tuple[Run, dict[Path, str], int]:
     """Put the commands in order, from the data to the last numbers.
 
     Returns the run, what must be there, as from rounds.find_voc, and the number of rounds.
     """
-    run, needed, imagenet = start_run(args, work)
+    run, needed, imagenet = start_run(args, work_dir)
     rounds = args.rounds or (lite0.ROUNDS if settings_name(args) == 'lite0' else ROUNDS)
     if args.candidates and rounds == 1:
         raise InputError('--candidates chooses the masks of round 2: give --rounds 2, or more')
     cues, saliency = (absolute(path) if path else None for path in (args.cues, args.saliency))
     if args.command == 'toy':
-        cues, saliency = work / 'data/cues', work / 'data/saliency'
+        cues, saliency = work_dir / 'data/cues', work_dir / 'data/saliency'
     elif source_of(args) == 'tags':
-        cues = run.make_cams(run.train_classifier(imagenet, work / 'classifier'), work / 'cues')
+        cues = run.make_cams(
+            run.train_classifier(imagenet, work_dir / 'classifier'), work_dir / 'cues'
+        )
     if args.annotations:
         annotations = [absolute(path) for path in args.annotations]
         rounds = len(annotations)
-        model = train_on_given(run, work, annotations)
+        model = train_on_given(run, work_dir, annotations)
     else:
         assert cues is not None
-        model = train_in_rounds(run, work, cues, saliency, rounds, args.candidates)
-    finish(run, work, model, single_scale=args.command == 'toy')
+        model = train_in_rounds(run, work_dir, cues, saliency, rounds, args.candidates)
+    finish(run, work_dir, model, single_scale=args.command == 'toy')
     return run, needed, rounds
 
 
-def start_run(args: argparse.Namespace, work: Path) -> tuple[Run, dict[Path, str], Path]:
+def start_run(args: argparse.Namespace, work_dir: Path) -> tuple[Run, dict[Path, str], Path]:
     """The run with the commands that make its data, what must be there, and ImageNet's weights."""
     named = {'num_steps': args.steps, 'width': args.width, 'precision': args.precision}
     changes = {name: value for name, value in named.items() if value is not None}
     if args.command == 'toy':
-        return toy_data.toy_run(work, args.seed, changes), {}, Path()
+        return toy_data.toy_run(work_dir, args.seed, changes), {}, Path()
     package = SETTINGS[settings_name(args)][0].__name__.split('.')[0]
     imagenet = absolute(args.imagenet or IMAGENET[package])
     init = absolute(args.init or RESTORE_FROM[package])
     if args.command == 'photos':
         init = absolute(args.init) if args.init else imagenet
-        data, needed = find_photographs(args, work)
+        data, needed = find_photographs(args, work_dir)
     else:
         data, needed = find_voc(args.data_dir, args.dataset, args.tags, args.classes)
     needed[init] = 'docs/reproduce.md says where to get one, or what to take instead'
@@ -226,7 +230,6 @@ def start_run(args: argparse.Namespace, work: Path) -> tuple[Run, dict[Path, str
         init=init,
         seed=args.seed,
         changes=changes,
-        of_classifier={name: changes[name] for name in ('width', 'precision') if name in changes},
         train_words=read_words('--train-flags', args.train_flags),
         crf_words=read_crf_words(args.crf_flags),
         classifier_words=read_words('--classifier-flags', args.classifier_flags),
@@ -234,13 +237,13 @@ def start_run(args: argparse.Namespace, work: Path) -> tuple[Run, dict[Path, str
     )
     if args.command == 'photos':
         flags = {'images': absolute(args.images), 'tags': run.images['tags']}
-        flags |= {'classes': run.images['classes'], 'out': work / COPIES}
+        flags |= {'classes': run.images['classes'], 'out': work_dir / COPIES}
         run.add('selection.copy_photographs', flags | {'max_size': args.max_size, 'resume': True})
     return run, needed, imagenet
 
 
 def find_photographs(
-    args: argparse.Namespace, work: Path
+    args: argparse.Namespace, work_dir: Path
 ) -> tuple[dict[str, Any], dict[Path, str]]:
     """Find somebody's own photographs, of which there are no true masks; returns as find_voc.
 
@@ -253,36 +256,36 @@ def find_photographs(
         needed[classes] = 'a text file, a name a line'
     raise_all(missing(needed))  # without these there is no plan
     read_photographs(folder, tags, read_classes(classes) if classes else CLASSES)
-    copies = work / COPIES
+    copies = work_dir / COPIES
     images = {'data_dir': copies, 'data_list': copies / LIST, 'tags': tags, 'classes': classes}
     return {'images': images}, needed
 
 
-def show_photographs(run: Run, work: Path, rounds: int) -> None:
+def show_photographs(run: Run, work_dir: Path, rounds: int) -> None:
     """Print what each round was trained on, and where network and masks are."""
     copies = run.images['data_dir']
-    lists = {k: read_list(work / f'train_{k}.txt', copies) for k in range(1, rounds + 1)}
+    lists = {k: read_list(work_dir / f'train_{k}.txt', copies) for k in range(1, rounds + 1)}
     print(as_text(('round', 'images'), [(str(k), str(len(s))) for k, s in lists.items()]))
-    print(f'The network: {work / f"round_{rounds}/model"}')
-    print(f'The masks: {work / "masks"}, of the photographs in {copies}')
+    print(f'The network: {work_dir / f"round_{rounds}/model"}')
+    print(f'The masks: {work_dir / "masks"}, of the photographs in {copies}')
 
 
-def show_numbers(args: argparse.Namespace, run: Run, work: Path, rounds: int) -> None:
+def show_numbers(args: argparse.Namespace, run: Run, work_dir: Path, rounds: int) -> None:
     """Save and print the numbers beside the paper's; of generated data, pictures too."""
-    files = {f'round {k}': work / f'round_{k}/val.json' for k in range(1, rounds + 1)}
-    files |= {'test script': work / 'last.json', 'with CRF': work / 'crf.json'}
+    files = {f'round {k}': work_dir / f'round_{k}/val.json' for k in range(1, rounds + 1)}
+    files |= {'test script': work_dir / 'last.json', 'with CRF': work_dir / 'crf.json'}
     numbers = {name: 100 * json.loads(file.read_text())['mean_iou'] for name, file in files.items()}
     paper = {} if args.classes else PAPER.get(settings_name(args), {})
     paper = {f'round {rounds}': paper.get('last round'), **paper}
     tables = [number_table(numbers, paper)]
     if args.command == 'toy':
-        tables.insert(0, mask_table(run, work, rounds))
+        tables.insert(0, mask_table(run, work_dir, rounds))
         samples = read_list(run.images['data_list'], run.images['data_dir'])
         images = [sample.image for sample in samples[:PANEL_IMAGES]]
-        columns = {'truth': run.val_masks, 'proxy': work / 'proxies'}
-        columns |= {f'refined {k}': work / f'round_{k}/refined' for k in range(1, rounds)}
-        toy_data.save_panel(work / 'panel.png', images, columns)
-        print(f'Pictures: {work / "panel.png"}')
+        columns = {'truth': run.val_masks, 'proxy': work_dir / 'proxies'}
+        columns |= {f'refined {k}': work_dir / f'round_{k}/refined' for k in range(1, rounds)}
+        toy_data.save_panel(work_dir / 'panel.png', images, columns)
+        print(f'Pictures: {work_dir / "panel.png"}')
     where = ('pretrain_file', 'data_dir', 'classes')
     settings = {name: value for name, value in run.training.items() if name not in where}
     trained = f'Trained by main.py {shlex.join([*flag_words(settings), *run.train_words])}'
@@ -291,7 +294,7 @@ def show_numbers(args: argparse.Namespace, run: Run, work: Path, rounds: int) ->
     if args.crf_flags:
         trained += f'\nCRF with {args.crf_flags}'
     results = {name: {'mean_iou': n, 'paper': paper.get(name)} for name, n in numbers.items()}
-    print(save_tables(work, tables, results, trained))
+    print(save_tables(work_dir, tables, results, trained))
 
 
 def number_table(
@@ -303,18 +306,18 @@ def number_table(
     return ('', 'mean IoU', 'paper')[:columns], [row[:columns] for row in rows]
 
 
-def mask_table(run: Run, work: Path, rounds: int) -> tuple[Row, Sequence[Row]]:
+def mask_table(run: Run, work_dir: Path, rounds: int) -> tuple[Row, Sequence[Row]]:
     """The images that each round was trained on, and the true quality of their masks."""
     rows = []
     for k in range(1, rounds + 1):
         images, quality, labelled = list_quality(
-            work / f'train_{k}.txt', run.images['data_dir'], run.val_masks
+            work_dir / f'train_{k}.txt', run.images['data_dir'], run.val_masks
         )
         rows.append((str(k), str(images), f'{100 * quality:.1f}', f'{100 * labelled:.0f} %'))
     return ('round', 'images', 'true mean IoU of their masks', 'labelled'), rows
 
 
-def save_tables(work: Path, tables: Sequence, results: Mapping, trained: str) -> str:
+def save_tables(work_dir: Path, tables: Sequence, results: Mapping, trained: str) -> str:
     """Save tables as WORK/table.txt and table.md, and the results as table.json.
 
     tables: pairs of heading and rows. results: for JSON. trained: how the networks were.
@@ -326,7 +329,7 @@ def save_tables(work: Path, tables: Sequence, results: Mapping, trained: str) ->
         'json': json.dumps({'results': results, 'training': trained}, indent=2),
     }
     for ending, text in content.items():
-        with replacing(work / f'table.{ending}') as temporary:
+        with replacing(work_dir / f'table.{ending}') as temporary:
             temporary.write_text(f'{text}\n')
     return content['txt']
 

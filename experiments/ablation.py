@@ -67,7 +67,7 @@ Confusions = Sequence[npt.NDArray[np.int64]]  # of each mask with its true mask
 def add_arms(
     run: Run,
     first: Path,
-    work: Path,
+    work_dir: Path,
     arms: Sequence[str],
     rounds: int,
     fraction: float | None = None,
@@ -75,14 +75,16 @@ def add_arms(
 ) -> None:
     """Add the commands of one seed, from the common first round on.
 
-    first: folder of the proxy annotations and their list, train_1.txt. work: folder of the seed.
+    first: folder of the proxy annotations and their list, train_1.txt. work_dir: of the seed.
     arms: of ARMS and OTHER_ARMS. fraction: of the masks that go on; None: the default of the step.
     chance: what tells the random choices of this seed from another's on the same data.
     """
-    train_round(run, first / 'train_1.txt', work / 'round_1', refine=True)
-    run.choose_candidates([first / 'proxies'], work / 'round_1/train/scores', work / 'measured')
+    train_round(run, first / 'train_1.txt', work_dir / 'round_1', refine=True)
+    run.choose_candidates(
+        [first / 'proxies'], work_dir / 'round_1/train/scores', work_dir / 'measured'
+    )
     for arm in arms:
-        folder, before = work / arm, work / 'round_1'
+        folder, before = work_dir / arm, work_dir / 'round_1'
         if arm == 'truth':
             every = run.list_masks(run.val_masks, folder / 'train_1.txt')
             train_round(run, every, folder / 'round_1', refine=False)
@@ -217,10 +219,12 @@ def kept_table(
     }
 
 
-def summary(run: Run, first: Path, work: Path, arms: Sequence[str], rounds: int) -> dict[str, dict]:
+def summary(
+    run: Run, first: Path, work_dir: Path, arms: Sequence[str], rounds: int
+) -> dict[str, dict]:
     """Everything that one seed gives: a dict from title to a table, {row: {column: float}}.
 
-    first, work, arms, rounds: as of add_arms.
+    first, work_dir, arms, rounds: as of add_arms.
     """
     titles = (
         'Mean IoU on the validation images',
@@ -232,10 +236,10 @@ def summary(run: Run, first: Path, work: Path, arms: Sequence[str], rounds: int)
         t: {arm: {} for arm in ('proxies', *arms)} for t in titles
     }
     data_dir, truth, num_classes = run.images['data_dir'], run.val_masks, len(run.class_names)
-    trained = [('proxies', 1, first, work)]
+    trained = [('proxies', 1, first, work_dir)]
     for arm in arms:
         numbers = [1] if arm == 'truth' else range(2, rounds + 1)
-        trained += [(arm, k, work / arm, work / arm) for k in numbers]
+        trained += [(arm, k, work_dir / arm, work_dir / arm) for k in numbers]
     for arm, k, lists, folder in trained:
         images, quality, labelled = list_quality(
             lists / f'train_{k}.txt', str(data_dir), truth, num_classes
@@ -253,12 +257,12 @@ def summary(run: Run, first: Path, work: Path, arms: Sequence[str], rounds: int)
         }
     samples = read_list(str(run.images['data_list']), str(data_dir))
     names = [sample.name for sample in samples]
-    refined = work / 'round_1/refined'
+    refined = work_dir / 'round_1/refined'
     truths = {
         f'of the {kind}': true_confusions(names, masks, truth, num_classes)
         for kind, masks in (('proxy annotation', first / 'proxies'), ('refined mask', refined))
     }
-    of_refined, of_proxies = refined / TABLE, work / 'measured' / TABLE
+    of_refined, of_proxies = refined / TABLE, work_dir / 'measured' / TABLE
     columns = {
         'crf_agreement': (of_refined, 'crf_agreement'),
         'annotation_agreement': (of_proxies, 'annotation_agreement'),
@@ -364,7 +368,7 @@ def get_arguments() -> argparse.Namespace:
     return args
 
 
-def run_seeds(args: argparse.Namespace, work: Path) -> dict[int, dict]:
+def run_seeds(args: argparse.Namespace, work_dir: Path) -> dict[int, dict]:
     """Run all seeds: a dict from seed to its summary, empty after a dry run."""
     changes = {} if args.learning_rate is None else {'learning_rate': args.learning_rate}
     words = read_words('--train-flags', args.train_flags), read_crf_words(args.crf_flags)
@@ -375,14 +379,14 @@ def run_seeds(args: argparse.Namespace, work: Path) -> dict[int, dict]:
         raise_all(missing(needed))
         samples = read_list(data['images']['data_list'], data['images']['data_dir'])
         check_files_of(samples, data['val_masks'], 'true mask')  # now, and not after hours
-    if not work.exists():
+    if not work_dir.exists():
         check_train_words(words[0])
     results = {}
     for number, seed in enumerate(args.seeds):
-        folder = work / f'seed_{seed}'
+        folder = work_dir / f'seed_{seed}'
         if args.of_photographs:
             run = new_run(args.settings or 'lite0', init=init, seed=seed, changes=changes, **data)
-            first = work
+            first = work_dir
         else:
             run = toy_data.toy_run(folder, seed, {'random_seed': TOY_SEED} | changes)
             first, cues = folder, folder / 'data/cues'
@@ -393,7 +397,7 @@ def run_seeds(args: argparse.Namespace, work: Path) -> dict[int, dict]:
                 run.make_proxies(cues, saliency, first / 'proxies'), first / 'train_1.txt'
             )
         if args.of_photographs and number == 0:  # the seeds share these
-            run_stages(run.stages, work, args.dry_run)
+            run_stages(run.stages, work_dir, args.dry_run)
             run.stages.clear()
         chance = str(seed) if args.of_photographs else ''
         add_arms(run, first, folder, args.arms, args.rounds, args.fraction, chance)
@@ -407,14 +411,14 @@ def main() -> None:
     """Run all seeds and write the tables."""
     args = get_arguments()
     name = 'ablation_photographs' if args.of_photographs else 'ablation'
-    work = absolute(args.work_dir or f'./result/{name}')
-    results = run_seeds(args, work)
+    work_dir = absolute(args.work_dir or f'./result/{name}')
+    results = run_seeds(args, work_dir)
     if args.dry_run:
         return
     text = ablation_tables(list(results.values()))
     content = {'ablation.md': text, 'ablation.json': json.dumps(results, indent=2)}
     for name, lines in content.items():
-        with replacing(work / name) as temporary:
+        with replacing(work_dir / name) as temporary:
             temporary.write_text(f'{lines}\n')
     print(text)
 

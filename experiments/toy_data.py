@@ -315,19 +315,19 @@ CRF_WORDS = (
 )
 
 
-def toy_run(work: Path, seed: int, changes: Flags | None = None) -> Run:
+def toy_run(work_dir: Path, seed: int, changes: Flags | None = None) -> Run:
     """A run whose commands make the data set, WORK/data, and its initial checkpoint.
 
-    work: absolute folder for everything. seed: of the data and of every training.
+    work_dir: absolute folder for everything. seed: of the data and of every training.
     changes: flags of the trainings of the rounds, instead of TRAINING.
     """
-    data, initial = work / 'data', work / 'initial'
+    data, initial = work_dir / 'data', work_dir / 'initial'
     training = TRAINING | {'random_seed': seed, 'data_dir': str(data)}
     run = Run(
         images={
             'data_dir': str(data),
             'data_list': data / 'train.txt',
-            'tags': work / 'tags.txt',
+            'tags': work_dir / 'tags.txt',
         },
         training={'pretrain_file': initial / f'model.ckpt-{INITIAL_STEPS}', **training}
         | (changes or {}),
@@ -339,7 +339,7 @@ def toy_run(work: Path, seed: int, changes: Flags | None = None) -> Run:
     )
     run.add('experiments.toy_data', {'out': data, 'seed': seed})
     tags = {'annotations': data / 'Annotations', 'data_list': data / 'train.txt'}
-    run.add('selection.make_tags', tags | {'out': work / 'tags.txt'})
+    run.add('selection.make_tags', tags | {'out': work_dir / 'tags.txt'})
     # As deeplab_resnet_init.ckpt was trained on COCO: on other images, with their true masks.
     of_initial: Flags = {
         'option': 'train',

@@ -190,24 +190,25 @@ def new_run(
     val_list: Path | None = None,
     val_masks: Path = Path(),
     changes: Flags | None = None,
-    of_classifier: Flags | None = None,
     **words: Sequence[str],
 ) -> Run:
     """A run without commands, with the settings of a name of SETTINGS.
 
     images, val_list, val_masks, words: as of Run. init: the initial checkpoint. seed: of every
-    training. changes, of_classifier: flags of the trainings of the rounds and of the classifier,
-    instead of their settings.
+    training. changes: flags of main.py instead of the settings; width and precision are the
+    classifier's, too.
     """
     package, training, classifier, single_scale = SETTINGS[name]
     start: Flags = {'encoder_name': package.ENCODER_NAME, 'pretrain_file': init}
     start |= {'data_dir': images['data_dir'], 'classes': images.get('classes')}
     seeded: Flags = {'random_seed': seed}
+    changes = changes or {}
+    of_both = {name: changes[name] for name in ('width', 'precision') if name in changes}
     return Run(
         images=images,
-        training=start | training | seeded | {'max_to_keep': MAX_TO_KEEP} | (changes or {}),
+        training=start | training | seeded | {'max_to_keep': MAX_TO_KEEP} | changes,
         prediction_script=package.PREDICTION_SCRIPT,
-        classifier=classifier | seeded | (of_classifier or {}),
+        classifier=classifier | seeded | of_both,
         val_list=val_list,
         val_masks=val_masks,
         single_scale=single_scale,
