@@ -20,6 +20,18 @@ def test_a_class_file_gives_names_by_their_id(file):
     assert read_classes(file) == NAMES
 
 
+def test_the_first_lines_of_labelme_are_no_class_and_the_background(tmp_path, capsys):
+    (tmp_path / 'labels.txt').write_text('__ignore__\n_background_\ncup\nplate\n')
+    assert read_classes(tmp_path / 'labels.txt') == ('background', 'cup', 'plate')
+    assert capsys.readouterr().out == ''
+
+
+def test_names_without_a_background_are_noted(tmp_path, capsys):
+    (tmp_path / 'classes.txt').write_text('cat\ndog\n')
+    assert read_classes(tmp_path / 'classes.txt') == ('cat', 'dog')
+    assert 'class 0 is cat; where there is a background' in capsys.readouterr().out
+
+
 def test_the_flag_gives_names_and_without_it_those_of_voc(file):
     parser = argparse.ArgumentParser()
     add_classes(parser)
@@ -38,9 +50,11 @@ def test_only_21_classes_have_names_when_none_are_given():
         ('\n'.join(f'c{i}' for i in range(300)), '300 classes; expected 2 to 255'),
         ('background\n', '1 classes; expected 2 to 255'),
         ('background\ncat\ncat\n', 'line 3: cat is there already, line 2'),
-        ('background\n7\n', 'line 2: 7 is a number or has a comma'),
-        ('background\ncat, dog\n', 'line 2: cat, dog is a number or has a comma'),
-        (b'\xff\xfe\x00', 'not a text file'),
+        ('background\n7\n', "line 2: '7' is no name of a class"),
+        ('background\ncat, dog\n', "line 2: 'cat, dog' is no name of a class"),
+        ('train: ../images\nnc: 2\nnames: [cat, dog]\n', "line 3: 'names: .* is no name"),
+        ('background\ncaf\xe9\n'.encode('latin1'), 'line 2: .*is no name of a class'),
+        (b'background\0cat', 'not a text file'),
         (None, 'cannot read the classes'),
     ],
 )

@@ -1,10 +1,12 @@
+import fcntl
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from deeplablib.utils.files import replacing
+from deeplablib.utils.errors import InputError
+from deeplablib.utils.files import locked, replacing
 
 
 def write(path, text):
@@ -56,3 +58,17 @@ def test_files_of_many_threads_have_the_usual_permissions(tmp_path):
     assert modes == {0o666 & ~umask}
     after = os.umask(umask)
     assert after == umask, 'changed under way'
+
+
+def test_a_folder_is_locked_where_its_file_system_has_locks(tmp_path, monkeypatch, capsys):
+    with locked(tmp_path), pytest.raises(InputError, match='another process'), locked(tmp_path):
+        pass
+    assert capsys.readouterr().out == ''
+
+    def no_locks(*_):
+        raise OSError(38, 'Function not implemented')
+
+    monkeypatch.setattr(fcntl, 'flock', no_locks)
+    with locked(tmp_path) as descriptor:
+        os.fstat(descriptor)
+    assert 'has no locks (Function not implemented)' in capsys.readouterr().out

@@ -7,6 +7,7 @@ from PIL import Image
 
 from deeplablib.data import prepare_voc
 from deeplablib.data.image_lists import read_list
+from deeplablib.data.masks import read_mask
 from deeplablib.data.tags import read_tags
 from deeplablib.data.voc import CLASSES, colour_map
 from tests.command import run_command
@@ -188,6 +189,23 @@ def test_rgb_masks_that_cannot_be_converted_are_named_and_change_nothing(devkit,
     assert contents(devkit.parent / 'dataset') == before
 
 
+@pytest.mark.parametrize('mode', ['I;16', '1', 'RGBA', 'LA'])
+def test_masks_of_any_depth_keep_their_labels_or_are_refused(devkit, mode):
+    folder = devkit / 'VOC2012/SegmentationClassAug'
+    labels = np.eye(9, 12, dtype=np.uint8)
+    mask = Image.fromarray(colour_map()[labels] if mode == 'RGBA' else labels)
+    mask = Image.fromarray(labels.astype(bool)) if mode == '1' else mask.convert(mode)
+    mask.save(folder / f'{TRAIN[0]}.png')
+    result = prepare(devkit)
+    if mode == 'LA':
+        assert result.code == 2 and f'{TRAIN[0]}.png: a mask must be an 8-bit' in result.error
+        assert not list((devkit.parent / 'dataset').glob('*.txt'))
+    else:
+        assert result.code == 0, result.error
+        (sample, *_) = read_list(devkit.parent / 'dataset/train.txt', devkit / 'VOC2012')
+        np.testing.assert_array_equal(read_mask(sample.mask), labels)
+
+
 def test_palette_masks_that_cannot_be_read_are_named(devkit):
     for name in (TRAIN[0], VAL[0]):
         (devkit / f'VOC2012/SegmentationClassAug/{name}.png').write_bytes(b'')
@@ -294,6 +312,40 @@ def test_all_that_is_missing_is_in_one_report(devkit):
     assert 'tags.txt: tags of 0 images, all are not in Annotations' in result.out
 
 
+@pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16'])
+def test_a_val_list_with_a_byte_order_mark_is_read(devkit, encoding):
+    val = devkit / 'VOC2012/ImageSets/Segmentation/val.txt'
+    val.write_bytes('\r\n'.join(VAL).encode(encoding))
+    result = prepare(devkit)
+    assert result.code == 0, result.error
+    assert names_of(devkit, 'train') == TRAIN and names_of(devkit, 'val') == VAL
+
+
+def test_a_val_list_that_names_other_things_leaves_no_lists(devkit):
+    val = devkit / 'VOC2012/ImageSets/Segmentation/val.txt'
+    val.write_text(''.join(f'/JPEGImages/{name}.jpg\n' for name in VAL))
+    result = prepare(devkit)
+    assert result.code == 2 and 'val.txt: no image at' in result.error
+    assert not list((devkit.parent / 'dataset').iterdir())
+
+
+def test_the_folder_that_has_the_lists_is_taken(devkit):
+    (devkit / 'VOC2012').rename(devkit / 'train_val')
+    for folder in ('JPEGImages', 'ImageSets/Segmentation'):
+        (devkit / 'VOC2012' / folder).mkdir(parents=True)
+    result = prepare(devkit)
+    assert result.code == 0, result.error
+    assert f'images and annotations: {devkit}/train_val\n' in result.out
+
+
+def test_endings_in_capitals_are_found(devkit):
+    for path in [*devkit.rglob('*.jpg'), *devkit.rglob('*.png')]:
+        path.rename(path.with_suffix(path.suffix.upper()))
+    result = prepare(devkit)
+    assert result.code == 0, result.error
+    assert names_of(devkit, 'train') == TRAIN
+
+
 def test_without_vocs_val_list_no_list_is_made(devkit):
     (devkit / 'VOC2012/ImageSets/Segmentation/val.txt').unlink()
     result = prepare(devkit)
@@ -307,7 +359,10 @@ def test_without_vocs_val_list_no_list_is_made(devkit):
 @pytest.mark.parametrize(
     'make, message',
     [
-        (lambda root: (root / 'VOC2012').rename(root / 'VOC2007'), 'only VOC2007 is here'),
+        (
+            lambda root: (root / 'VOC2012').rename(root / 'VOC2007'),
+            'VOC2007: this is VOC2007; SPSM uses VOC2012',
+        ),
         (lambda root: shutil.rmtree(root / 'VOC2012'), 'no VOC2012 here'),
         (
             lambda root: (root / 'VOC2012/ImageSets/Segmentation/val.txt').write_text(

@@ -7,24 +7,26 @@ from pathlib import Path
 
 from deeplablib.data.voc import CLASSES, IGNORE_LABEL, NUM_CLASSES
 from deeplablib.utils.errors import InputError, raise_all
+from deeplablib.utils.files import read_lines
 
 
 def read_classes(path: str | Path) -> tuple[str, ...]:
     """Read the names of the classes from a file.
 
-    path: a text file, a name a line, background first; blank lines do not count.
+    path: a text file, a name a line, background first; blank lines do not count. LabelMe's first
+    lines, __ignore__ and _background_, are no class and the background.
+    Says so when the first name is another than background.
     Returns the names; each stands at its class id.
     Raises InputError when it cannot be read, for fewer than 2 or more than 255 names, for a name
-    that is there twice, that is a number or that has a comma: tags could not tell it apart.
+    that is there twice or could not be told apart in tags, and for what is no list of names.
     """
     try:
-        text = Path(path).read_text(encoding='utf-8-sig')
+        lines = [(number, line.strip()) for number, line in enumerate(read_lines(path), 1)]
     except OSError as error:
         raise InputError(f'{path}: cannot read the classes ({error.strerror})') from None
-    except UnicodeDecodeError:
-        raise InputError(f'{path}: not a text file') from None
-    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
     lines = [(number, name) for number, name in lines if name]
+    if lines and lines[0][1] == '__ignore__':
+        del lines[0]
     if not 2 <= len(lines) <= IGNORE_LABEL:
         raise InputError(
             f'{path}: {len(lines)} classes; expected 2 to {IGNORE_LABEL}, a name a line, '
@@ -35,11 +37,18 @@ def read_classes(path: str | Path) -> tuple[str, ...]:
     for number, name in lines:
         if name in first:
             faults.append(f'{path}, line {number}: {name} is there already, line {first[name]}')
-        if ',' in name or name.isdecimal():
-            faults.append(f'{path}, line {number}: {name} is a number or has a comma')
+        if name.isdecimal() or re.search(r'[][,:=<>{}"]', name) or not name.isprintable():
+            faults.append(
+                f'{path}, line {number}: {name!r} is no name of a class; expected a name a line, '
+                'without numbers and signs'
+            )
         first.setdefault(name, number)
     raise_all(faults)
-    return tuple(name for _, name in lines)
+    names = [name for _, name in lines]
+    names[0] = 'background' if names[0] == '_background_' else names[0]
+    if names[0].lower() != 'background':
+        print(f'note: {path}: class 0 is {names[0]}; where there is a background, it comes first')
+    return tuple(names)
 
 
 def default_classes(num_classes: int) -> tuple[str, ...]:

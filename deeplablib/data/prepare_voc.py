@@ -16,17 +16,16 @@ from pathlib import Path
 import joblib
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from deeplablib.data.image_lists import read_list, write_list
-from deeplablib.data.images import read_image
+from deeplablib.data.image_lists import Sample, masks_of, write_list
+from deeplablib.data.images import open_image, read_image
 from deeplablib.data.masks import read_mask, write_mask
 from deeplablib.data.sample_check import check_samples
 from deeplablib.data.tags import tags_of_annotation, write_tags
 from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES, colour_map
 from deeplablib.utils import errors
 from deeplablib.utils.errors import InputError, raise_all
-from deeplablib.utils.files import list_files, make_output_folder
+from deeplablib.utils.files import files_by_name, list_files, make_output_folder, read_lines
 from deeplablib.utils.progress import progress
 
 COUNTS = {'train': 10582, 'val': 1449, 'test': 1456}
@@ -44,7 +43,8 @@ MASK_FOLDERS = ('SegmentationClassAug', 'SegmentationClass')
 def find_voc(root: str | Path) -> Path:
     """Find the folder of VOC2012 in what a user calls it.
 
-    root: the folder itself, VOCdevkit, or a folder that holds either, up to three levels down.
+    root: the folder itself, or one that holds it, up to three levels down; of several, the first
+    that has VOC's lists is taken.
     Returns its path. Raises InputError when it is not there, or VOC2007 or an archive is.
     """
     root = Path(root)
@@ -52,17 +52,15 @@ def find_voc(root: str | Path) -> Path:
         raise InputError(f'{root}: a file; unpack it and give the folder')
     if not root.is_dir():
         raise InputError(f'{root}: no such folder')
-    folders = [root / name for name in ('.', 'VOC2012', 'VOCdevkit', 'VOCdevkit/VOC2012')]
-    found = (sorted(root.glob(f'{"*/" * depth}JPEGImages')) for depth in (1, 2, 3))
-    deeper = [images.parent for images in itertools.chain(*found)]
-    for folder in [*folders, *(folder for folder in deeper if not _is_2007(folder))]:
-        if (folder / 'JPEGImages').is_dir() and (folder / 'ImageSets').is_dir():
-            if _is_2007(folder):
-                raise InputError(f'{folder}: this is VOC2007; SPSM uses VOC2012')
-            return folder
-    if any(_is_2007(folder) for folder in deeper):
-        raise InputError(f'{root}: only VOC2007 is here; SPSM uses VOC2012')
-    archive = _archive(folders, '*')
+    found = (sorted(root.glob(f'{"*/" * depth}JPEGImages')) for depth in range(4))
+    folders = [images.parent for images in itertools.chain(*found)]
+    folders = [folder for folder in folders if (folder / 'ImageSets').is_dir()]
+    folders.sort(key=lambda folder: (_is_2007(folder), not _official(folder, 'val')))
+    if folders and _is_2007(folders[0]):
+        raise InputError(f'{folders[0]}: this is VOC2007; SPSM uses VOC2012')
+    if folders:
+        return folders[0]
+    archive = _archive([root, root / 'VOC2012', root / 'VOCdevkit', root / 'VOCdevkit/VOC2012'])
     if archive:
         raise InputError(f'{root}: not unpacked yet; unpack {archive}')
     raise InputError(
@@ -84,10 +82,9 @@ def find_masks(voc: Path, masks: str | Path | None = None) -> dict[str, Path]:
     given = [Path(masks)] if masks else []
     found = filter(None, map(_with_masks, [*given, *folders]))
     train = next(found, folders[0])
-    val = _official(voc, 'val')
     own = _with_masks(voc / 'SegmentationClass') or voc / 'SegmentationClass'
-    lacking = {folder: _count_absent(folder, val, '.png') for folder in (train, own)}
-    return {'train': train, 'val': min(lacking, key=lambda folder: lacking[folder])}
+    val = set(_official(voc, 'val'))
+    return {'train': train, 'val': max(train, own, key=lambda f: len(val & {*files_by_name(f)}))}
 
 
 def _with_masks(folder):
@@ -103,8 +100,28 @@ def find_names(voc: Path, masks: Path) -> dict[str, list[str]]:
     val and test are VOC's own, train is what has a mask beyond val.
     """
     official = {split: _official(voc, split) for split in ('val', 'test')}
-    masked = {path.stem for path in list_files(masks, '.png')}
-    return {'train': sorted(masked.difference(official['val'])), **official}
+    return {'train': sorted({*files_by_name(masks)}.difference(official['val'])), **official}
+
+
+def find_samples(
+    voc: Path, masks: Mapping[str, Path], names: Mapping[str, Sequence[str]], out: Path
+) -> dict[str, list[Sample]]:
+    """The samples of each list, a dict from 'train', 'val', 'test'; their files may be missing.
+
+    voc: folder. masks: from find_masks. names: from find_names. out: folder of the lists.
+    """
+
+    def paths(folder, ending, of_split):
+        files = files_by_name(folder, ending)
+        return [files.get(name, folder / f'{name}{ending}') for name in of_split]
+
+    samples = {}
+    for split, of_split in names.items():
+        images = paths(voc / 'JPEGImages', '.jpg', of_split)
+        of_masks = paths(masks[split], '.png', of_split) if split in masks else [None] * len(images)
+        origin = f'{out / split}.txt'
+        samples[split] = [Sample(*s, origin) for s in zip(images, of_masks, strict=True)]
+    return samples
 
 
 def read_colours(path: str | Path) -> npt.NDArray[np.uint8]:
@@ -115,37 +132,33 @@ def read_colours(path: str | Path) -> npt.NDArray[np.uint8]:
     and ignored pixels.
     """
     picture = read_image(path)
-    codes = picture.astype(np.int32) @ (1 << 16, 1 << 8, 1)
-    labels = np.append(np.arange(NUM_CLASSES), IGNORE_LABEL)
-    known = colour_map()[labels].astype(np.int32) @ (1 << 16, 1 << 8, 1)
-    order = np.argsort(known)
-    places = np.searchsorted(known[order], codes).clip(max=len(known) - 1)
-    found = order[places]
-    if (known[found] != codes).any():
-        wrong = tuple(map(int, picture[known[found] != codes][0]))
+    legal = np.append(np.arange(NUM_CLASSES), IGNORE_LABEL)
+    codes = (1 << 16, 1 << 8, 1)  # of red, green and blue in one number
+    label_of = np.full(1 << 24, -1, np.int16)
+    label_of[colour_map()[legal].astype(np.int32) @ codes] = legal
+    labels = label_of[picture.astype(np.int32) @ codes]
+    if (labels < 0).any():
+        wrong = tuple(map(int, picture[labels < 0][0]))
         raise InputError(f'{path}: colour {wrong} is not in the VOC colour map')
-    return labels[found].astype(np.uint8)
+    return labels.astype(np.uint8)
 
 
-def convert_colours(
-    masks: Mapping[str, Path], names: Mapping[str, Sequence[str]], out: Path
-) -> Mapping[str, Path]:
-    """Convert the masks of the lists to indices; where all are grey or palette masks, they stay.
+def convert_colours(paths: Sequence[Path], out: Path) -> bool:
+    """Convert the masks of the lists to indices, unless none of them is saved in colours.
 
-    masks: from find_masks. names: from find_names. out: folder for converted masks, which is
-    replaced, whole or not at all. Returns masks with the folders whose masks hold indices.
+    out: folder for all the masks, which is replaced, whole or not at all.
+    Returns whether they have been converted.
     Raises InputError for every mask that cannot be read or has other colours or labels.
     """
-    paths = [folder / f'{name}.png' for split, folder in masks.items() for name in names[split]]
     if not any(map(_has_colours, paths)):
-        return masks
+        return False
 
     def convert(path):
         try:
             labels = read_colours(path) if _has_colours(path) else read_mask(path)
         except InputError as error:
             return str(error)
-        write_mask(fresh / path.name, labels)
+        write_mask(fresh / f'{path.stem}.png', labels)
         return None
 
     with tempfile.TemporaryDirectory(prefix=f'.{out.name}.', dir=out.parent) as folder:
@@ -157,76 +170,49 @@ def convert_colours(
         if out.exists():
             out.rename(Path(folder) / 'old')
         fresh.rename(out)
-    return dict.fromkeys(masks, out)
-
-
-def write_lists(
-    voc: Path, masks: Mapping[str, Path], names: Mapping[str, Sequence[str]], out: Path
-) -> None:
-    """Write train.txt, val.txt and test.txt, those that have a name. Their paths start from voc.
-
-    voc: folder. masks: from find_masks. names: from find_names. out: folder for the lists.
-    """
-    for split, of_split in names.items():
-        columns = [(voc / 'JPEGImages', '.jpg')]
-        if split in masks:
-            columns.append((masks[split], '.png'))
-        lines = [[folder / f'{name}{end}' for folder, end in columns] for name in of_split]
-        if lines:
-            write_list(out / f'{split}.txt', lines, voc)
-
-
-def write_voc_tags(voc: Path, names: Sequence[str], out: Path) -> None:
-    """Write the tags of images from VOC's annotations.
-
-    voc: folder. names: images. out: the text file. Images without an annotation are left out.
-    """
-    paths = [voc / 'Annotations' / f'{name}.xml' for name in names]
-    tags = {path.stem: tags_of_annotation(path) for path in paths if path.is_file()}
-    if tags:
-        write_tags(out, tags)
+    return True
 
 
 def take_stock(
-    voc: Path, masks: Mapping[str, Path], names: Mapping[str, Sequence[str]], out: Path
+    voc: Path, masks: Mapping[str, Path], samples: Mapping[str, Sequence[Sample]], out: Path
 ) -> tuple[str, bool]:
     """Report what is there, what is missing and where to get it.
 
-    voc: folder. masks: from find_masks. names: from find_names. out: folder of the lists.
+    voc: folder. masks: from find_masks. samples: from find_samples. out: folder of the lists.
     Returns the report, a text, and whether everything is there but the test images.
     """
-    counts: dict[str, str] = {}
-    faults: dict[str, list[str]] = {}
     near = [voc, voc.parent, voc.parent.parent, masks['train'].parent]
-    for split, expected in COUNTS.items():
-        of_split, voc_part = names[split], 'test' if split == 'test' else 'images'
-        counts[split], faults[split] = f'{len(of_split)} images', []
-        if len(of_split) != expected:
+    counts = {split: f'{len(of_split)} images' for split, of_split in samples.items()}
+    faults: dict[str, list[str]] = {split: [] for split in [*counts, 'tags']}
+    for split, of_split in samples.items():
+        voc_part = 'test' if split == 'test' else 'images'
+        if len(of_split) != COUNTS[split]:
             # Without val.txt, train counts the masks of val too.
-            needs_masks = split == 'train' and (names['val'] or len(of_split) < expected)
+            needs_masks = split == 'train' and (samples['val'] or len(of_split) < COUNTS[split])
             source = 'masks' if needs_masks else voc_part
-            faults[split].append(f'expected {expected}; {_remedy(source, near)}')
+            faults[split].append(f'expected {COUNTS[split]}; {_remedy(source, near)}')
         if split == 'train' and not of_split:
             places = ', '.join(map(str, dict.fromkeys(near)))
             faults[split].append(
                 f'no masks in {" or ".join(MASK_FOLDERS)}, or folders of these, in {places} '
                 '(--masks names another place)'
             )
-        absent = _count_absent(voc / 'JPEGImages', of_split, '.jpg')
+        absent = sum(not sample.image.is_file() for sample in of_split)
         if absent:
             faults[split].append(f'{absent} are not in JPEGImages; {_remedy(voc_part, near)}')
-    absent = _count_absent(masks['val'], names['val'], '.png')
+    absent = sum(not sample.mask.is_file() for sample in samples['val'] if sample.mask)
     if absent:
         folders = ' or '.join(MASK_FOLDERS)
         faults['val'].append(f'{absent} have no mask in {folders}; {_remedy("masks", near)}')
-    absent = _count_absent(voc / 'Annotations', names['train'], '.xml')
-    counts['tags'], faults['tags'] = f'tags of {len(names["train"]) - absent} images', []
-    if absent or not list_files(voc / 'Annotations', '.xml'):
+    annotated = files_by_name(voc / 'Annotations', '.xml')
+    absent = sum(sample.name not in annotated for sample in samples['train'])
+    counts['tags'] = f'tags of {len(samples["train"]) - absent} images'
+    if absent or not annotated:
         faults['tags'].append(
             f'{absent or "all"} are not in Annotations, and the selection needs them; '
             + _remedy('images', near)
         )
-    elif not names['train']:
+    elif not samples['train']:
         faults['tags'].append('train.txt names no image yet')
 
     lines = [f'images and annotations: {voc}']
@@ -253,21 +239,29 @@ def main() -> None:
     out = make_output_folder(args.out)
     masks = find_masks(voc, args.masks)
     names = find_names(voc, masks['train'])
-    report, complete = take_stock(voc, masks, names, out)
+    samples = find_samples(voc, masks, names, out)
+    report, complete = take_stock(voc, masks, samples, out)
     print(report)
     if not names['val']:
         raise InputError('this copy is not complete, see above; there are no lists without val.txt')
     if not args.skip_check:
-        masks = convert_colours(masks, names, out / 'converted_masks')
-    write_lists(voc, masks, names, out)
-    write_voc_tags(voc, names['train'], out / 'tags.txt')
-    if not args.skip_check:
-        lists = [read_list(out / f'{split}.txt', voc) for split in names if names[split]]
-        samples = list(itertools.chain(*lists))
-        check_samples([s for s in samples if s.mask], voc, need_masks=True)
-        test = [s for s in samples if not s.mask and s.image.is_file()]
+        paths = masks_of([*samples['train'], *samples['val']])
+        if convert_colours(paths, out / 'converted_masks'):
+            masks = dict.fromkeys(masks, out / 'converted_masks')
+            samples = find_samples(voc, masks, names, out)
+        check_samples([*samples['train'], *samples['val']], voc, need_masks=True)
+        test = [sample for sample in samples['test'] if sample.image.is_file()]
         if test:
             check_samples(test, voc)
+    for split, of_split in samples.items():
+        if of_split:
+            files = [[file for file in (s.image, s.mask) if file] for s in of_split]
+            write_list(out / f'{split}.txt', files, voc)
+    annotated = files_by_name(voc / 'Annotations', '.xml')
+    tags = {n: tags_of_annotation(annotated[n]) for n in names['train'] if n in annotated}
+    if tags:
+        write_tags(out / 'tags.txt', tags)
+    if not args.skip_check:
         print('Every image and mask of train.txt and val.txt is there and fits.')
     if not complete:
         raise InputError('this copy is not complete, see above; the lists hold what is there')
@@ -285,7 +279,7 @@ def _remedy(what, folders):
     return f'unpack {archive}' if archive else f'get {SOURCES[what]}'
 
 
-def _archive(folders, pattern):
+def _archive(folders, pattern='*'):
     """The first archive in the folders whose name fits, or None."""
     paths = (path for folder in folders for path in sorted(folder.glob(pattern)))
     archives = (path for path in paths if {'.tar', '.tgz', '.zip'}.intersection(path.suffixes))
@@ -294,19 +288,15 @@ def _archive(folders, pattern):
 
 def _has_colours(path):
     try:
-        with Image.open(path) as image:
-            return image.mode not in ('L', 'P')
-    except (OSError, Image.DecompressionBombError):
+        with open_image(path) as image:
+            return image.mode in ('RGB', 'RGBA')
+    except InputError:
         return False  # whoever reads it says why
 
 
 def _official(voc, split):
     path = voc / 'ImageSets' / 'Segmentation' / f'{split}.txt'
-    return sorted(path.read_text().split()) if path.is_file() else []
-
-
-def _count_absent(folder, names, ending):
-    return sum(not (folder / f'{name}{ending}').is_file() for name in names)
+    return sorted(' '.join(read_lines(path)).split()) if path.is_file() else []
 
 
 if __name__ == '__main__':

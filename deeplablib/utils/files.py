@@ -107,15 +107,6 @@ def check_output_file(path: str | Path) -> None:
         make_output_folder(path.parent)
 
 
-def is_utf_8(path: str | Path) -> bool:
-    """Whether a path is text: Linux takes any bytes, which Python keeps as surrogates."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 @contextlib.contextmanager
 def locked(folder: str | Path) -> Iterator[int]:
     """Keep other processes from writing to a folder while the block runs.
@@ -135,4 +126,9 @@ def locked(folder: str | Path) -> Iterator[int]:
                 f'{folder}: another process is writing to this folder; wait for it or choose '
                 'another folder'
             ) from None
+        except OSError as error:  # Lustre and some NFS
+            print(
+                f'note: {folder}: this file system has no locks ({error.strerror}); see that no '
+                'other process writes to this folder'
+            )
         yield file.fileno()
