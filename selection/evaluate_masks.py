@@ -24,14 +24,14 @@ import numpy.typing as npt
 
 from deeplablib.data.classes import add_classes
 from deeplablib.data.image_lists import check_files_of, masks_of, read_list
-from deeplablib.data.masks import read_grey, read_mask
+from deeplablib.data.masks import read_mask
 from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
 from deeplablib.prediction.metrics import confusion_matrix, iou_summary, iou_table, mean_iou
 from deeplablib.utils import errors
 from deeplablib.utils.errors import InputError
 from deeplablib.utils.files import check_output_file, replacing
 from deeplablib.utils.parallel import add_jobs, for_each
-from selection.cues import check_numbering, find_cues
+from selection.cues import check_numbering, find_cues, read_cues
 
 THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 13))  # 0.05 to 0.6
 
@@ -92,17 +92,21 @@ def seed(
 
 
 def seed_confusions(
-    item: tuple[Path, Mapping[int, Path]], num_classes: int = NUM_CLASSES
-) -> npt.NDArray[np.int64]:
-    """The confusion matrices of the seeds of one image: int64 [thresholds, classes, classes].
+    folder: Path, item: tuple[Path, npt.NDArray[np.bool_]]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Compare the seeds of one image with its true mask.
 
-    item: path of the true mask, and dict from class id to the path of a cue; without cues all is
-    background.
+    folder: of cues. item: path of the true mask, and the classes whose cues are read, bool
+    [classes]; without cues all is background.
+    Returns (bool [classes], those that had a cue; int64 [thresholds, classes, classes], the
+    confusion matrices).
     """
-    truth = read_mask(item[0], num_classes)
-    cues = {index: read_grey(path, truth.shape) for index, path in item[1].items()}
+    path, classes = item
+    truth = read_mask(path, len(classes))
+    cues = read_cues(folder, path.stem, classes, truth.shape)
     seeds = [seed(cues, truth.shape, threshold) for threshold in THRESHOLDS]
-    return np.stack([confusion_matrix(truth, labels, num_classes) for labels in seeds])
+    confusions = [confusion_matrix(truth, labels, len(classes)) for labels in seeds]
+    return np.isin(np.arange(len(classes)), [*cues]), np.stack(confusions)
 
 
 def quality_of_cues(
@@ -114,17 +118,17 @@ def quality_of_cues(
     names. jobs: as for parallel.for_each. Raises InputError for cues that fit no image or class.
     """
     found = find_cues(folder, len(classes))
-    items = [(path, found.get(name, {})) for name, path in truths.items()]
+    none = np.zeros(len(classes), bool)
+    items = [(path, found.get(name, none)) for name, path in truths.items()]
     without = [name for name in truths if name not in found]
     if len(without) == len(truths):
         raise InputError(f'{folder}: no cue of any image of the list')
     if without:
         print(f'note: {len(without)} images have no cue, and count as background: {without[0]} ...')
-    work = partial(seed_confusions, num_classes=len(classes))
     total, pairs = np.zeros((len(THRESHOLDS), len(classes), len(classes)), np.int64), []
-    for (_, cues), confusions in zip(items, for_each(work, items, 'quality', jobs), strict=True):
+    for cues, confusions in for_each(partial(seed_confusions, folder), items, 'quality', jobs):
         total += confusions
-        pairs.append((cues, np.flatnonzero(confusions[0].sum(1)).tolist()))
+        pairs.append((cues, confusions[0].any(1)))
     check_numbering(folder, pairs)
     means = [mean_iou(confusion) for confusion in total]
     best = int(np.argmax(means))

@@ -28,7 +28,7 @@ from deeplablib.data.voc import IGNORE_LABEL
 from deeplablib.prediction.crf import PRESETS, Parameters, crf_labels, require_package
 from deeplablib.utils import errors, parallel
 from deeplablib.utils.errors import InputError
-from selection.cues import check_numbering, cue_paths, find_cues
+from selection.cues import check_numbering, cue_paths, find_cues, read_cues
 from selection.step import make_masks, read_samples, step_parser
 
 LEAST_SCORE = 0.2  # scores below it count as none
@@ -135,8 +135,10 @@ def proxy_of(
     args: of get_arguments. allowed: bool [classes], tags and background.
     """
     size = image_size(sample.image)
-    paths = cue_paths(args.cues, sample.name, allowed)
-    cues = {index: read_grey(path, size) for index, path in paths.items()}
+    cues = read_cues(args.cues, sample.name, allowed, size)
+    missing = sorted({int(i) for i in np.flatnonzero(allowed[1:]) + 1} - set(cues))
+    if missing:
+        raise InputError(f'{args.cues}/{sample.name}.npy: no cue for tag {missing[0]}')
     if args.rule == 'crf':
         thresholds = args.foreground_threshold, args.background_threshold
         return crf_proxy(read_image(sample.image), cues, *thresholds)
@@ -154,17 +156,16 @@ def check_cues(
     allowed: bool [images, classes]. Raises InputError for every cue that is missing.
     """
     found = find_cues(folder, allowed.shape[1])
-    pairs, faults = [], []
-    for sample, row in zip(samples, allowed, strict=True):
-        cues, tags = found.get(sample.name, {}), cue_paths(folder, sample.name, row)
-        pairs.append((cues, tags))
-        faults += [
+    none = np.zeros(allowed.shape[1], bool)
+    cues = [found.get(sample.name, none) for sample in samples]
+    check_numbering(folder, zip(cues, allowed, strict=True))
+    errors.raise_all(
+        [
             f'{sample.origin}: no cue for tag {index} at {path}'
-            for index, path in tags.items()
-            if index not in cues
+            for sample, row, known in zip(samples, allowed, cues, strict=True)
+            for index, path in cue_paths(folder, sample.name, row & ~known).items()
         ]
-    check_numbering(folder, pairs)
-    errors.raise_all(faults)
+    )
 
 
 def choose_rule(args: argparse.Namespace) -> None:

@@ -18,7 +18,7 @@ from deeplablib.data.tags import tags_of_annotation, write_tags
 from deeplablib.data.voc import IGNORE_LABEL
 from deeplablib.utils import errors, parallel
 from deeplablib.utils.errors import InputError
-from deeplablib.utils.files import list_files
+from deeplablib.utils.files import files_by_name, list_files
 
 
 def tags_of_mask(mask: npt.NDArray[np.uint8]) -> tuple[int, ...]:
@@ -58,7 +58,7 @@ def main() -> None:
     args = get_arguments()
     parallel.check_workers(args.jobs)
     folder, ending = Path(args.annotations or args.masks), '.xml' if args.annotations else '.png'
-    files = {p.stem: p for p in list_files(folder) if p.suffix.lower() == ending}
+    files = files_by_name(folder, ending)
     if args.data_list:
         names = [sample.name for sample in read_list(args.data_list, '.')]
         files = {name: files.get(name, folder / f'{name}{ending}') for name in names}

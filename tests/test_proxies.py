@@ -149,6 +149,22 @@ def test_without_saliency_the_rule_is_that_of_the_crf_unless_another_is_asked_fo
     assert (expected != by_crf).any()
 
 
+def test_cues_may_be_the_dictionaries_of_irn(data):
+    assert run(data).code == 0
+    expected = np.array(Image.open(data / 'out/a.png'))
+    maps = [np.array(Image.open(data / f'cues/a_{i}.png')) / np.float32(255) for i in (0, 14)]
+    for path in (data / 'cues').iterdir():
+        path.unlink()
+    np.save(data / 'cues/a.npy', {'keys': np.array([0, 14]), 'high_res': np.stack(maps)})
+    np.save(data / 'cues/b.npy', {19: maps[0]})
+    assert run(data).code == 0
+    np.testing.assert_array_equal(np.array(Image.open(data / 'out/a.png')), expected)
+    np.save(data / 'cues/b.npy', {18: maps[0]})
+    assert 'cues/b.npy: no cue for tag 20' in run(data).error
+    np.save(data / 'cues/b.npy', {20: maps[0]})
+    assert 'cues/b.npy: no class has the number 20 (0 to 19' in run(data).error
+
+
 @pytest.mark.parametrize(
     'options, message',
     [
@@ -186,7 +202,7 @@ def test_resume_makes_only_what_is_missing(data):
     [
         ('cue size', 'a_14.png: the map is 5x4, its image 16x12'),
         ('cue missing', 'list.txt, line 1: no cue for tag 15 at'),
-        ('cues counted from 1', 'cues: the cues seem to be numbered by the class id; NAME_<class'),
+        ('cues counted from 1', 'cues: the cues seem to be numbered by the class id; the class'),
         ('cue kind', 'a_14.png: expected an 8-bit grey PNG, this is RGB'),
         ('saliency missing', 'list.txt, line 2: no saliency map at'),
         ('tag', 'tags.txt, line 2: 21 is no class (1 to 20: '),

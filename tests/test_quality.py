@@ -90,6 +90,19 @@ def test_cues_numbered_by_the_class_id_itself_are_refused(data):
     bad(run(data, '--cues', data / 'cues'), 'cues: the cues seem to be numbered by the class id;')
 
 
+def test_dictionaries_of_irn_are_measured_as_the_same_cues(data):
+    assert run(data, '--cues', data / 'cues', '--json', data / 'png.json').code == 0
+    maps = {i: np.array(Image.open(data / f'cues/a_{i}.png')) / np.float32(255) for i in (0, 2)}
+    np.save(data / 'cues/a.npy', maps)
+    for i in maps:
+        (data / f'cues/a_{i}.png').unlink()
+    assert run(data, '--cues', data / 'cues', '--json', data / 'npy.json').code == 0
+    assert (data / 'npy.json').read_text() == (data / 'png.json').read_text()
+    (data / 'cues/b_1.png').unlink()
+    np.save(data / 'cues/a.npy', {i + 1: cam for i, cam in maps.items()})
+    bad(run(data, '--cues', data / 'cues'), 'cues: the cues seem to be numbered by the class id;')
+
+
 def test_files_that_are_no_cues_are_counted(data):
     (data / 'cues/a_cat.png').touch()
     result = run(data, '--cues', data / 'cues')
