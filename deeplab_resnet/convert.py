@@ -10,27 +10,16 @@ Where SRC is the word imagenet, the command fetches the ImageNet ResNet-101 of K
     python -m deeplab_resnet.convert imagenet model/resnet/init
 """
 
-from deeplab_resnet import weight_layouts
+from deeplab_resnet import settings, weight_layouts
 from deeplab_resnet.resnet import NETWORKS
 from deeplablib.prediction.exported_models import WRITERS
 from deeplablib.utils import errors
-from deeplablib.weights import conversion
-
-PREDICTION_SCRIPTS = {'deeplab': 'test_vocspsm_resnet.py'}
+from deeplablib.weights import convert_command
 
 
 def main() -> None:
     """Convert one file."""
-    conversion.run(
-        package='deeplab_resnet',
-        description=__doc__,
-        networks=NETWORKS,
-        convert=weight_layouts.convert,
-        writers=WRITERS,
-        prediction_scripts=PREDICTION_SCRIPTS,
-        training_flags={},  # the defaults of main.py are ResNet-101's
-        imagenet_files=weight_layouts.IMAGENET_FILES,
-    )
+    convert_command.run('deeplab_resnet', __doc__, NETWORKS, weight_layouts, settings, WRITERS)
 
 
 if __name__ == '__main__':

@@ -1,56 +1,58 @@
 """Where the layers of a ResNet stand in files of other programs."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from deeplab_resnet.resnet import CAFFE_ASPP_PART_NAMES, UNITS, caffe_names, slim_names
 from deeplablib.network.layers import ASPP_PART_NAMES, BATCH_NORM_EPSILON
+from deeplablib.utils.backend import keras
 from deeplablib.utils.errors import InputError
-from deeplablib.weights.foreign_weights import (
-    KERAS_CAFFE,
-    OURS,
-    TORCHVISION,
+from deeplablib.weights.conversion import (
     Converted,
-    Preprocessing,
     adapt_input,
     biases_into_norm,
+    from_keras,
+    guess_input,
     recognise,
     with_our_epsilon,
 )
-from deeplablib.weights.imagenet import KerasFile
 from deeplablib.weights.readers.weight_file import WeightFile
 
 PARTS = ('branch1', 'branch2a', 'branch2b', 'branch2c')
+UNITS_152 = (3, 8, 36, 3)
+Names = Callable[[int, int, str], tuple[str, str]]
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """The names that one program gives the layers of a ResNet.
 
-    depth: 50 or 101. names: names of a convolution and its batch norm, as caffe_names.
+    units: of each stage. names: names of a convolution and its batch norm, as caffe_names.
     encoder_name: the network that it becomes when none is asked for.
     classifiers: names of the four classifiers; none for a network that was made for ImageNet.
-    preprocessing: what the network takes. epsilon: of its batch norm; None: as the file format.
+    input: what it takes, of conversion.INPUTS; None where the layers must tell.
+    epsilon: of its batch norm; None: as the file format.
     """
 
-    depth: int
-    names: Callable[[int, int, str], tuple[str, str]]
+    units: tuple[int, ...]
+    names: Names
     encoder_name: str
     classifiers: tuple[str, ...] = ()
-    preprocessing: Preprocessing = OURS
+    input: str | None = 'caffe'
     epsilon: float | None = None
 
-    def positions(self) -> Iterator[tuple[int, int, str]]:
-        """(stage, unit, part) of every convolution of the encoder."""
-        yield 1, 0, ''
-        for stage, units in enumerate(UNITS[self.depth], 2):
-            for unit in range(units):
-                for part in PARTS if unit == 0 else PARTS[1:]:
-                    yield stage, unit, part
 
-    def layers(self) -> list[str]:
-        """Names of all layers of the encoder."""
-        return [name for position in self.positions() for name in self.names(*position)]
+def positions(units: tuple[int, ...]) -> Iterator[tuple[int, int, str]]:
+    """(stage, unit, part) of every convolution of an encoder; units: of each stage."""
+    yield 1, 0, ''
+    for stage, number in enumerate(units, 2):
+        for unit in range(number):
+            for part in PARTS if unit == 0 else PARTS[1:]:
+                yield stage, unit, part
+
+
+def layer_names(units: tuple[int, ...], names: Names) -> list[str]:
+    """Names of all layers of an encoder. units, names: as in Layout."""
+    return [name for position in positions(units) for name in names(*position)]
 
 
 def torchvision_names(stage: int, unit: int, part: str) -> tuple[str, str]:
@@ -87,87 +89,96 @@ def lettered_names(stage: int, unit: int, part: str) -> tuple[str, str]:
     return f'res{unit_name}', f'bn{unit_name}'
 
 
-_DEEPLAB = Layout(
-    depth=101,
-    names=caffe_names,
-    encoder_name='deeplab',
-    classifiers=CAFFE_ASPP_PART_NAMES,
-)
-_SLIM_101 = Layout(
-    depth=101,
-    names=slim_names('resnet_v1_101'),
-    encoder_name='res101',
-    classifiers=ASPP_PART_NAMES,
-)
-_SLIM_50 = Layout(
-    depth=50, names=slim_names('resnet_v1_50'), encoder_name='res50', classifiers=ASPP_PART_NAMES
-)
+# Of DeepLabs in PyTorch whose encoder has torchvision's names, mostly with weights of Caffe.
+_TORCH_ASPP_PART_NAMES = tuple(f'layer5.conv2d_list.{i}' for i in range(4))
 _KERAS_EPSILON = 1.001e-5
 
-TARGETS = {'deeplab': _DEEPLAB, 'res101': _SLIM_101, 'res50': _SLIM_50}
+TARGETS = {
+    'deeplab': Layout(UNITS[101], caffe_names, 'deeplab', CAFFE_ASPP_PART_NAMES),
+    'res101': Layout(UNITS[101], slim_names('resnet_v1_101'), 'res101', ASPP_PART_NAMES),
+    'res50': Layout(UNITS[50], slim_names('resnet_v1_50'), 'res50', ASPP_PART_NAMES),
+}
 LAYOUTS = {
-    'Caffe ResNet-101': _DEEPLAB,
-    'Caffe ResNet-50': Layout(50, lettered_names, 'res50'),
-    'slim ResNet-101': _SLIM_101,
-    'slim ResNet-50': _SLIM_50,
-    'torchvision ResNet-101': Layout(101, torchvision_names, 'deeplab', preprocessing=TORCHVISION),
-    'torchvision ResNet-50': Layout(50, torchvision_names, 'res50', preprocessing=TORCHVISION),
+    'Caffe ResNet-101': TARGETS['deeplab'],
+    'Caffe ResNet-50': Layout(UNITS[50], lettered_names, 'res50'),
+    'slim ResNet-101': TARGETS['res101'],
+    'slim ResNet-50': TARGETS['res50'],
+    'torchvision ResNet-101': Layout(
+        UNITS[101], torchvision_names, 'deeplab', _TORCH_ASPP_PART_NAMES, input=None
+    ),
+    'torchvision ResNet-50': Layout(
+        UNITS[50], torchvision_names, 'res50', _TORCH_ASPP_PART_NAMES, input=None
+    ),
     'deeplab-pytorch ResNet-101': Layout(
-        depth=101,
-        names=deeplab_pytorch_names,
-        encoder_name='deeplab',
-        classifiers=tuple(f'aspp.c{i}' for i in range(4)),
+        UNITS[101], deeplab_pytorch_names, 'deeplab', tuple(f'aspp.c{i}' for i in range(4))
     ),
     'Keras ResNet-101': Layout(
-        101, keras_names, 'deeplab', preprocessing=KERAS_CAFFE, epsilon=_KERAS_EPSILON
+        UNITS[101], keras_names, 'deeplab', input='keras', epsilon=_KERAS_EPSILON
     ),
     'Keras ResNet-50': Layout(
-        50, keras_names, 'res50', preprocessing=KERAS_CAFFE, epsilon=_KERAS_EPSILON
+        UNITS[50], keras_names, 'res50', input='keras', epsilon=_KERAS_EPSILON
     ),
 }
-
-
-def _keras_resnet(depth, md5):
-    address = 'https://storage.googleapis.com/tensorflow/keras-applications/resnet/'
-    name = f'resnet{depth}_weights_tf_dim_ordering_tf_kernels_notop.h5'
-    return KerasFile(f'{address}{name}', md5)
-
-
-_RESNET_101 = _keras_resnet(101, '88cf7a10940856eca736dc7b7e228a21')
-IMAGENET_FILES = {
-    'deeplab': _RESNET_101,
-    'res101': _RESNET_101,
-    'res50': _keras_resnet(50, '4d473c1dd8becc155b73f8504c6f6626'),
+OTHERS = {
+    f'a ResNet-152 ({program})': layer_names(UNITS_152, names)
+    for program, names in {
+        'Caffe': caffe_names,
+        'slim': slim_names('resnet_v1_152'),
+        'torchvision': torchvision_names,
+        'deeplab-pytorch': deeplab_pytorch_names,
+        'Keras': keras_names,
+    }.items()
 }
 
 
-def convert(file: WeightFile, encoder_name: str | None = None, exact_bn: bool = False) -> Converted:
+def imagenet(encoder_name: str) -> WeightFile:
+    """The ImageNet weights that a network starts from, of Keras Applications."""
+    is_101 = TARGETS[encoder_name].units == UNITS[101]
+    application = keras.applications.ResNet101 if is_101 else keras.applications.ResNet50
+    return from_keras(application, include_top=False)
+
+
+def convert(
+    file: WeightFile,
+    encoder_name: str | None = None,
+    exact_bn: bool = False,
+    input: str | None = None,
+) -> Converted:
     """Bring the weights of a ResNet to a network.
 
     encoder_name: key of NETWORKS, or None for what the file suggests.
     exact_bn: adapt the batch-norm scales to our epsilon (see with_our_epsilon).
+    input: what it was trained on, of conversion.INPUTS, or None for what the file shows.
     Returns a Converted. Raises InputError when the file is no ResNet, or one of another depth.
     """
-    layouts = {title: layout.layers() for title, layout in LAYOUTS.items()}
-    title, layers = recognise(file.path, file.layers, layouts)
+    layouts = {title: layer_names(layout.units, layout.names) for title, layout in LAYOUTS.items()}
+    title, left = recognise(file, layouts, OTHERS)
     layout = LAYOUTS[title]
     encoder_name = encoder_name or layout.encoder_name
     target = TARGETS[encoder_name]
-    if target.depth != layout.depth:
+    if target.units != layout.units:
         raise InputError(
-            f'{file.path}: {title}, but --encoder-name {encoder_name} is a ResNet-{target.depth}'
+            f'{file.path}: {title}, but --encoder-name {encoder_name} is a '
+            f'{"ResNet-101" if target.units == UNITS[101] else "ResNet-50"}'
         )
-    result = Converted(title, encoder_name, layers)
+    input = input or layout.input or _guess_input(file.path, left, layouts[title])
     epsilon = (layout.epsilon or file.epsilon) if exact_bn else BATCH_NORM_EPSILON
-    for position in layout.positions():
-        conv, norm = (result.take(name) for name in layout.names(*position))
-        preprocessing = layout.preprocessing if position[0] == 1 else OURS
-        conv, norm = biases_into_norm(adapt_input(conv, preprocessing), norm)
-        if epsilon != BATCH_NORM_EPSILON:
-            norm = with_our_epsilon(norm, epsilon)
+    layers = {}
+    for position in positions(layout.units):
+        conv, norm = (left.pop(name, {}) for name in layout.names(*position))
+        if position[0] == 1:
+            conv = adapt_input(conv, input)
+        conv, norm = biases_into_norm(conv, norm)
         conv_name, norm_name = target.names(*position)
-        result.put(conv_name, conv)
-        result.put(norm_name, norm)
+        layers[conv_name] = conv
+        layers[norm_name] = with_our_epsilon(norm, epsilon)
     for name, target_name in zip(layout.classifiers, target.classifiers, strict=False):
-        result.put(target_name, result.take(name))
-    return result
+        layers[target_name] = left.pop(name, {})
+    return Converted(title, encoder_name, input, layers, left)
+
+
+def _guess_input(path, layers, encoder):
+    """The input of a network under torchvision's names, which ports from Caffe have, too."""
+    own = ('fc', 'classifier', 'aux_classifier')
+    has_foreign_layers = any(n not in encoder and not n.startswith(own) for n in layers)
+    return guess_input(path, layers.get('conv1', {}), layers.get('bn1', {}), has_foreign_layers)

@@ -10,28 +10,16 @@ Where SRC is the word imagenet, the command fetches the ImageNet VGG16 of Keras 
     python -m deeplab_vgg.convert imagenet model/vgg/init
 """
 
-from deeplab_vgg import weight_layouts
+from deeplab_vgg import settings, weight_layouts
 from deeplab_vgg.vgg import NETWORKS
 from deeplablib.prediction.exported_models import WRITERS
 from deeplablib.utils import errors
-from deeplablib.weights import conversion
-
-PREDICTION_SCRIPTS = {'vgg': 'test_vocspsm_vgg.py'}
-TRAINING_FLAGS = dict.fromkeys(NETWORKS, '--learning_rate 1e-4')
+from deeplablib.weights import convert_command
 
 
 def main() -> None:
     """Convert one file."""
-    conversion.run(
-        package='deeplab_vgg',
-        description=__doc__,
-        networks=NETWORKS,
-        convert=weight_layouts.convert,
-        writers=WRITERS,
-        prediction_scripts=PREDICTION_SCRIPTS,
-        training_flags=TRAINING_FLAGS,
-        imagenet_files=weight_layouts.IMAGENET_FILES,
-    )
+    convert_command.run('deeplab_vgg', __doc__, NETWORKS, weight_layouts, settings, WRITERS)
 
 
 if __name__ == '__main__':

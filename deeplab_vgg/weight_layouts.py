@@ -1,55 +1,61 @@
 """Where the layers of a VGG16 stand in files of other programs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from deeplab_vgg.vgg import BLOCKS
 from deeplablib.network.layers import ASPP_DILATIONS
+from deeplablib.utils.backend import keras
 from deeplablib.utils.errors import InputError
-from deeplablib.weights.foreign_weights import (
-    KERAS_CAFFE,
-    OURS,
-    TORCHVISION,
+from deeplablib.weights.conversion import (
     Converted,
-    Preprocessing,
     adapt_input,
+    from_keras,
+    guess_input,
+    published_input,
     recognise,
 )
-from deeplablib.weights.imagenet import KerasFile
 from deeplablib.weights.readers.weight_file import WeightFile
 
 CONVOLUTIONS = [
     f'conv{number}_{i + 1}' for number, block in BLOCKS.items() for i in range(block.convolutions)
 ]
+# VGG19 has a fourth convolution in each of its last three blocks.
+CONVOLUTIONS_19 = sorted([*CONVOLUTIONS, 'conv3_4', 'conv4_4', 'conv5_4'])
 # Encoder name: what stands behind the names of the layers of its heads.
 HEADS = {'vgg': ('',), 'vgg_aspp': tuple(f'_{i + 1}' for i in range(len(ASPP_DILATIONS)))}
 
 FULL_FC6 = 7  # VGG16's fc6 sees the whole 7x7 map of a 224x224 image
 KEPT_TAPS, KEPT_CHANNELS = slice(None, None, 3), slice(None, None, 4)
 
+# The files of torchvision and of jcjohnson/pytorch-vgg, which is Caffe's, are named by their hash.
+PUBLISHED = {'397923af': 'torchvision', '00b39a1b': 'caffe'}
 
-@dataclass(frozen=True)
-class Layout:
+
+class Layout(NamedTuple):
     """The names that one program gives the layers of VGG16.
 
-    names: turns one of CONVOLUTIONS into its name there. fc6, fc7: those of the dense layers.
-    preprocessing: what the network takes.
+    name: turns one of CONVOLUTIONS into its name there. fc6, fc7: those of the dense layers.
+    input: what the network takes, of conversion.INPUTS; None where the file must tell.
     """
 
-    names: Callable[[str], str]
+    name: Callable[[str], str]
     fc6: str
     fc7: str
-    preprocessing: Preprocessing = OURS
-
-    def layers(self) -> list[str]:
-        """Names of all convolutions."""
-        return [self.names(name) for name in CONVOLUTIONS]
+    input: str | None
 
 
 def torchvision_name(name: str) -> str:
     """torchvision.models.vgg16 numbers convolutions, ReLUs and pools in a row: 'features.0'."""
-    pools_before = int(name[4]) - 1
-    return f'features.{2 * CONVOLUTIONS.index(name) + pools_before}'
+    return _torchvision_names(CONVOLUTIONS, 2)[name]
+
+
+def _torchvision_names(convolutions, layers_each):
+    """Their names there; layers_each: how many a convolution makes, with its ReLU."""
+    return {
+        name: f'features.{layers_each * i + int(name[4]) - 1}'
+        for i, name in enumerate(convolutions)
+    }
 
 
 def keras_name(name: str) -> str:
@@ -58,53 +64,67 @@ def keras_name(name: str) -> str:
 
 
 LAYOUTS = {
-    'Caffe VGG16': Layout(names=str, fc6='fc6', fc7='fc7'),
-    'torchvision VGG16': Layout(
-        names=torchvision_name, fc6='classifier.0', fc7='classifier.3', preprocessing=TORCHVISION
-    ),
-    'Keras VGG16': Layout(names=keras_name, fc6='fc1', fc7='fc2', preprocessing=KERAS_CAFFE),
+    'Caffe VGG16': Layout(str, 'fc6', 'fc7', 'caffe'),
+    'torchvision VGG16': Layout(torchvision_name, 'classifier.0', 'classifier.3', None),
+    'Keras VGG16': Layout(keras_name, 'fc1', 'fc2', 'keras'),
+}
+OTHERS = {
+    'a VGG19 (Caffe)': CONVOLUTIONS_19,
+    'a VGG19 (torchvision)': list(_torchvision_names(CONVOLUTIONS_19, 2).values()),
+    'a VGG19 (Keras)': [keras_name(name) for name in CONVOLUTIONS_19],
+    'a VGG16 with batch norm': list(_torchvision_names(CONVOLUTIONS, 3).values()),
+    'a VGG19 with batch norm': list(_torchvision_names(CONVOLUTIONS_19, 3).values()),
 }
 
 
-_VGG16 = KerasFile(  # with its dense layers: fc6 and fc7 are made of them
-    'https://storage.googleapis.com/tensorflow/keras-applications/vgg16/'
-    'vgg16_weights_tf_dim_ordering_tf_kernels.h5',
-    '64373286793e3c8b2b4e3219cbf3544b',
-)
-IMAGENET_FILES = {'vgg': _VGG16, 'vgg_aspp': _VGG16}
+def imagenet(encoder_name: str) -> WeightFile:
+    """The ImageNet weights that a network starts from, of Keras Applications.
+
+    With the dense layers: fc6 and fc7 are made of them.
+    """
+    return from_keras(keras.applications.VGG16)
 
 
-def convert(file: WeightFile, encoder_name: str | None = None, exact_bn: bool = False) -> Converted:
+def convert(
+    file: WeightFile,
+    encoder_name: str | None = None,
+    exact_bn: bool = False,
+    input: str | None = None,
+) -> Converted:
     """Bring the weights of a VGG16 to a network.
 
     One head of the source becomes all four heads of an ASPP network.
 
     encoder_name: key of NETWORKS, or None for what the file suggests.
     exact_bn: without effect; VGG16 has no batch norm.
+    input: what it was trained on, of conversion.INPUTS, or None for what the file shows.
     Returns a Converted. Raises InputError when the file is no VGG16, or has four heads for one.
     """
-    layouts = {title: layout.layers() for title, layout in LAYOUTS.items()}
-    title, layers = recognise(file.path, file.layers, layouts)
+    layouts = {title: list(map(layout.name, CONVOLUTIONS)) for title, layout in LAYOUTS.items()}
+    title, source = recognise(file, layouts, OTHERS)
     layout = LAYOUTS[title]
-    has_aspp = 'fc6_1' in layers
+    has_aspp = 'fc6_1' in source
     encoder_name = encoder_name or ('vgg_aspp' if has_aspp else 'vgg')
     if has_aspp and encoder_name == 'vgg':
         raise InputError(f'{file.path}: has four heads (ASPP); give --encoder-name vgg_aspp')
-    result = Converted(title, encoder_name, layers)
 
-    for name in CONVOLUTIONS:
-        preprocessing = layout.preprocessing if name == CONVOLUTIONS[0] else OURS
-        result.put(name, adapt_input(result.take(layout.names(name)), preprocessing))
+    places = {name: layout.name(name) for name in CONVOLUTIONS}
     for head in HEADS[encoder_name]:
-        source = head if has_aspp else ''
-        fc6, fc7 = result.take(f'{layout.fc6}{source}'), result.take(f'{layout.fc7}{source}')
-        fc6, fc7 = _decimated(fc6, fc7, file.channels_first)
-        result.put(f'fc6{head}', fc6)
-        result.put(f'fc7{head}', fc7)
-        classifier = _classifier(layers, source)
-        if classifier:
-            result.put(f'fc8{head}', result.take(classifier))
-    return result
+        suffix = head if has_aspp else ''
+        places |= {f'fc6{head}': f'{layout.fc6}{suffix}', f'fc7{head}': f'{layout.fc7}{suffix}'}
+        classifier = _classifier(source, suffix)
+        places |= {f'fc8{head}': classifier} if classifier else {}
+    layers = {name: source.get(place, {}) for name, place in places.items()}
+    left = {name: layer for name, layer in source.items() if name not in places.values()}
+
+    first = CONVOLUTIONS[0]
+    input = input or layout.input or published_input(file.path, PUBLISHED)
+    input = input or guess_input(file.path, layers[first], {})
+    layers[first] = adapt_input(layers[first], input)
+    for head in HEADS[encoder_name]:
+        fc6, fc7 = layers[f'fc6{head}'], layers[f'fc7{head}']
+        layers[f'fc6{head}'], layers[f'fc7{head}'] = _decimated(fc6, fc7, file.channels_first)
+    return Converted(title, encoder_name, input, layers, left)
 
 
 def _classifier(layers, head):

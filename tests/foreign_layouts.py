@@ -5,6 +5,7 @@ import re
 import numpy as np
 from safetensors.numpy import save_file
 
+from deeplablib.utils.backend import keras
 from tests import weight_file_writers as writers
 from tests.conversion import narrow_values
 
@@ -16,6 +17,24 @@ PARAMETERS = {
     'beta': 'offset',
     'moving_mean': 'mean',
     'moving_variance': 'variance',
+}
+TORCHVISION_VGG = {
+    'conv1_1': 'features.0',
+    'conv1_2': 'features.2',
+    'conv2_1': 'features.5',
+    'conv2_2': 'features.7',
+    'conv3_1': 'features.10',
+    'conv3_2': 'features.12',
+    'conv3_3': 'features.14',
+    'conv4_1': 'features.17',
+    'conv4_2': 'features.19',
+    'conv4_3': 'features.21',
+    'conv5_1': 'features.24',
+    'conv5_2': 'features.26',
+    'conv5_3': 'features.28',
+    'fc6': 'classifier.0',
+    'fc7': 'classifier.3',
+    'fc8': 'classifier.6',
 }
 PARTS = {'1': 'shortcut', '2a': 'reduce', '2b': 'conv3x3', '2c': 'increase'}
 
@@ -77,3 +96,19 @@ def narrow_vgg16(names):
             'biases': rs.standard_normal(shape[1]).astype(np.float32),
         }
     return values, {names.get(name, name): layer for name, layer in layers.items()}
+
+
+def keras_vgg16(include_top=True):
+    """keras.applications.VGG16 at 1/32 of its channels: its layers, names and their order."""
+    layers = keras.layers
+    model = keras.Sequential([keras.Input((224, 224, 3) if include_top else (None, None, 3))])
+    for block, (filters, count) in enumerate(((2, 2), (4, 2), (8, 3), (16, 3), (16, 3)), 1):
+        for i in range(1, count + 1):
+            name = f'block{block}_conv{i}'
+            model.add(layers.Conv2D(filters, 3, padding='same', name=name))
+        model.add(layers.MaxPooling2D(2, name=f'block{block}_pool'))
+    if include_top:
+        model.add(layers.Flatten(name='flatten'))
+        for name, units in (('fc1', 128), ('fc2', 128), ('predictions', 1000)):
+            model.add(layers.Dense(units, name=name))
+    return model

@@ -98,7 +98,7 @@ def test_a_saved_model_that_is_there_is_not_touched(tmp_path, convert):
     checkpoints.write(tmp_path / 'in', narrow_values('vgg'))
     (tmp_path / 'served').mkdir()
     with pytest.raises(errors.InputError, match='served.*is there already'):
-        convert('vgg', tmp_path / 'in', tmp_path / 'served', '--format', 'savedmodel')
+        convert('vgg', tmp_path / 'in', f'{tmp_path}/served/')
     assert not list((tmp_path / 'served').iterdir())
 
 
@@ -175,26 +175,23 @@ def test_a_disk_that_fills_up_is_named_with_the_export(tmp_path, convert, monkey
 
 
 @pytest.mark.parametrize(
-    'name, options, message',
+    'name, message',
     [
-        ('out.pth', (), 'read, not written'),
-        ('out.h5', (), 'read, not written'),
-        ('out.h5', ('--format', 'keras'), r'must end in \.weights\.h5'),
-        ('out', ('--format', 'onnx'), r'must end in \.onnx'),
-        ('out.onnx', ('--format', 'checkpoint'), r'must not end in \.onnx'),
-        ('file/out.ONNX', (), 'cannot write here'),
-        ('file/out.onnx', (), 'cannot write here'),
-        ('out.index', (), 'a file of a checkpoint'),
-        ('out.data-00000-of-00001', (), 'a file of a checkpoint'),
-        ('.', (), 'is a folder'),
-        ('file/out', (), 'cannot write here'),
-        ('/proc/out', (), 'cannot write here'),
+        ('out.pth', 'read, not written'),
+        ('out.h5', 'read, not written'),
+        ('file/out.ONNX', 'cannot write here'),
+        ('file/out.onnx', 'cannot write here'),
+        ('out.index', 'a file of a checkpoint'),
+        ('out.data-00000-of-00001', 'a file of a checkpoint'),
+        ('.', 'is a folder'),
+        ('file/out', 'cannot write here'),
+        ('/proc/out', 'cannot write here'),
     ],
 )
-def test_a_destination_that_cannot_be_is_refused_first(tmp_path, convert, name, options, message):
+def test_a_destination_that_cannot_be_is_refused_first(tmp_path, convert, name, message):
     (tmp_path / 'file').touch()
     with pytest.raises(errors.InputError, match=message):
-        convert('vgg', tmp_path / 'absent.pth', tmp_path / name, *options)
+        convert('vgg', tmp_path / 'absent.pth', tmp_path / name)
 
 
 # --- ONNX ----------------------------------------------------------------------------------------

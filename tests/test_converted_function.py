@@ -14,6 +14,8 @@ from tests import weight_file_writers as writers
 from tests.conversion import assert_same, convert, model_with, narrow_values
 from tests.deterministic import image, weight
 from tests.foreign_layouts import (
+    TORCHVISION_VGG,
+    keras_vgg16,
     layers_of,
     narrow_vgg16,
     to_deeplab_pytorch,
@@ -106,26 +108,6 @@ def assert_decimated(found, fc6, fc7, head=''):
     np.testing.assert_array_equal(found[f'fc7{head}_bias'], fc7[1][::4])
 
 
-TORCHVISION_VGG = {
-    'conv1_1': 'features.0',
-    'conv1_2': 'features.2',
-    'conv2_1': 'features.5',
-    'conv2_2': 'features.7',
-    'conv3_1': 'features.10',
-    'conv3_2': 'features.12',
-    'conv3_3': 'features.14',
-    'conv4_1': 'features.17',
-    'conv4_2': 'features.19',
-    'conv4_3': 'features.21',
-    'conv5_1': 'features.24',
-    'conv5_2': 'features.26',
-    'conv5_3': 'features.28',
-    'fc6': 'classifier.0',
-    'fc7': 'classifier.3',
-    'fc8': 'classifier.6',
-}
-
-
 @pytest.mark.parametrize('name, names', [('in.caffemodel', {}), ('in.pth', TORCHVISION_VGG)])
 def test_imagenet_vgg16_of_channels_first_programs_is_decimated(tmp_path, name, names):
     values, layers = narrow_vgg16(names)
@@ -135,7 +117,8 @@ def test_imagenet_vgg16_of_channels_first_programs_is_decimated(tmp_path, name, 
         writers.write_caffemodel(tmp_path / name, layers, v1=True)
     else:
         write_with(layers, tmp_path / name)
-    printed = convert('vgg', tmp_path / name, tmp_path / 'out')
+    given = ('--input', 'torchvision') if name == 'in.pth' else ()
+    printed = convert('vgg', tmp_path / name, tmp_path / 'out', *given)
     found = checkpoints.read(tmp_path / 'out')
     assert_decimated(found, (full_fc6, fc6['biases']), (fc7['weights'], fc7['biases']))
     for key in values:
@@ -147,7 +130,8 @@ def test_imagenet_vgg16_of_channels_first_programs_is_decimated(tmp_path, name, 
 def test_torchvision_vgg16_sees_the_same_image(tmp_path):
     values, layers = narrow_vgg16(TORCHVISION_VGG)
     write_with(layers, tmp_path / 'vgg16-397923af.pth')
-    convert('vgg', tmp_path / 'vgg16-397923af.pth', tmp_path / 'out')
+    given = (tmp_path / 'vgg16-397923af.pth', tmp_path / 'out', '--input', 'torchvision')
+    convert('vgg', *given)
     found = checkpoints.read(tmp_path / 'out')
 
     def first(values, batch):
@@ -204,20 +188,23 @@ def test_keras_resnet_50_computes_the_same_up_to_stage_3(tmp_path):
     np.testing.assert_allclose(found[centre], expected[centre], rtol=0, atol=1e-5 * scale)
 
 
-def test_keras_resnet_101_has_the_layers_that_are_looked_for():
-    model = keras.applications.ResNet101(weights=None, include_top=False)
-    names = {layer.name for layer in model.layers if layer.weights}
-    assert set(deeplab_resnet.weight_layouts.LAYOUTS['Keras ResNet-101'].layers()) == names
+def test_keras_networks_have_the_layers_that_are_looked_for():
+    resnet = keras.applications.ResNet101(weights=None, include_top=False)
+    layout = deeplab_resnet.weight_layouts.LAYOUTS['Keras ResNet-101']
+    names = deeplab_resnet.weight_layouts.layer_names(layout.units, layout.names)
+    assert set(names) == {layer.name for layer in resnet.layers if layer.weights}
+    vgg = keras.applications.VGG16(weights=None, include_top=False)
+    names = {layer.name for layer in keras_vgg16(include_top=False).layers if layer.weights}
+    assert names == {layer.name for layer in vgg.layers if layer.weights}
 
 
-def test_full_size_keras_vgg16_is_decimated(tmp_path):
-    model = keras.applications.VGG16(weights=None)
+def test_keras_vgg16_is_decimated(tmp_path):
+    model = keras_vgg16()
     model.save_weights(tmp_path / 'vgg16.weights.h5')
     convert('vgg', tmp_path / 'vgg16.weights.h5', tmp_path / 'out')
     found = checkpoints.read(tmp_path / 'out')
-    assert {name: value.shape for name, value in found.items()} == golden.layout('vgg')
     (fc6, fc6_bias), (fc7, fc7_bias) = (model.get_layer(n).get_weights() for n in ('fc1', 'fc2'))
-    assert_decimated(found, (fc6.reshape(7, 7, 512, 4096), fc6_bias), (fc7, fc7_bias))
+    assert_decimated(found, (fc6.reshape(7, 7, 16, 128), fc6_bias), (fc7, fc7_bias))
     kernel, bias = model.get_layer('block1_conv1').get_weights()
     np.testing.assert_array_equal(found['conv1_1_weights'], kernel)
     difference = np.array(IMG_MEAN) - [103.939, 116.779, 123.68]
@@ -227,7 +214,6 @@ def test_full_size_keras_vgg16_is_decimated(tmp_path):
 
 
 def test_keras_vgg16_without_its_top_gets_a_fresh_one(tmp_path):
-    model = keras.applications.VGG16(weights=None, include_top=False)
-    model.save(tmp_path / 'notop.h5')
+    keras_vgg16(include_top=False).save(tmp_path / 'notop.h5')
     printed = convert('vgg', tmp_path / 'notop.h5', tmp_path / 'out')
     assert '32 variables, 26 read' in printed and 'drawn anew: fc6_weights' in printed

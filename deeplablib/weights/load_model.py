@@ -81,8 +81,8 @@ def read_pretrained(
     no last classifier.
     """
     values = own_names(network, checkpoints.read(path), path)
-    names = checkpoints.without_bookkeeping(values)
-    checkpoints.refuse_other_layers(path, names, known, 'the network')
+    left = [name for name in checkpoints.without_bookkeeping(values) if name not in known]
+    checkpoints.refuse_other_layers(path, left, 'the network')
     return values
 
 

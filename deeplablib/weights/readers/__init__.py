@@ -3,41 +3,37 @@
 The readers know file formats, no networks: layers keep the names they have in the file.
 """
 
-from collections.abc import Callable
-from pathlib import Path
+import os
 
-from deeplablib.utils.errors import InputError
+from deeplablib.weights import checkpoints
 from deeplablib.weights.readers import caffe, kaffe, keras_h5, pytorch, tensorflow
 from deeplablib.weights.readers.weight_file import WeightFile
 
-READERS: dict[str, Callable[[str], WeightFile]] = {
-    '.caffemodel': caffe.read,
-    '.npy': kaffe.read,
-    '.pth': pytorch.read,
-    '.pt': pytorch.read,
-    '.safetensors': pytorch.read_safetensors,
-    '.h5': keras_h5.read,
-    '.hdf5': keras_h5.read,
+# How files begin; their endings say little: a PyTorch file is called .pth, .pt, .pth.tar, .ckpt
+# (Lightning) or .bin (Hugging Face).
+BEGINNINGS = {
+    b'\x89HDF\r\n\x1a\n': keras_h5.read,
+    b'\x93NUMPY': kaffe.read,
+    b'PK\x03\x04': pytorch.read,  # a zip archive
+    b'\x80': pytorch.read,  # a pickle
 }
 
-__all__ = ['READERS', 'WeightFile', 'read']
+__all__ = ['WeightFile', 'read']
 
 
 def read(path: str) -> WeightFile:
-    """Read a file of weights; an extension that is not in READERS means a TensorFlow 1 checkpoint.
+    """Read a file of weights by what it holds.
 
-    path: .caffemodel, .npy (kaffe), .pth, .pt, .safetensors, .h5, or a TF1 checkpoint in any form
-    that checkpoints.find takes.
+    path: a file of Caffe, kaffe (.npy), PyTorch, safetensors or Keras (.h5), or a TF1 checkpoint in
+    any form that checkpoints.find takes.
     Returns a WeightFile. Raises InputError when it is not there or cannot be read.
     """
-    reader = READERS.get(Path(path).suffix.lower())
-    if reader is None:
-        try:
-            return tensorflow.read(path)
-        except InputError as error:
-            raise InputError(
-                f'{error}; other formats go by their ending: {", ".join(READERS)}'
-            ) from None
-    if not Path(path).is_file():
-        raise InputError(f'{path}: no such file')
-    return reader(path)
+    if not os.path.isfile(path) or checkpoints.is_part(path):
+        return tensorflow.read(path)
+    with open(path, 'rb') as file:
+        head = file.read(9)
+    for beginning, read_it in BEGINNINGS.items():
+        if head.startswith(beginning):
+            return read_it(path)
+    is_safetensors = head[8:] == b'{'  # behind the length of its header
+    return pytorch.read_safetensors(path) if is_safetensors else caffe.read(path)

@@ -44,6 +44,8 @@ _MESSAGES = {
         ('layer', 100, 'LayerParameter', True),
     ],
 }
+# Such a file begins with nothing that tells it from others: what is unknown is read here.
+_NOTHING_KNOWN = 'not a file of weights that is read here, or damaged'
 _V1_TYPES = {4: 'Convolution', 14: 'InnerProduct'}  # V1LayerParameter.LayerType
 
 
@@ -94,7 +96,9 @@ def read(path: str) -> WeightFile:
             name, parameters = _LAYERS[kind](layer.name, *blobs)
             layers.setdefault(name, {}).update(parameters)
     except (message.DecodeError, ValueError, TypeError) as error:
-        raise InputError(f'{path}: not a .caffemodel, or damaged ({error})') from None
+        raise InputError(f'{path}: {_NOTHING_KNOWN} ({error})') from None
+    if not layers:
+        raise InputError(f'{path}: {_NOTHING_KNOWN} (it holds no layer)')
     return WeightFile(str(path), 'Caffe', layers, EPSILON, channels_first=True)
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deeplablib.network.layers import BATCH_NORM_EPSILON
+from deeplablib.utils.backend import keras
 from deeplablib.utils.errors import InputError
 from deeplablib.weights.readers.weight_file import (
     BATCH_NORM,
@@ -34,17 +35,29 @@ def read(path: str) -> WeightFile:
     return WeightFile(str(path), 'Keras', layers, BATCH_NORM_EPSILON, channels_first=False)
 
 
+def of_model(model: keras.Model) -> WeightFile:
+    """The weights of a network in memory, as read gives those of its file."""
+    variables: dict = {}
+    for layer in model.layers:
+        variables |= _variables(layer.name, layer.get_weights())
+    layers = from_variables(variables, lambda name: name)
+    return WeightFile(model.name, 'Keras', layers, BATCH_NORM_EPSILON, channels_first=False)
+
+
 def _collect(variables, name, item):
     """Take the variables from a group that stands for a layer."""
     if 'weight_names' in item.attrs:
-        layer = name.rpartition('/')[2]
         values = [item[path][()] for path in item.attrs['weight_names']]
+        variables.update(_variables(name.rpartition('/')[2], values))
     elif name.endswith('/vars') and 'name' in item.attrs:
-        layer = item.attrs['name']
-        values = [item[number][()] for number in sorted(item)]
-    else:
-        return
-    # Keras has named them in many ways ('kernel:0', 'conv1_W_1:0', '0'), but always in this order:
-    # four make a batch norm, fewer a convolution.
+        variables.update(_variables(item.attrs['name'], [item[n][()] for n in sorted(item)]))
+
+
+def _variables(layer, values):
+    """(layer, parameter) -> value of what Keras lists of a layer.
+
+    Keras has named them in many ways ('kernel:0', 'conv1_W_1:0', '0'), but always in this order:
+    four make a batch norm, fewer a convolution.
+    """
     kinds = BATCH_NORM if len(values) == len(BATCH_NORM) else CONVOLUTION
-    variables.update(zip([(layer, kind) for kind in kinds], values, strict=False))
+    return dict(zip([(layer, kind) for kind in kinds], values, strict=False))

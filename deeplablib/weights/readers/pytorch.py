@@ -4,10 +4,11 @@ A .pth file pickles a dictionary of tensors that refer to storages: in the zip f
 and later) a storage is a file of the archive, in the older one they follow the pickle in a row.
 """
 
+import functools
+import os
 import zipfile
 import zlib
 from collections import OrderedDict
-from dataclasses import dataclass
 
 import numpy as np
 from safetensors import SafetensorError
@@ -45,32 +46,11 @@ _STORAGES = {
 }
 
 
-@dataclass
-class _Storage:
-    key: str
-    dtype: np.dtype
-    length: int
-    data: bytes = b''
-
-
-@dataclass
-class _Tensor:
-    storage: _Storage
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-    def array(self):
-        # np.ndarray checks that every element lies inside the buffer.
-        size = self.storage.dtype.itemsize
-        strides = [size * stride for stride in self.strides]
-        return np.ndarray(
-            self.shape, self.storage.dtype, self.storage.data, size * self.offset, strides
-        )
-
-
 def _rebuild_tensor(storage, offset, shape, strides, *_):
-    return _Tensor(storage, offset, shape, strides)
+    # np.ndarray checks that every element lies inside the buffer.
+    size = storage.dtype.itemsize
+    strides = [size * stride for stride in strides]
+    return np.ndarray(shape, storage.dtype, storage, size * offset, strides)
 
 
 def _rebuild_parameter(tensor, *_):
@@ -110,10 +90,7 @@ def read(path: str) -> WeightFile:
     """
     content = _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
     state, others = _state_dict(path, content)
-    try:
-        return _weight_file(path, {k: tensor.array() for k, tensor in state.items()}, others)
-    except (TypeError, ValueError, AttributeError) as error:
-        raise InputError(f'{path}: damaged ({error})') from None
+    return _weight_file(path, state, others)
 
 
 def _state_dict(path, content):
@@ -138,7 +115,7 @@ def _dicts_of_tensors(content, keys=()):
     """Find the dictionaries that hold tensors: pairs of their keys, a tuple, and their tensors."""
     if not isinstance(content, dict):
         return
-    tensors = {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, _Tensor)}
+    tensors = {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, np.ndarray)}
     if tensors:
         yield keys, tensors
         return
@@ -165,49 +142,49 @@ def read_safetensors(path: str) -> WeightFile:
 
 
 def _read_zip(path):
-    storages = {}
     try:
         with zipfile.ZipFile(path) as archive:
-            (pickled,) = [name for name in archive.namelist() if name.endswith('data.pkl')]
-            folder = pickled.removesuffix('data.pkl')
-            with archive.open(pickled) as file:
-                content = unpickling.load(file, path, _ALLOWED, _remember(storages))
-            for storage in storages.values():
-                name = f'{folder}data/{storage.key}'
-                if archive.getinfo(name).file_size != storage.length * storage.dtype.itemsize:
-                    raise ValueError(f'{name} has another length than the pickle says')
-                storage.data = archive.read(name)
+            pickled = [name for name in archive.namelist() if name.endswith('data.pkl')]
+            if len(pickled) != 1:
+                raise InputError(f'{path}: a zip archive, but not one of PyTorch')
+            folder = pickled[0].removesuffix('data.pkl')
+
+            def storage(reference):
+                _, dtype, key, _, length, *_ = reference
+                values = np.frombuffer(archive.read(f'{folder}data/{key}'), dtype)
+                if len(values) != length:
+                    raise ValueError(f'storage {key} has another length than the pickle says')
+                return values
+
+            with archive.open(pickled[0]) as file:
+                return unpickling.load(file, path, _ALLOWED, functools.cache(storage))
     except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, RuntimeError) as error:
         raise InputError(f'{path}: not a PyTorch file, or damaged ({error})') from None
-    return content
 
 
 def _read_legacy(path):
     storages = {}
+
+    def storage(reference):  # it is filled below: the values stand behind the pickle
+        _, dtype, key, _, length, *_ = reference
+        if length * dtype.itemsize > os.path.getsize(path):
+            raise ValueError(f'storage {key} is longer than the file')
+        return storages.setdefault(key, np.zeros(length, dtype))
+
     with open(path, 'rb') as file:
         magic, version, _ = (unpickling.load(file, path, {}) for _ in range(3))
         if (magic, version) != (_LEGACY_MAGIC, _LEGACY_PROTOCOL):
             raise InputError(f'{path}: not a PyTorch file')
-        content = unpickling.load(file, path, _ALLOWED, _remember(storages))
+        content = unpickling.load(file, path, _ALLOWED, storage)
         try:
             for key in unpickling.load(file, path, {}):
-                storage = storages[key]
-                if int.from_bytes(file.read(8), 'little') != storage.length:
+                values = storages[key]
+                length = int.from_bytes(file.read(8), 'little')
+                if length != len(values) or file.readinto(values) != values.nbytes:
                     raise ValueError(f'storage {key} has another length than the pickle says')
-                storage.data = file.read(storage.length * storage.dtype.itemsize)
-        except (KeyError, TypeError, ValueError, OverflowError, MemoryError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise InputError(f'{path}: damaged ({error})') from None
     return content
-
-
-def _remember(storages):
-    """Make the function that notes which storages a pickle refers to."""
-
-    def persistent_load(reference):
-        _, dtype, key, _, length, *_ = reference
-        return storages.setdefault(key, _Storage(key, np.dtype(dtype), length))
-
-    return persistent_load
 
 
 def _weight_file(path, tensors, others=()):
@@ -216,7 +193,9 @@ def _weight_file(path, tensors, others=()):
     def split(name):
         layer, _, kind = name.rpartition('.')
         parameters = _NORM if layer in norms else _CONVOLUTION
-        return (layer.removeprefix('module.'), parameters[kind]) if kind in parameters else None
+        # What is none of ours keeps its name: it may be half of a layer ('weight_orig').
+        place = layer.removeprefix('module.'), parameters.get(kind, kind)
+        return None if kind == 'num_batches_tracked' else place
 
     tensors = {name: height_width_in_out(np.asarray(value)) for name, value in tensors.items()}
     return WeightFile(
