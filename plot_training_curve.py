@@ -64,7 +64,9 @@ def main() -> None:
             raise InputError(f'{log}: the log is empty')
         (line,) = axes.plot(steps, losses, alpha=0.25, linewidth=0.8)
         smooth = running_mean(np.array(losses), args.smooth)
-        axes.plot(steps, smooth, color=line.get_color(), label=f'{log} (mean of {args.smooth})')
+        # To matplotlib $ is mathematics; a path may not be UTF-8.
+        name = log.encode(errors='replace').decode().replace('$', r'\$')
+        axes.plot(steps, smooth, color=line.get_color(), label=f'{name} (mean of {args.smooth})')
     axes.set_xlabel('Step')
     axes.set_ylabel('Loss')
     axes.set_title('Training curve')

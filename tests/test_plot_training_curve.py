@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,11 +9,11 @@ from tests.command import run_command
 
 
 def test_curve_of_several_logs_is_drawn(tmp_path):
-    for name in ('a', 'b'):
+    for name in ('a', 'b$x^', os.fsdecode(b'caf\xe9')):
         (tmp_path / name).write_text(''.join(f'{i}, {3 - i / 100:.3f}\n' for i in range(200)))
     output = tmp_path / 'new/curve.png'
     result = run_command(
-        'plot_training_curve', tmp_path / 'a', tmp_path / 'b', '--output', output, '--smooth', 10
+        'plot_training_curve', *sorted(tmp_path.iterdir()), '--output', output, '--smooth', 10
     )
     assert result.code == 0, result.error
     pixels = np.array(Image.open(output).convert('RGB'))
