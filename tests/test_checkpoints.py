@@ -8,15 +8,16 @@ import pytest
 from deeplablib.utils.backend import keras, tf
 from deeplablib.utils.errors import InputError
 from deeplablib.weights import checkpoints
-from deeplablib.weights.load_model import load_model
+from deeplablib.weights import load_model as load_model_module
+from deeplablib.weights.load_model import load_model, read_pretrained
 from tests import golden
+from tests.conversion import WIDTH, narrow_values
 
 VALUES = {
     'conv1/weights': np.arange(6, dtype=np.float32).reshape(1, 2, 3),
     'conv1/weights/Momentum': np.ones((1, 2, 3), np.float32),
     'global_step': np.int64(7),
 }
-NARROW = 1 / 16
 VGG = {'vgg': golden.NETWORKS['vgg']}
 
 
@@ -24,14 +25,6 @@ VGG = {'vgg': golden.NETWORKS['vgg']}
 def checkpoint(tmp_path):
     checkpoints.write(tmp_path / 'model.ckpt-7', VALUES)
     return tmp_path / 'model.ckpt-7'
-
-
-def narrow_values(encoder_name):
-    network = golden.NETWORKS[encoder_name]
-    return {
-        name: variable.numpy()
-        for name, variable in network.variables(network.build(width=NARROW)).items()
-    }
 
 
 def assert_same(values, expected):
@@ -42,10 +35,12 @@ def assert_same(values, expected):
 
 
 @pytest.mark.parametrize(
-    'named', ['', '.index', '.data-00000-of-00001', '.meta', 'folder', 'folder without state']
+    'named',
+    ['', '.index', '.data-00000-of-00001', '.meta', 'folder', 'folder without state', 'state'],
 )
 def test_any_part_of_a_checkpoint_names_it(checkpoint, named):
     path = checkpoint.parent if 'folder' in named else f'{checkpoint}{named}'
+    path = checkpoint.parent / 'checkpoint' if named == 'state' else path
     if named == 'folder without state':
         (checkpoint.parent / 'checkpoint').unlink()
     assert_same(checkpoints.read(path), VALUES)
@@ -180,7 +175,7 @@ def test_tensorflow_1_restores_what_is_written_and_back(tmp_path, encoder_name):
     assert_same(checkpoints.read(tmp_path / 'theirs'), values)
 
 
-@pytest.mark.parametrize('encoder_name', golden.NETWORKS)
+@pytest.mark.parametrize('encoder_name', ['res50', 'vgg_aspp', 'lite0'])
 def test_a_network_is_built_as_wide_as_its_checkpoint(tmp_path, encoder_name):
     network = golden.NETWORKS[encoder_name]
     model = network.build(num_classes=5, width=3 / 64)
@@ -189,6 +184,13 @@ def test_a_network_is_built_as_wide_as_its_checkpoint(tmp_path, encoder_name):
     name, loaded = load_model(golden.NETWORKS, tmp_path / 'narrow')
     assert name == encoder_name
     assert_same({n: v.numpy() for n, v in network.variables(loaded).items()}, values)
+
+
+@pytest.mark.parametrize('encoder_name', golden.REFERENCE)
+def test_a_network_is_known_by_the_names_of_its_variables(encoder_name):
+    assert (
+        load_model_module._recognise(golden.NETWORKS, golden.layout(encoder_name)) == encoder_name
+    )
 
 
 def test_bookkeeping_of_a_trainer_is_passed_over(tmp_path):
@@ -218,7 +220,7 @@ def test_missing_extra_and_misshapen_variables_are_listed_together(tmp_path):
 @pytest.mark.parametrize('number', [np.nan, np.inf])
 def test_a_variable_that_is_not_finite_is_named(tmp_path, number):
     values = narrow_values('vgg')
-    values['conv2_1_weights'][0, 0, 0, 0] = number
+    values['conv2_1_weights'] = np.full_like(values['conv2_1_weights'], number)
     checkpoints.write(tmp_path / 'm', values)
     with pytest.raises(InputError, match='m does not fit the network; not finite: conv2_1_weights'):
         load_model(VGG, tmp_path / 'm')
@@ -252,13 +254,14 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
         load_model(resnets, tmp_path / 'm')
 
 
-@pytest.mark.parametrize('encoder_name', ['deeplab', 'res50', 'vgg'])
-@pytest.mark.parametrize('form', ['scope', 'Keras objects'])
+@pytest.mark.parametrize(
+    'encoder_name, form', [('vgg', 'scope'), ('vgg', 'Keras objects'), ('res50', 'Keras objects')]
+)
 def test_a_checkpoint_with_foreign_names_is_read(tmp_path, capsys, encoder_name, form):
     values = narrow_values(encoder_name)
     if form == 'Keras objects':
         network = golden.NETWORKS[encoder_name]
-        model = network.build(width=NARROW)
+        model = network.build(width=WIDTH)
         for name, variable in network.variables(model).items():
             variable.assign(values[name])
         optimizer = keras.optimizers.SGD(momentum=0.9)
@@ -295,12 +298,31 @@ def test_a_path_that_is_not_utf_8_is_written_and_read(tmp_path):
 
 
 def test_the_first_twenty_faults_are_listed_and_the_others_counted(tmp_path):
-    values = narrow_values('deeplab')
-    checkpoints.write(tmp_path / 'm', {'conv1/weights': values['conv1/weights']})
-    with pytest.raises(InputError, match='527 faults') as error:
-        load_model({'deeplab': golden.NETWORKS['deeplab']}, tmp_path / 'm')
+    checkpoints.write(tmp_path / 'm', {'conv1_1_weights': narrow_values('vgg')['conv1_1_weights']})
+    with pytest.raises(InputError, match='31 faults') as error:
+        load_model(VGG, tmp_path / 'm')
     lines = str(error.value).splitlines()
-    assert len(lines) == 22 and lines[-1] == '  and 507 more'
+    assert len(lines) == 22 and lines[-1] == '  and 11 more'
+
+
+def test_a_training_starts_from_all_that_a_file_holds_but_what_stands_behind(tmp_path):
+    known = narrow_values('vgg')
+    behind = {
+        'fc8_extra_weights': np.ones((1, 1)),
+        'resnet_v1_101/logits/weights': np.ones((1, 1)),
+        'conv1_1_weights/Momentum': np.ones(3),
+        'conv1_1_weights/Adam_1': np.ones(3),
+        'conv1_1_weights/ExponentialMovingAverage': np.ones(3),
+        'Variable_2': np.ones(3),
+        'global_step': np.int64(3),
+    }
+    checkpoints.write(tmp_path / 'm', known | behind)
+    values = read_pretrained(VGG['vgg'], tmp_path / 'm', known)
+    assert_same({name: values[name] for name in known}, known)
+    for name in ('conv3_4_weights', 'conv3_4/kernel_extra', 'layer3/fc1/weights'):
+        checkpoints.write(tmp_path / 'm', known | {name: np.ones((1, 1))})
+        with pytest.raises(InputError, match=f'm: holds layers that .* lacks, {name}; it is anot'):
+            read_pretrained(VGG['vgg'], tmp_path / 'm', known)
 
 
 @pytest.mark.parametrize(

@@ -47,14 +47,14 @@ _BEHIND = re.compile(
 def find(path: str | Path) -> str:
     """The prefix of a checkpoint, from any part of it that a user names.
 
-    path: the prefix, one of its files (PREFIX.index, PREFIX.data-*, PREFIX.meta), a folder (the
-    checkpoint that its file `checkpoint` names, its newest, or its only .ckpt file), or a
+    path: the prefix, one of its files (PREFIX.index, PREFIX.data-*, PREFIX.meta), a folder or its
+    file `checkpoint` (the one that this names, the newest, or the only .ckpt file), or a
     single-file V1 checkpoint; ~ is the home folder.
     Returns the prefix as str. Raises InputError when there is no whole checkpoint.
     """
     path = Path(path).expanduser()
-    if path.is_dir():
-        return _of_folder(path)
+    if path.is_dir() or path.name == 'checkpoint' and path.is_file():
+        return _of_folder(path if path.is_dir() else path.parent)
     prefix = PART.sub('', str(path))
     has_index = os.path.isfile(f'{prefix}.index')
     has_data = bool(glob.glob(f'{glob.escape(prefix)}.data-*'))

@@ -82,7 +82,8 @@ def read_pretrained(
     """
     values = own_names(network, checkpoints.read(path), path)
     left = [name for name in checkpoints.without_bookkeeping(values) if name not in known]
-    checkpoints.refuse_other_layers(path, left, 'the network')
+    if network.width_kernel in values:  # else all is missing, which says more
+        checkpoints.refuse_other_layers(path, left, 'the network')
     return values
 
 
