@@ -28,10 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from deeplab_efficientnet import settings as lite0
-from deeplablib.data.classes import read_classes
 from deeplablib.data.image_lists import read_list
 from deeplablib.data.sample_check import check_samples
-from deeplablib.data.voc import CLASSES
 from deeplablib.prediction.photographs import read_max_size
 from deeplablib.utils import errors
 from deeplablib.utils.errors import InputError, raise_all
@@ -65,7 +63,6 @@ RESTORE_FROM = {
 IMAGENET = RESTORE_FROM | {'deeplab_resnet': './model/resnet/imagenet'}
 ROUNDS = 3
 SEED = 1234
-COPIES = 'photographs'  # folder in WORK_DIR of the copies of somebody's own
 PANEL_IMAGES = 8
 
 PAPER = {  # mean IoU on PASCAL VOC 2012 val, percent
@@ -236,9 +233,11 @@ def start_run(args: argparse.Namespace, work_dir: Path) -> tuple[Run, dict[Path,
         **data,
     )
     if args.command == 'photos':
-        flags = {'images': absolute(args.images), 'tags': run.images['tags']}
-        flags |= {'classes': run.images['classes'], 'out': work_dir / COPIES}
-        run.add('selection.copy_photographs', flags | {'max_size': args.max_size, 'resume': True})
+        photographs = read_photographs(args.images, args.tags, run.class_names)
+        flags = {'images': str(absolute(args.images)), 'out': run.images['data_dir']}
+        flags |= {name: run.images[name] for name in ('tags', 'classes')}
+        flags |= {'max_size': args.max_size, 'resume': True}
+        run.add('selection.copy_photographs', flags, reads=[path.resolve() for path in photographs])
     return run, needed, imagenet
 
 
@@ -247,16 +246,15 @@ def find_photographs(
 ) -> tuple[dict[str, Any], dict[Path, str]]:
     """Find somebody's own photographs, of which there are no true masks; returns as find_voc.
 
-    Raises InputError for photographs without tags and tags without photographs.
+    Raises InputError when they or their tags are not there: then there is no plan.
     """
     folder, tags = absolute(args.images), absolute(args.tags)
     needed = {folder: 'a folder of photographs', tags: 'a file or folder of tags'}
     classes = absolute(args.classes) if args.classes else None
     if classes:
         needed[classes] = 'a text file, a name a line'
-    raise_all(missing(needed))  # without these there is no plan
-    read_photographs(folder, tags, read_classes(classes) if classes else CLASSES)
-    copies = work_dir / COPIES
+    raise_all(missing(needed))
+    copies = work_dir / 'photographs'
     images = {'data_dir': copies, 'data_list': copies / LIST, 'tags': tags, 'classes': classes}
     return {'images': images}, needed
 

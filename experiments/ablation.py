@@ -42,7 +42,6 @@ from experiments import toy_data
 from selection.evaluate_masks import compare_all, list_quality
 from selection.mask_quality import TABLE, read_measure, write_table
 from selection.rounds import (
-    Flags,
     Run,
     absolute,
     check_train_words,
@@ -130,9 +129,8 @@ def choose_list(
     if arm == 'selection':
         return run.select_masks(refined, out, fraction=fraction)
     if arm == 'pixels':
-        flags: Flags = {'masks': refined, 'scores': score_maps, 'threshold': PIXEL_THRESHOLD}
-        flags |= run.images | {'out': folder / f'pixels_{k}'}
-        return run.list_masks(run.add('selection.select_pixels', flags), out)
+        flags = {'scores': score_maps, 'threshold': PIXEL_THRESHOLD}
+        return run.list_masks(run.select_pixels(refined, folder / f'pixels_{k}', **flags), out)
     if arm == 'candidates':
         folders = first / 'proxies', refined
         chosen = run.choose_candidates(folders, score_maps, folder / f'chosen_{k}')

@@ -155,6 +155,12 @@ class Run:
         flags['classes'] = self.images.get('classes')
         return self.add('crf_vocspsm.py', flags, 'save_dir', self.crf_words)
 
+    def select_pixels(self, masks: Path, out: Path, **flags: object) -> Path:
+        """Ignore the pixels of masks that are not sure; flags: scores and threshold, agree_with."""
+        return self.add(
+            'selection.select_pixels', self.images | {'masks': masks, **flags, 'out': out}
+        )
+
     def choose_candidates(self, masks: Sequence[Path], score_maps: Path, out: Path) -> Path:
         """Choose the mask of each image that agrees best with the network; masks: folders."""
         flags = {'masks': tuple(masks), 'scores': score_maps, 'out': out}
