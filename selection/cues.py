@@ -80,14 +80,14 @@ def check_numbering(
 ) -> None:
     """See that cues are not numbered by the class id itself.
 
-    folder: of the cues. pairs: for each image the classes of its cues and those that it truly
-    shows, bool [classes] each.
+    folder: of the cues. pairs: for each image the classes of its cues and its true ones,
+    bool [classes] each.
     Raises InputError when numbers that are less by 1 would fit better.
     """
     fit = less = 0
-    for cues, shown in pairs:
-        fit += int((cues & shown)[1:].sum())
-        less += int((cues[2:] & shown[1:-1]).sum())
+    for cues, truth in pairs:
+        fit += int((cues & truth)[1:].sum())
+        less += int((cues[2:] & truth[1:-1]).sum())
     if less > fit:
         raise InputError(
             f'{folder}: the cues seem to be numbered by the class id; the class id less 1 is '

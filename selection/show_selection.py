@@ -76,16 +76,13 @@ def panel(
     """
     going_on = (mask != IGNORE_LABEL)[..., None] & kept
     blended = np.where(going_on, image // 2 + _COLOURS[mask] // 2, image // 5)
-    shown = [
-        image,
-        *([] if annotation is None else [_COLOURS[annotation]]),
-        _COLOURS[mask],
-        blended,
-    ]
+    parts = [image, _COLOURS[mask], blended]
+    if annotation is not None:
+        parts.insert(1, _COLOURS[annotation])
     height, width = mask.shape
     size = min(PANEL_WIDTH, width), max(1, round(height * min(PANEL_WIDTH, width) / width))
-    drawn = Image.new('RGB', (len(shown) * (size[0] + 4) - 4, size[1]), 'white')
-    for i, part in enumerate(shown):
+    drawn = Image.new('RGB', (len(parts) * (size[0] + 4) - 4, size[1]), 'white')
+    for i, part in enumerate(parts):
         # No colour comes into being that is in none of them.
         small = Image.fromarray(part).resize(size, Image.Resampling.NEAREST)
         drawn.paste(small, (i * (size[0] + 4), 0))

@@ -24,47 +24,27 @@ def mask(*rows):
     return np.array(rows, np.uint8)
 
 
-# What the scores say
+# What the measures say
 
 
-def test_agreement_is_the_mean_iou_over_tags_and_background():
-    first, second = mask([0, 0, 0, 1, 1, 1]), mask([0, 0, 1, 1, 1, 2])
-    # background 2/3, class 1: 2 of 4, class 2: not in the first, so 0
-    assert agreement(first, second, allowed(1, 2)) == pytest.approx((2 / 3 + 2 / 4 + 0) / 3)
-    assert agreement(first, first, allowed(1)) == 1
-
-
-def test_a_crf_that_removes_a_class_gives_it_nothing():
-    argmax, crf = mask([0, 0, 0, 1]), mask([0, 0, 0, 0])
-    assert agreement(argmax, crf, allowed(1)) == pytest.approx((3 / 4 + 0) / 2)
-
-
-def test_empty_intersections_and_tags_absent_from_both_count_nothing():
-    assert agreement(mask([0, 1]), mask([1, 0]), allowed(1)) == 0
-    assert agreement(mask([0, 0]), mask([0, 0]), allowed(4)) == 0.5
-
-
-def test_background_may_be_absent():
-    assert agreement(mask([1, 1]), mask([1, 1]), allowed(1)) == 1
-
-
-def test_ignored_pixels_are_left_out_of_the_agreement():
-    assert agreement(mask([0, 1, 255, 255]), mask([0, 1, 1, 0]), allowed(1)) == 1
-    assert agreement(mask([0, 1, 1, 0]), mask([0, 1, 255, 255]), allowed(1)) == 1
-
-
-def test_a_mask_that_is_all_ignored_scores_nothing():
-    nothing = mask([255, 255])
-    probabilities = np.full((1, 2, 5), 0.2, np.float32)
-    assert agreement(nothing, mask([0, 1]), allowed(1)) == 0
-    assert agreement(nothing, mask([0, 0]), allowed()) == 0
-    scores = measure(nothing, probabilities, allowed(1))
-    assert scores[0] == scores[2] == scores[3] == 0
-
-
-def test_an_image_without_tags_is_judged_by_its_background():
-    assert agreement(mask([0, 0]), mask([0, 0]), allowed()) == 1
-    assert all_tags(mask([0, 0]), allowed()) == 1
+@pytest.mark.parametrize(
+    'first, second, tags, expected',
+    [
+        # Background 2/3, class 1: 2 of 4, class 2: not in the first, so 0.
+        ([0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 1, 2], (1, 2), (2 / 3 + 2 / 4 + 0) / 3),
+        ([0, 0, 0, 1], [0, 0, 0, 0], (1,), (3 / 4 + 0) / 2),  # a class that the CRF removed
+        ([0, 1], [1, 0], (1,), 0),
+        ([0, 0], [0, 0], (4,), 0.5),  # a tag that is in neither
+        ([1, 1], [1, 1], (1,), 1),  # background may be absent
+        ([0, 0], [0, 0], (), 1),  # an image without tags
+        ([0, 1, 255, 255], [0, 1, 1, 0], (1,), 1),  # ignored pixels are left out
+        ([0, 1, 1, 0], [0, 1, 255, 255], (1,), 1),
+        ([255, 255], [0, 1], (1,), 0),
+        ([255, 255], [0, 0], (), 0),
+    ],
+)
+def test_agreement_is_the_mean_iou_over_tags_and_background(first, second, tags, expected):
+    assert agreement(mask(first), mask(second), allowed(*tags)) == pytest.approx(expected)
 
 
 def test_class_mean_counts_classes_alike_and_missed_tags_as_nothing():
@@ -75,6 +55,7 @@ def test_class_mean_counts_classes_alike_and_missed_tags_as_nothing():
 
 
 def test_all_tags_wants_every_one():
+    assert all_tags(mask([0, 0]), allowed()) == 1
     assert all_tags(mask([0, 1, 2]), allowed(1, 2)) == 1
     assert all_tags(mask([0, 1, 1]), allowed(1, 2)) == 0
     assert all_tags(mask([1, 2, 2]), allowed(1, 2)) == 1
@@ -82,8 +63,10 @@ def test_all_tags_wants_every_one():
 
 def test_measure_compares_the_mask_with_the_networks_argmax():
     probabilities = np.array([[[0.7, 0.3], [0.4, 0.6], [0.1, 0.9]]], np.float32)
-    scores = measure(mask([0, 0, 1]), probabilities, allowed(1, classes=2))
-    assert scores == pytest.approx((0.5, (0.7 + 0.75) / 2, ((0.7 + 0.4) / 2 + 0.9) / 2, 1))
+    quality = measure(mask([0, 0, 1]), probabilities, allowed(1, classes=2))
+    assert quality == pytest.approx((0.5, (0.7 + 0.75) / 2, ((0.7 + 0.4) / 2 + 0.9) / 2, 1))
+    nothing = measure(mask([255, 255, 255]), probabilities, allowed(1, classes=2))
+    assert nothing[0] == nothing[2] == nothing[3] == 0
 
 
 # What is kept
