@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from deeplablib.data.voc import NUM_CLASSES
 from deeplablib.network.layers import Conv2D, DepthwiseConv2D, aspp, batch_norm, scaled, tag_layer
-from deeplablib.network.network_spec import NetworkSpec, identity, one_recipe, slashed_name
+from deeplablib.network.network_spec import NetworkSpec, Recipe, slashed_name
 from deeplablib.utils.backend import keras
 
 
@@ -53,16 +53,7 @@ def deeplab_lite0(
     train_batch_norm: bool = False,
     frozen: int = 0,
 ) -> keras.Model:
-    """DeepLab v2 on EfficientNet-Lite0.
-
-    num_classes: channels of the logits. width: multiplies the channels of every other layer, a
-    multiple of 1/64.
-    train_batch_norm: let batch norm learn, for training from scratch (see layers.batch_norm).
-    frozen: how many of the five levels of resolution, from the first, keep their weights in
-    training.
-    Returns a Keras model: float32 BGR minus mean [batch, height, width, 3] -> float32 logits
-    [batch, ceil(height / 8), ceil(width / 8), num_classes].
-    """
+    """DeepLab v2 on EfficientNet-Lite0; arguments and result as NetworkSpec.build."""
     image = keras.Input((None, None, 3), name='image')
     net = encoder(
         image,
@@ -78,14 +69,9 @@ def deeplab_lite0(
 def tag_classifier(
     num_tags: int = NUM_CLASSES - 1, width: float = 1.0, frozen: int = 0
 ) -> keras.Model:
-    """EfficientNet-Lite0 and what each tag responds to in the image, before pooling.
+    """EfficientNet-Lite0 and what each tag responds to: NetworkSpec.build_classifier.
 
     The strides are those of the ImageNet network but the last, and nothing is dilated.
-
-    num_tags: channels of the responses. width, frozen: as for deeplab_lite0.
-    Returns a Keras model: float32 BGR minus mean [batch, height, width, 3] -> float32
-    [batch, ceil(height / 16), ceil(width / 16), num_tags]; its mean over the map is the logit of
-    a tag.
     """
     image = keras.Input((None, None, 3), name='image')
     net = encoder(image, width, last_level=CLASSIFIER_LEVEL, frozen=frozen)
@@ -157,12 +143,10 @@ NETWORKS = {
         build=deeplab_lite0,
         build_classifier=tag_classifier,
         variable_name=slashed_name,
-        to_score_map=identity,
-        score_map_kind='logits',
         width_kernel='features/weights',
         width_filters=FEATURES,
         last_bias='decoder/aspp/conv4/biases',
         head='decoder',
-        recipes=one_recipe('decoder'),
+        recipes=dict.fromkeys(('caffe', 'authors'), Recipe(classifier='decoder')),
     )
 }

@@ -4,12 +4,12 @@ Output stride 8: stages 4 and 5 keep the resolution of stage 3 and dilate their 
 2 and 4. Four parallel classifiers with dilations 6, 12, 18 and 24 are summed (ASPP).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 from deeplablib.data.voc import NUM_CLASSES
 from deeplablib.network.layers import STEM_FILTERS, Conv2D, aspp, batch_norm, scaled, tag_layer
-from deeplablib.network.network_spec import NetworkSpec, identity, one_recipe, slashed_name
+from deeplablib.network.network_spec import NetworkSpec, Recipe, slashed_name
 from deeplablib.utils.backend import keras
 
 
@@ -36,66 +36,6 @@ SLIM_PARTS = {'branch1': 'shortcut', 'branch2a': 'conv1', 'branch2b': 'conv2', '
 # Depth: bottlenecks in stages 2 to 5.
 UNITS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 CAFFE_ASPP_PART_NAMES = tuple(f'fc1_voc12_c{i}' for i in range(4))
-
-
-def deeplab_resnet101(
-    num_classes: int = NUM_CLASSES,
-    width: float = 1.0,
-    train_batch_norm: bool = False,
-    frozen: int = 0,
-) -> keras.Model:
-    """The network of SPSM, named as the Caffe model that deeplab_resnet_init.ckpt was made from.
-
-    num_classes: channels of the logits. width: multiplies the channels of every other layer, a
-    multiple of 1/64.
-    train_batch_norm: let batch norm learn, for training from scratch (see layers.batch_norm).
-    frozen: how many levels (the five stages, from the first convolution on) keep their weights in
-    training.
-    Returns a Keras model: float32 BGR minus mean [batch, height, width, 3] -> float32 logits
-    [batch, ceil(height / 8), ceil(width / 8), num_classes].
-    """
-    image = keras.Input((None, None, 3), name='image')
-    net = _encoder(image, UNITS[101], caffe_names, width, train_batch_norm, frozen=frozen)
-    logits = aspp(net, num_classes, name='fc1_voc12', part_names=CAFFE_ASPP_PART_NAMES)
-    return keras.Model(image, logits)
-
-
-def slim_resnet101(
-    num_classes: int = NUM_CLASSES,
-    width: float = 1.0,
-    train_batch_norm: bool = False,
-    frozen: int = 0,
-) -> keras.Model:
-    """The same network with the variable names of slim's resnet_v1_101.ckpt."""
-    return _slim_resnet('resnet_v1_101', UNITS[101], num_classes, width, train_batch_norm, frozen)
-
-
-def slim_resnet50(
-    num_classes: int = NUM_CLASSES,
-    width: float = 1.0,
-    train_batch_norm: bool = False,
-    frozen: int = 0,
-) -> keras.Model:
-    """DeepLab v2 on ResNet-50 with the variable names of slim's resnet_v1_50.ckpt."""
-    return _slim_resnet('resnet_v1_50', UNITS[50], num_classes, width, train_batch_norm, frozen)
-
-
-def tag_classifier(units: Sequence[int], names: Callable) -> Callable[..., keras.Model]:
-    """What makes the tag classifier on one of these encoders.
-
-    units: bottlenecks in stages 2 to 5. names: as caffe_names.
-    Returns a function (num_tags, width, frozen) that returns a Keras model: float32 BGR minus mean
-    [batch, height, width, 3] -> float32 [batch, ceil(height / 16), ceil(width / 16), num_tags],
-    what each tag responds to; its mean over the map is the logit of a tag. frozen: as for
-    deeplab_resnet101.
-    """
-
-    def build(num_tags=NUM_CLASSES - 1, width=1.0, frozen=0):
-        image = keras.Input((None, None, 3), name='image')
-        net = _encoder(image, units, names, width, stages=CLASSIFIER_STAGES, frozen=frozen)
-        return keras.Model(image, tag_layer(num_tags)(net))
-
-    return build
 
 
 def caffe_names(stage: int, unit: int, part: str) -> tuple[str, str]:
@@ -127,12 +67,6 @@ def slim_names(scope: str) -> Callable[[int, int, str], tuple[str, str]]:
         return conv, f'{conv}.BatchNorm'
 
     return names
-
-
-def _slim_resnet(scope, units, num_classes, width, train_batch_norm, frozen):
-    image = keras.Input((None, None, 3), name='image')
-    net = _encoder(image, units, slim_names(scope), width, train_batch_norm, frozen=frozen)
-    return keras.Model(image, aspp(net, num_classes))
 
 
 def _encoder(image, units, names, width, train_batch_norm=False, stages=STAGES, frozen=0):
@@ -169,41 +103,54 @@ def _encoder(image, units, names, width, train_batch_norm=False, stages=STAGES, 
     return net
 
 
-def _network(build, depth, names, classifier, width_kernel, last_bias):
+def _network(depth, names, head, width_kernel, last_bias, **aspp_names):
+    """The NetworkSpec of a ResNet; names: as caffe_names. aspp_names: arguments of layers.aspp."""
+    units = UNITS[depth]
+
+    def build(num_classes=NUM_CLASSES, width=1.0, train_batch_norm=False, frozen=0):
+        image = keras.Input((None, None, 3), name='image')
+        net = _encoder(image, units, names, width, train_batch_norm, frozen=frozen)
+        return keras.Model(image, aspp(net, num_classes, **aspp_names))
+
+    def build_classifier(num_tags=NUM_CLASSES - 1, width=1.0, frozen=0):
+        image = keras.Input((None, None, 3), name='image')
+        net = _encoder(image, units, names, width, stages=CLASSIFIER_STAGES, frozen=frozen)
+        return keras.Model(image, tag_layer(num_tags)(net))
+
     return NetworkSpec(
         build=build,
-        build_classifier=tag_classifier(UNITS[depth], names),
+        build_classifier=build_classifier,
         variable_name=slashed_name,
-        to_score_map=identity,
-        score_map_kind='logits',
         width_kernel=width_kernel,
         last_bias=last_bias,
-        head=classifier,
-        recipes=one_recipe(classifier),
+        head=head,
+        recipes=dict.fromkeys(('caffe', 'authors'), Recipe(classifier=head)),
     )
 
 
-def _slim_network(build, depth):
+def _slim_network(depth):
     scope = f'resnet_v1_{depth}'
     return _network(
-        build,
         depth,
-        names=slim_names(scope),
-        classifier='decoder',
+        slim_names(scope),
+        head='decoder',
         width_kernel=f'{scope}/conv1/weights',
         last_bias='decoder/aspp/conv4/biases',
     )
 
 
 NETWORKS = {
+    # The network of SPSM, named as the Caffe model that deeplab_resnet_init.ckpt was made from.
     'deeplab': _network(
-        deeplab_resnet101,
-        depth=101,
-        names=caffe_names,
-        classifier='fc',
+        101,
+        caffe_names,
+        head='fc',
         width_kernel='conv1/weights',
         last_bias='fc1_voc12_c3/biases',
+        name='fc1_voc12',
+        part_names=CAFFE_ASPP_PART_NAMES,
     ),
-    'res101': _slim_network(slim_resnet101, 101),
-    'res50': _slim_network(slim_resnet50, 50),
+    # The same, and that on ResNet-50, with the variable names of slim's resnet_v1_*.ckpt.
+    'res101': _slim_network(101),
+    'res50': _slim_network(50),
 }

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from deeplablib.data.voc import NUM_CLASSES
 from deeplablib.network.layers import ASPP_DILATIONS, Conv2D, scaled, tag_layer
-from deeplablib.network.network_spec import NetworkSpec, Recipe, identity
+from deeplablib.network.network_spec import NetworkSpec, Recipe
 from deeplablib.utils.backend import keras, tf
 
 
@@ -40,15 +40,7 @@ MIN_PROBABILITY = 1e-4
 def deeplab_largefov(
     num_classes: int = NUM_CLASSES, width: float = 1.0, dropout_rate: float = 0.5, frozen: int = 0
 ) -> keras.Model:
-    """VGG16 LargeFOV, the VGG network of SPSM.
-
-    num_classes: channels of the logits. width: multiplies the channels of every other layer, a
-    multiple of 1/64.
-    dropout_rate: fraction of fc6 and fc7 left out in training (training=True), and only there.
-    frozen: how many levels (the five blocks), from the first, keep their weights in training.
-    Returns a Keras model: float32 BGR minus mean [batch, height, width, 3] -> float32 logits
-    [batch, ceil(height / 8), ceil(width / 8), num_classes].
-    """
+    """VGG16 LargeFOV, the VGG network of SPSM; arguments and result as NetworkSpec.build."""
     image = keras.Input((None, None, 3), name='image')
     net = _encoder(image, width, frozen)
     logits = _head(net, '', LARGE_FOV_DILATION, num_classes, width=width, dropout_rate=dropout_rate)
@@ -58,7 +50,7 @@ def deeplab_largefov(
 def deeplab_aspp(
     num_classes: int = NUM_CLASSES, width: float = 1.0, dropout_rate: float = 0.5, frozen: int = 0
 ) -> keras.Model:
-    """VGG16 with four heads of dilations 6, 12, 18, 24, summed (see deeplab_largefov)."""
+    """The same with four heads of dilations 6, 12, 18, 24, summed."""
     image = keras.Input((None, None, 3), name='image')
     net = _encoder(image, width, frozen)
     heads = [
@@ -71,14 +63,9 @@ def deeplab_aspp(
 def tag_classifier(
     num_tags: int = NUM_CLASSES - 1, width: float = 1.0, frozen: int = 0
 ) -> keras.Model:
-    """The convolutions of VGG16 and what each tag responds to in the image, before pooling.
+    """The convolutions of VGG16 and what each tag responds to: NetworkSpec.build_classifier.
 
     The output stride is 16: pool5 is left out, and nothing is dilated.
-
-    num_tags: channels of the responses. width, frozen: as for deeplab_largefov.
-    Returns a Keras model: float32 BGR minus mean [batch, height, width, 3] -> float32
-    [batch, ceil(height / 16), ceil(width / 16), num_tags]; its mean over the map is the logit of
-    a tag.
     """
     image = keras.Input((None, None, 3), name='image')
     net = _convolutions(image, CLASSIFIER_BLOCKS, width, frozen)
@@ -134,10 +121,10 @@ def _head(net, suffix, dilation, num_classes, width, dropout_rate):
 
 RECIPES = {
     # DeepLab v2's own, which SPSM names: fc6 and fc7 come from VGG16, only fc8 is new.
-    'caffe': Recipe(classifier='fc8', bias_rate=2.0, outputs=identity),
+    'caffe': Recipe(classifier='fc8', bias_rate=2.0),
     # The TensorFlow trainer of SPSM's group: its softmax cross entropy takes the network's
     # probabilities for logits, in effect a second softmax.
-    'authors': Recipe(classifier='fc', bias_rate=1.0, outputs=probabilities),
+    'authors': Recipe(classifier='fc', outputs=probabilities),
 }
 
 NETWORKS = {

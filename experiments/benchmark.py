@@ -25,14 +25,11 @@ from deeplab_vgg import vgg
 from deeplablib.data.images import IMG_MEAN
 from deeplablib.data.voc import NUM_CLASSES
 from deeplablib.network.convolution import require_precision
+from deeplablib.network.folding import fold_for_prediction, fold_for_training
 from deeplablib.network.layers import CONVOLUTIONS
 from deeplablib.network.network_spec import NetworkSpec
-from deeplablib.network.prediction_form import prediction_model
-from deeplablib.network.training_form import training_model
 from deeplablib.prediction.multi_scale import SCALES, make_predictor
-from deeplablib.training.batches import BatchSettings
 from deeplablib.training.trainer import Trainer
-from deeplablib.training.training_settings import TrainingSettings
 from deeplablib.utils import errors
 from deeplablib.utils.backend import keras, tf
 from deeplablib.utils.errors import InputError
@@ -46,6 +43,18 @@ REPETITIONS = 5
 OUT = './result/benchmark.md'
 
 NETWORKS = resnet.NETWORKS | vgg.NETWORKS | efficientnet.NETWORKS
+# Flags of main.py; nothing diverges at such a rate.
+TRAINING = {
+    'learning_rate': 1e-9,
+    'num_steps': 18000,
+    'power': 0.9,
+    'momentum': 0.9,
+    'weight_decay': 5e-4,
+    'random_seed': 1234,
+    'grad_update_every': 1,
+    'msc': False,
+    'recompute': False,
+}
 FORMS = ('plain', 'float32', 'bfloat16')
 HEADING = ('', '', 'seconds', 'lowest - highest', 'ratio')
 # What the speed of a matrix product depends on.
@@ -103,7 +112,7 @@ def prediction(
 ) -> Callable:
     """What labels a random image of (height, width) at the first so many of SCALES."""
     model = network.build(width=width)
-    model = plain_form(model) if form == 'plain' else prediction_model(model, form)
+    model = plain_form(model) if form == 'plain' else fold_for_prediction(model, form)
     predict = make_predictor(model, network.to_score_map, SCALES[:scales])
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     return lambda: predict(image, np.ones(NUM_CLASSES, bool))[0].numpy()
@@ -112,14 +121,13 @@ def prediction(
 def training_step(
     network: NetworkSpec, width: float, form: str, size: tuple[int, int], batch_size: int
 ) -> Callable:
-    """What takes a step on a random batch; its rate is so small that nothing diverges."""
+    """What takes a step on a random batch."""
     model = network.build(width=width)
     trainer = Trainer(
-        plain_form(model) if form == 'plain' else training_model(model, form),
+        plain_form(model) if form == 'plain' else fold_for_training(model, form),
         network=network,
         recipe=network.recipes['authors'],
-        settings=TrainingSettings(learning_rate=1e-9),
-        batches=BatchSettings(size, batch_size),
+        settings=argparse.Namespace(**TRAINING),
     )
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (1, batch_size, *size, 3)) - np.array(IMG_MEAN)

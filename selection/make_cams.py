@@ -26,7 +26,7 @@ from deeplablib.data.image_lists import Sample
 from deeplablib.data.images import write_image
 from deeplablib.data.network_input import preprocess
 from deeplablib.network.convolution import require_precision
-from deeplablib.network.prediction_form import prediction_model
+from deeplablib.network.folding import fold_for_prediction
 from deeplablib.network.resize import resize_bilinear
 from deeplablib.prediction.predict_list import run_network
 from deeplablib.utils import errors
@@ -57,7 +57,7 @@ def make_cam_function(
     float32 [height, width, number of tags that are true], in the order of the tags, from 0 to 1; a
     map that is nowhere positive is 0 everywhere.
     """
-    fast = prediction_model(model, precision)
+    fast = fold_for_prediction(model, precision)
     num_tags = model.output.shape[-1]
 
     @tf.function(

@@ -62,7 +62,7 @@ def networks_loaded_once():
     with mock.patch.multiple(
         multi_scale_script,
         load_model=lambda _, path: load(path),
-        prediction_model=functools.cache(multi_scale_script.prediction_model),
+        fold_for_prediction=functools.cache(multi_scale_script.fold_for_prediction),
         make_predictor=functools.cache(multi_scale_script.make_predictor),
     ):
         yield

@@ -3,7 +3,8 @@
 python tests/kill_and_resume.py MODELDIR KILLS SECONDS FLAG ...
 
 Every third kill waits for a save to begin; the others come after a random time of at most SECONDS,
-or when the run has saved once: a fast machine must not come to the end between two kills.
+or when the run has saved once: a fast machine must not come to the end between two kills. Every
+third, another one, is a SIGTERM, at which the run saves its step and ends by itself.
 The children are forked from a process that has TensorFlow imported but not used.
 """
 
@@ -62,8 +63,10 @@ def kill_and_resume(modeldir, kills, seconds, flags):
         while not is_over(child):
             late = time.monotonic() > deadline or saved(modeldir) - before
             if done < kills and (is_saving(modeldir) if in_save else late):
-                os.kill(child, signal.SIGKILL)
-                os.waitpid(child, 0)
+                os.kill(child, signal.SIGTERM if done % 3 == 1 else signal.SIGKILL)
+                code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+                if code not in (-signal.SIGKILL, 128 + signal.SIGTERM):
+                    sys.exit(f'the run failed: exit code {code}')
                 done += 1
                 hit += is_saving(modeldir)
                 break

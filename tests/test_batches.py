@@ -7,7 +7,6 @@ from PIL import Image
 from deeplablib.data.image_lists import read_list
 from deeplablib.data.images import IMG_MEAN
 from deeplablib.training.batches import (
-    BatchSettings,
     make_dataset,
     raise_unreadable,
     sample_order,
@@ -15,7 +14,7 @@ from deeplablib.training.batches import (
 )
 from deeplablib.utils.backend import tf
 from deeplablib.utils.errors import InputError
-from tests.training_run import make_samples
+from tests.training_run import batch_settings, make_samples
 
 
 def elements(dataset):
@@ -51,13 +50,13 @@ def test_a_later_start_continues_the_same_order():
 
 
 def test_a_later_start_continues_the_same_batches(samples):
-    batches = BatchSettings(size=(33, 33), batch_size=2)
+    batches = batch_settings(size=(33, 33), batch_size=2)
     whole = elements(make_dataset(samples, batches, range(6)))
     assert_equal_elements(elements(make_dataset(samples, batches, range(4, 6))), whole[4:])
 
 
 def test_replicas_share_the_batch_of_one(samples):
-    batches = BatchSettings(size=(33, 33), batch_size=4, grad_update_every=3)
+    batches = batch_settings(size=(33, 33), batch_size=4, grad_update_every=3)
     whole = elements(make_dataset(samples, batches, range(2)))
     shared = elements(make_dataset(samples, batches, range(2), replicas=2))
     joined = [
@@ -71,7 +70,7 @@ def test_replicas_share_the_batch_of_one(samples):
 
 
 def test_batch_larger_than_the_list_goes_on_with_the_next_epoch(samples):
-    batches = BatchSettings(size=(33, 33), batch_size=12, shuffle=False)
+    batches = batch_settings(size=(33, 33), batch_size=12, shuffle=False)
     (_, labels), *_ = elements(make_dataset(samples, batches, range(1)))
     assert labels.shape == (1, 12, 33, 33)
     names = [sample.name for sample in samples_of_step(0, samples, batches)]
@@ -79,7 +78,7 @@ def test_batch_larger_than_the_list_goes_on_with_the_next_epoch(samples):
 
 
 def test_without_augmentation_a_sample_is_its_files(samples):
-    batches = BatchSettings(
+    batches = batch_settings(
         size=(40, 33), batch_size=1, shuffle=False, random_scale=False, random_mirror=False
     )
     (images, labels), *_ = elements(make_dataset(samples, batches, range(1)))
@@ -90,7 +89,7 @@ def test_without_augmentation_a_sample_is_its_files(samples):
 
 
 def test_image_smaller_than_the_crop_is_padded(samples):
-    batches = BatchSettings(size=(100, 90), batch_size=1, random_scale=False)
+    batches = batch_settings(size=(100, 90), batch_size=1, random_scale=False)
     (images, labels), *_ = elements(make_dataset(samples, batches, range(1)))
     assert images.shape == (1, 1, 100, 90, 3)
     assert np.all(labels[0, 0, 40:] == 255) and not np.any(images[0, 0, 40:])
@@ -98,7 +97,7 @@ def test_image_smaller_than_the_crop_is_padded(samples):
 
 def test_palette_masks_are_read_by_index(tmp_path):
     folders = tmp_path / 'grey', tmp_path / 'palette'
-    batches = BatchSettings(size=(40, 40), batch_size=4, shuffle=False)
+    batches = batch_settings(size=(40, 40), batch_size=4, shuffle=False)
     for folder in folders:
         make_samples(folder, palette=folder.name == 'palette')
     grey, palette = (
@@ -117,7 +116,7 @@ def test_files_are_found_where_python_finds_them(tmp_path):
     (tmp_path / 'real/VOC2012/SegmentationClassAug').rename(tmp_path / 'real/Aug')
     sample = read_list(tmp_path / 'VOC2012/list.txt', tmp_path / 'VOC2012')[0]
     sample = dataclasses.replace(sample, mask=tmp_path / 'VOC2012/../Aug/s0.png')
-    batches = BatchSettings(size=(40, 40), batch_size=1, random_scale=False, random_mirror=False)
+    batches = batch_settings(size=(40, 40), batch_size=1, random_scale=False, random_mirror=False)
     ((_, labels),) = elements(make_dataset([sample], batches, range(1)))
     assert np.any(labels != 255)
 

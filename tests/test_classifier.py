@@ -1,19 +1,23 @@
 """The tag classifier and the cues that are made from it, on small networks and generated images."""
 
+import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import deeplab_vgg.settings
+from deeplab_efficientnet import settings as lite0
 from deeplablib.data.images import IMG_MEAN
 from deeplablib.data.score_maps import resize_bilinear
 from deeplablib.network.convolution import has_dilated_gradients
-from deeplablib.training import objective, training_run
-from deeplablib.training.training_log import read_log
+from deeplablib.training import objective
+from deeplablib.training.training_log import RunLog, read_log
 from deeplablib.utils.backend import tf
 from deeplablib.utils.files import locked, make_output_folder
-from deeplablib.weights import checkpoints, run_settings
+from deeplablib.weights import checkpoints, settings_file
 from deeplablib.weights.load_model import load_tag_classifier
 from selection import make_cams, train_classifier
 from tests import deterministic
@@ -112,6 +116,13 @@ def test_first_blocks_keep_their_weights(data):
             assert changed == (name[4] in '45' or name.startswith('classifier')), name
 
 
+@pytest.mark.parametrize('name, settings', [('vgg', deeplab_vgg.settings), ('lite0', lite0)])
+def test_what_suits_a_network_is_the_default(name, settings):
+    args = vars(train_classifier.get_arguments(['--encoder-name', name, '--crop-size', '64']))
+    expected = settings.CLASSIFIER | {'crop_size': 64, 'input_height': 64}
+    assert {flag: args[flag] for flag in expected} == expected
+
+
 def test_no_mask_is_read(data):
     lines = [f'/JPEGImages/s{i}.jpg /SegmentationClassAug/not_there.png\n' for i in range(6)]
     (data / 'masks.txt').write_text(''.join(lines))
@@ -120,18 +131,17 @@ def test_no_mask_is_read(data):
 
 
 def test_interrupted_run_goes_on_as_if_it_had_not_been(data, trained, monkeypatch):
-    save = training_run.save
+    def add_then_stop(log, step, *values):
+        add(log, step, *values)
+        if step == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
 
-    def save_then_interrupt(trainer, modeldir, step, max_to_keep):
-        save(trainer, modeldir, step, max_to_keep)
-        if step == 2:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(training_run, 'save', save_then_interrupt)
-    assert train(data, 'stopped', frozen=0).code == 1
-    monkeypatch.undo()
+    add = RunLog.add
+    with monkeypatch.context() as patch:
+        patch.setattr(RunLog, 'add', add_then_stop)
+        assert train(data, 'stopped', frozen=0, **{'save-interval': 100}).code == 143
     result = train(data, 'stopped', frozen=0)
-    assert result.code == 0 and 'model.ckpt-2' in result.out
+    assert result.code == 0 and 'model.ckpt-1' in result.out
     values, expected = (checkpoints.read(data / run) for run in ('stopped', 'trained'))
     assert set(values) == set(expected)
     for name in values:
@@ -144,12 +154,11 @@ def test_a_run_with_other_settings_is_not_gone_on_with_unless_it_is_meant(data, 
     shutil.copytree(trained, data / 'changed')
     (data / 'swapped.txt').write_text((data / 'tags.txt').read_text().replace('s1 2', 's1 3'))
     given = {'frozen': 0, 'num-steps': 6}
-    bad(train(data, 'changed', **given), 'num_steps 4 there, 6 here; give this one a --out of its')
+    bad(train(data, 'changed', **given), 'num_steps 4 there, 6 here; give this one a folder of its')
     bad(train(data, 'changed', frozen=0, tags=data / 'swapped.txt'), 'settings: tags ')
     result = train(data, 'changed', '--resume-changed', **given)
     assert result.code == 0 and checkpoints.find(data / 'changed').endswith('model.ckpt-6')
-    flags = run_settings.read_settings(data / 'changed')['flags']
-    assert flags['num_steps'] == 6 and 'resume_changed' not in flags
+    assert settings_file.read_settings(data / 'changed')['result']['num_steps'] == 6
 
 
 def test_bfloat16_trains_float32_variables_or_is_refused(data, drawn):
@@ -178,9 +187,7 @@ def test_loss_is_the_sigmoid_cross_entropy_of_the_pooled_map():
     model.get_layer('classifier').kernel.assign(np.random.default_rng(0).normal(size=(1, 1, 8, 3)))
     images = np.random.default_rng(1).normal(0, 50, (2, 33, 40, 3)).astype(np.float32)
     labels = np.array([[1, 0, 0], [0, 1, 1]], np.uint8)
-    of_tags = objective.tag_objective()
-    targets = of_tags.targets(labels)
-    loss = of_tags.loss(model, images, targets, [tf.cast(of_tags.count(targets[0]), tf.float32)])
+    loss = objective.tag_loss(model, images, [labels], [tf.constant(6.0)])
 
     logits = model(images).numpy().mean((1, 2))
     probabilities = 1 / (1 + np.exp(-logits.astype(np.float64)))
@@ -204,7 +211,7 @@ def test_it_learns_to_tell_the_classes_and_where_they_are(data, drawn):
     more = {'width': 1 / 8, 'num-steps': STEPS, 'batch-size': 6, 'frozen': 0}
     result = train(data, 'learnt', **held_out, **more, **{'pretrain-file': drawn})
     assert result.code == 0, result.error
-    assert f'step {STEPS}: mean average precision 100.0' in result.out
+    assert f'step {STEPS}: validation 1.0000, the best so far' in result.out
     assert run_make_cams(data, data / 'learnt', 'learnt_cues', '--scales', '2', '3').code == 0
     differences = []
     for i in range(6):
@@ -358,10 +365,10 @@ def test_a_map_that_is_nowhere_positive_is_empty(drawn):
         ({'tags': 'no such class'}, ['line 2: 21 is no class (1 to 20: ']),
         ({'data-list': 'image not there'}, ['bad.txt, line 2: no image at', 'gone.jpg']),
         ({'valid-list': 'image not there'}, ['bad.txt, line 2: no tags for gone']),
-        ({'num-steps': 0}, ['value 0 of --num-steps: at least 1 is needed']),
+        ({'num-steps': 0}, ['value 0 of --num-steps: expected 1 to inf']),
         ({'crop-size': -1}, ['value -1 of --crop-size']),
-        ({'frozen': 6}, ['value 6 of --frozen: there are five levels']),
-        ({'learning-rate': -1}, ['must not be negative']),
+        ({'frozen': 6}, ['value 6 of --frozen: expected 0 to 5']),
+        ({'learning-rate': -1}, ['value -1.0 of --learning-rate']),
         ({'random-seed': 2**32}, ['value 4294967296 of --random-seed: expected 0 to 4294967295']),
         ({'width': 0.1}, ['width 0.1 is not a positive multiple of 1/64']),
         ({'pretrain-file': 'nowhere'}, ['nowhere: no such checkpoint']),

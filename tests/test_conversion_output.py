@@ -16,7 +16,7 @@ from PIL import Image
 
 from deeplab_vgg import vgg
 from deeplablib.network import convolution
-from deeplablib.network.prediction_form import prediction_model
+from deeplablib.network.folding import fold_for_prediction
 from deeplablib.prediction import exported_models
 from deeplablib.prediction.multi_scale import make_predictor
 from deeplablib.utils import errors
@@ -72,7 +72,7 @@ def test_a_saved_model_labels_images_of_every_size(tmp_path, convert, encoder_na
     checkpoints.write(tmp_path / 'in', values)
     convert(encoder_name, tmp_path / 'in', f'{tmp_path}/served/')
     serve = tf.saved_model.load(str(tmp_path / 'served')).signatures['serving_default']
-    model = prediction_model(model_with(encoder_name, values))
+    model = fold_for_prediction(model_with(encoder_name, values))
     predict = make_predictor(model, golden.NETWORKS[encoder_name].to_score_map)
     for height, width in ((33, 50), (41, 17), (1, 1)):
         pixels = np.random.RandomState(height).randint(0, 256, (height, width, 3)).astype(np.uint8)

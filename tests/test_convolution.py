@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from absl.testing import flagsaver
 
-import main  # noqa: F401 (its flags must be there before flagsaver keeps their values)
 from deeplablib.network import convolution
+from deeplablib.network.folding import fold_for_prediction, fold_for_training
 from deeplablib.utils.backend import tf
+from tests import golden
 from tests.command import run_command
 
 ROOT = Path(__file__).parent.parent
@@ -63,6 +63,51 @@ def test_a_dilated_convolution_trains_in_a_graph(dtype):
     np.testing.assert_array_equal(found[0, 0], np.full((2, 2), 6.0))
 
 
+def strided_1x1_convolutions(function):
+    """The names of operations that oneDNN has a faulty gradient of, forward and backward."""
+    kernels = {'Conv2D': 1, 'Conv2DBackpropInput': 1, 'Conv2DBackpropFilter': 1}
+    return [
+        op.name
+        for op in function.graph.get_operations()
+        if op.type in kernels
+        and max(op.get_attr('strides')) > 1
+        and (op.outputs[0] if op.type.endswith('Filter') else op.inputs[1]).shape[:2] == (1, 1)
+    ]
+
+
+@pytest.mark.parametrize('classifier', [False, True])
+def test_no_strided_1x1_convolution_is_in_a_graph(classifier):
+    network = golden.NETWORKS['res50']
+    model = (network.build_classifier if classifier else network.build)(width=1 / 64)
+
+    form = fold_for_training(model)
+
+    def gradients(images):
+        with tf.GradientTape() as tape:
+            outputs = form(images, training=True)
+        return tape.gradient(outputs, [v.value for v in model.trainable_variables])
+
+    images = tf.TensorSpec([1, 33, 47, 3], tf.float32)
+    for function in (fold_for_prediction(model), gradients):
+        assert strided_1x1_convolutions(tf.function(function).get_concrete_function(images)) == []
+
+    def plain(images):
+        return tf.nn.conv2d(images, tf.ones([1, 1, 3, 2]), 2, 'SAME')
+
+    plain = tf.function(plain).get_concrete_function(images)
+    assert len(strided_1x1_convolutions(plain)) == 1, 'one is found where there is one'
+
+
+@pytest.mark.parametrize('size', [(7, 8), (8, 7)])
+def test_a_strided_1x1_convolution_is_that_of_tensorflow(size):
+    random = np.random.default_rng(0)
+    inputs = tf.constant(random.normal(size=[2, *size, 5]), tf.float32)
+    kernel = tf.constant(random.normal(size=[1, 1, 5, 16]), tf.float32)
+    expected = tf.nn.conv2d(inputs, kernel, (2, 2), 'SAME')
+    outputs = convolution.conv2d(inputs, kernel, (2, 2), (1, 1))
+    np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-6)
+
+
 SCRIPTS = ('main', 'predict', 'test_vocspsm_resnet', 'test_vocspsm_vgg', 'test_vocspsm_lite0')
 
 
@@ -70,8 +115,7 @@ SCRIPTS = ('main', 'predict', 'test_vocspsm_resnet', 'test_vocspsm_vgg', 'test_v
 def test_bfloat16_is_refused_before_any_work_where_the_cpu_cannot(script, monkeypatch):
     monkeypatch.setattr(convolution, 'has_dilated_gradients', lambda dtype: dtype == 'float32')
     photograph = ['nowhere.jpg'] if script == 'predict' else []
-    with flagsaver.flagsaver():
-        result = run_command(script, *photograph, '--precision', 'bfloat16')
+    result = run_command(script, *photograph, '--precision', 'bfloat16')
     assert result.code == 2
     assert result.error == (
         'error: bfloat16: this CPU does not compute in it; take float32, a GPU, or a CPU with '

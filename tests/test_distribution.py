@@ -6,11 +6,15 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from deeplablib.training import devices
 from deeplablib.training.training_log import read_log
+from deeplablib.utils.backend import tf
+from deeplablib.utils.errors import InputError
 from deeplablib.weights import checkpoints
 from tests.training_run import flags_of, make_samples, run_main
 
@@ -76,10 +80,37 @@ def test_two_devices_train_as_one(data):
     assert_equals_one_device(data, 'mirrored')
 
 
-def test_batch_that_devices_cannot_share_is_refused(data):
-    flags = flags_of(data, 'odd', strategy='mirrored', **FLAGS | {'batch_size': 3})
-    code, output = finish(start(['-c', TWO_DEVICES, *flags]))
-    assert code == 2 and '--batch_size 3' in output and 'Traceback' not in output
+@pytest.mark.parametrize(
+    'task, cluster, leads',
+    [
+        (('worker', 0), {'worker': ['a:1', 'b:1']}, True),
+        (('worker', 1), {'worker': ['a:1', 'b:1']}, False),
+        (('chief', 0), {'chief': ['a:1'], 'worker': ['b:1']}, True),
+        (('worker', 0), {'chief': ['a:1'], 'worker': ['b:1']}, False),
+        ((None, None), {}, True),
+    ],
+)
+def test_one_process_leads(task, cluster, leads):
+    task_type, task_id = task
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec(cluster), task_type=task_type, task_id=task_id
+    )
+    assert devices.is_leader(resolver) == leads
+    assert devices.is_leader(None)
+
+
+@pytest.mark.parametrize(
+    'batch_size, train_batch_norm, words',
+    [(3, False, '--batch_size 3 cannot be shared evenly by 2'), (4, True, '--train_batch_norm')],
+)
+def test_what_devices_cannot_share_is_refused(batch_size, train_batch_norm, words, monkeypatch):
+    two = SimpleNamespace(num_replicas_in_sync=2)
+    monkeypatch.setattr(tf.distribute, 'MirroredStrategy', lambda names: two)
+    settings = SimpleNamespace(
+        strategy='mirrored', batch_size=batch_size, train_batch_norm=train_batch_norm
+    )
+    with pytest.raises(InputError, match=words):
+        devices.make_strategy(settings)
 
 
 def free_ports(count):

@@ -21,11 +21,11 @@ from deeplablib.data.sample_check import check_samples
 from deeplablib.data.tags import read_tags, write_tags
 from deeplablib.data.voc import colour_map
 from deeplablib.prediction.metrics import confusion_matrix, evaluate, iou_table
-from deeplablib.training.batches import BatchSettings, make_dataset, raise_unreadable
+from deeplablib.training.batches import make_dataset, raise_unreadable
 from deeplablib.utils.errors import InputError
 from selection.mask_quality import read_measure, write_table
 from tests.command import ROOT, run_command
-from tests.training_run import flags_of, make_samples
+from tests.training_run import batch_settings, flags_of, make_samples
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
 SAMPLES = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGB_ALPHA: 4}
@@ -243,7 +243,7 @@ def test_any_value_may_be_the_ignored_one(tmp_path):
         expected = np.where(labels == ignored, 255, labels)
         mask = read_mask(sample.mask, 4, ignore_label=ignored)
         np.testing.assert_array_equal(mask, expected)
-        batches = BatchSettings(
+        batches = batch_settings(
             (3, 5), 1, random_scale=False, random_mirror=False, ignore_label=ignored
         )
         ((_, batch),) = make_dataset([sample], batches, range(1))
@@ -384,7 +384,7 @@ def test_a_path_that_is_not_utf_8_is_trained_on(tmp_path):
     sample = sample_of(folder, labels=np.ones((6, 8)))
     mask = Image.open(sample.mask).convert('P')
     mask.save(sample.mask)
-    ((images, _),) = make_dataset([sample], BatchSettings((6, 8), 1), range(1))
+    ((images, _),) = make_dataset([sample], batch_settings((6, 8), 1), range(1))
     assert images.shape == (1, 1, 6, 8, 3)
     raise_unreadable([sample])
     shutil.copy(sample.image, sample.mask)

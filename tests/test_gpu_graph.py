@@ -1,7 +1,7 @@
 import pytest
 
 from deeplablib.data.network_input import decode_image
-from deeplablib.network.prediction_form import prediction_model
+from deeplablib.network.folding import fold_for_prediction
 from deeplablib.network.resize import resize_bilinear
 from deeplablib.prediction.multi_scale import make_predictor
 from deeplablib.utils.backend import tf
@@ -13,7 +13,7 @@ from tests.gpu_kernels import without_gpu_kernel
 @pytest.mark.parametrize('encoder_name', ['res50', 'vgg', 'vgg_aspp', 'lite0'])
 def test_every_operation_of_a_prediction_has_a_gpu_kernel(encoder_name, precision):
     network = golden.NETWORKS[encoder_name]
-    model = prediction_model(network.build(width=1 / 16), precision)
+    model = fold_for_prediction(network.build(width=1 / 16), precision)
     predict = make_predictor(model, network.to_score_map)
     assert without_gpu_kernel(predict.get_concrete_function()) == []
 

@@ -1,15 +1,25 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from deeplablib.network.training_form import training_model
-from deeplablib.training.batches import BatchSettings
+from deeplablib.network.folding import fold_for_training
 from deeplablib.training.trainer import Trainer
-from deeplablib.training.training_settings import TrainingSettings
 from deeplablib.utils.backend import tf
 from selection.make_cams import make_cam_function
 from selection.train_classifier import RECIPE
 from tests import golden
 from tests.gpu_kernels import without_gpu_kernel
+
+SETTINGS = {
+    'num_steps': 10,
+    'learning_rate': 1e-3,
+    'power': 0.9,
+    'momentum': 0.9,
+    'weight_decay': 5e-4,
+    'random_seed': 1,
+    'recompute': False,
+}
 
 
 @pytest.mark.parametrize(
@@ -24,13 +34,13 @@ from tests.gpu_kernels import without_gpu_kernel
 )
 def test_every_operation_of_a_step_has_a_gpu_kernel(encoder_name, precision, multi_scale):
     network = golden.NETWORKS[encoder_name]
-    model = training_model(network.build(width=1 / 64), precision)
-    settings = TrainingSettings(num_steps=10, learning_rate=1e-3, random_seed=1, msc=multi_scale)
-    batches = BatchSettings(size=(33, 33), batch_size=2, grad_update_every=2 if multi_scale else 1)
+    model = fold_for_training(network.build(width=1 / 64), precision)
+    parts = 2 if multi_scale else 1
+    settings = SimpleNamespace(**SETTINGS, msc=multi_scale, grad_update_every=parts)
     for recipe in set(network.recipes.values()):
-        trainer = Trainer(model, network, recipe, settings, batches)
-        images = tf.TensorSpec([batches.grad_update_every, 2, 33, 33, 3], tf.float32)
-        labels = tf.TensorSpec([batches.grad_update_every, 2, 33, 33], tf.uint8)
+        trainer = Trainer(model, network, recipe, settings)
+        images = tf.TensorSpec([parts, 2, 33, 33, 3], tf.float32)
+        labels = tf.TensorSpec([parts, 2, 33, 33], tf.uint8)
         step = trainer.step.get_concrete_function(images, labels, tf.TensorSpec([], tf.int64))
         assert without_gpu_kernel(step) == []
         assert without_gpu_kernel(trainer.panel.get_concrete_function(images, labels)) == []
@@ -40,13 +50,12 @@ def test_every_operation_of_a_step_has_a_gpu_kernel(encoder_name, precision, mul
 def test_every_operation_of_a_classifier_and_of_its_cams_has_a_gpu_kernel(precision):
     network = golden.NETWORKS['vgg']
     classifier = network.build_classifier(width=1 / 64)
-    settings = TrainingSettings(num_steps=10, learning_rate=1e-3, random_seed=1)
+    settings = SimpleNamespace(**SETTINGS, grad_update_every=1)
     trainer = Trainer(
-        training_model(classifier, precision),
+        fold_for_training(classifier, precision),
         network,
         RECIPE,
         settings,
-        BatchSettings(size=(33, 33), batch_size=2),
         tag_labels=np.eye(20, dtype=np.uint8),
     )
     images = tf.TensorSpec([1, 2, 33, 33, 3], tf.float32)

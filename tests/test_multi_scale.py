@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from deeplablib.data.network_input import load_image
-from deeplablib.network.prediction_form import prediction_model
+from deeplablib.network.folding import fold_for_prediction
 from deeplablib.prediction.multi_scale import SINGLE_SCALE, make_predictor
 from deeplablib.utils.backend import keras
 from tests import golden
@@ -24,7 +24,7 @@ def released_mask(encoder_name, number):
 
 
 def predictor(encoder_name, precision='float32', **options):
-    model = prediction_model(golden.model(encoder_name), precision)
+    model = fold_for_prediction(golden.model(encoder_name), precision)
     return make_predictor(model, golden.NETWORKS[encoder_name].to_score_map, **options)
 
 
@@ -48,7 +48,7 @@ def test_convolutions_compute_in_the_precision_asked_for(precision):
 @pytest.mark.parametrize('encoder_name', ['deeplab', 'res50', 'lite0'])
 def test_folding_batch_norm_keeps_the_function(encoder_name):
     model = model_with(encoder_name, narrow_values(encoder_name))
-    folded = prediction_model(model)
+    folded = fold_for_prediction(model)
     assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in folded.layers)
     expected = model(image(40, 33, 3), training=False)
     np.testing.assert_allclose(

@@ -10,7 +10,7 @@ from deeplablib.weights import checkpoints
 from tests.training_run import flags_of, make_samples, run_main
 
 ROOT = Path(__file__).parent.parent
-KILLS = int(os.environ.get('KILLS', 20))
+KILLS = int(os.environ.get('KILLS', 6))
 
 
 def test_killed_at_random_moments_a_run_ends_in_the_same_weights(tmp_path):

@@ -1,21 +1,25 @@
 """Training runs of main.py on small networks: what they leave, and how they end."""
 
+import os
+import runpy
 import shutil
+import signal
+import sys
+from argparse import Namespace
 
 import numpy as np
 import pytest
-from absl.testing import flagsaver
 from PIL import Image
 
 import main
 from deeplablib.training import training_run
-from deeplablib.training.training_log import read_log
-from deeplablib.utils.backend import tf
+from deeplablib.training.trainer import Trainer
+from deeplablib.training.training_log import RunLog, read_log
 from deeplablib.utils.files import locked, make_output_folder
 from deeplablib.weights import checkpoints
 from tests import golden
 from tests.command import run_command
-from tests.training_run import flags_of, make_samples, run_main
+from tests.training_run import make_samples, run_main
 
 ORIGINAL_FLAGS = [
     *['option', 'num_steps', 'save_interval', 'random_seed', 'weight_decay', 'learning_rate'],
@@ -60,120 +64,131 @@ def assert_input_error(result, *words):
         assert str(word) in result.error
 
 
-def test_the_log_of_a_run_is_in_its_modeldir_unless_named(data):
-    with flagsaver.flagsaver():
-        flags = [f for f in flags_of(data, 'plain') if not f.startswith(('--logfile', '--logdir'))]
-        assert run_command('main', *flags).code == 0
-    assert len(read_log(data / 'plain/model/log.txt')[0]) == 5
-    assert any((data / 'plain/model/log').iterdir())
+@pytest.fixture(scope='module')
+def whole_run(data):
+    result = run_main(data, 'whole', save_interval=1)
+    assert result.code == 0, result.error
+    return {step: checkpoint(data, 'whole', step) for step in (0, 4)}, read_log(
+        data / 'whole/log.txt'
+    )
+
+
+def copy_run(data, whole_run, run):
+    """A copy of the whole run under another name; returns the folder of its checkpoints."""
+    shutil.copytree(data / 'whole', data / run)
+    return data / run / 'model'
 
 
 def test_a_run_leaves_log_checkpoints_and_tensorboard(data):
-    result = run_main(data, 'first', max_to_keep=2)
+    flags = {'logfile': None, 'logdir': None, 'save_interval': 3, 'max_to_keep': 2}
+    result = run_main(data, 'first', **flags)
     assert result.code == 0, result.error
-    lines = (data / 'first/log.txt').read_text().splitlines()
+    model = data / 'first/model'
+    lines = (model / 'log.txt').read_text().splitlines()
     assert [line.split(', ')[0] for line in lines] == ['0', '1', '2', '3', '4']
     assert all(len(line.split('.')[-1]) == 3 for line in lines)
-    assert list(training_run.saved_steps(data / 'first/model')) == [2, 4]
-    assert checkpoints.find(data / 'first/model').endswith('model.ckpt-4')
-    assert list((data / 'first/log').glob('events.out.tfevents.*'))
+    assert list(training_run.saved_steps(model)) == [3, 4], 'the last is saved in any case'
+    assert checkpoints.find(model).endswith('model.ckpt-4')
+    assert list((model / 'log').glob('events.out.tfevents.*'))
 
 
 @pytest.mark.parametrize('encoder_name', ['deeplab', 'res50', 'vgg', 'vgg_aspp'])
-def test_checkpoints_hold_the_original_names_and_momentum(data, encoder_name):
-    run = f'names_{encoder_name}'
-    result = run_main(data, run, encoder_name=encoder_name, num_steps=1, num_classes=21)
-    assert result.code == 0, result.error
-    values = checkpoint(data, run, 1)
+def test_variables_have_the_original_names_and_momentum(encoder_name):
+    network = golden.NETWORKS[encoder_name]
+    trainer = Trainer(
+        network.build(width=1 / 64), network, network.recipes['caffe'], Namespace(recompute=False)
+    )
     layout = golden.layout(encoder_name)
     trained = [name for name in layout if not any(norm in name for norm in ('bn', 'BatchNorm'))]
-    assert set(values) == {*layout, *(f'{name}/Momentum' for name in trained)}
+    assert set(trainer.variables) == {*layout, *(f'{name}/Momentum' for name in trained)}
     for name in trained:
-        assert values[f'{name}/Momentum'].shape == values[name].shape
-        assert np.any(values[f'{name}/Momentum'])
+        assert trainer.variables[f'{name}/Momentum'].shape == trainer.variables[name].shape
 
 
-def test_a_frozen_encoder_stays_as_it_is_until_it_is_to_learn(data):
-    small = {'encoder_name': 'lite0', 'width': 1 / 16}
-    refused = run_main(data, 'frozen', frozen=5, **small)
+def test_checkpoints_hold_momentum(whole_run):
+    values = whole_run[0][4]
+    slots = [name for name in values if name.endswith('/Momentum')]
+    assert 2 * len(slots) == len(values) == 2 * len(golden.layout('vgg'))
+    assert all(np.any(values[name]) for name in slots)
+
+
+def test_a_frozen_encoder_stays_as_it_is_until_it_is_to_learn(data, whole_run):
+    refused = run_main(data, 'frozen', frozen=5)
     assert refused.code == 2 and '--frozen keeps weights of --pretrain_file' in refused.error
-    run_main(data, 'start', num_steps=1, **small)
-    small |= {'pretrain_file': data / 'start/model'}
-    result = run_main(data, 'frozen', frozen=5, num_steps=2, **small)
+    flags = {'pretrain_file': data / 'whole/model/model.ckpt-4'}
+    result = run_main(data, 'frozen', frozen=5, num_steps=2, **flags)
     assert result.code == 0, result.error
-    before, after = checkpoint(data, 'start', 1), checkpoint(data, 'frozen', 2)
-    encoder = [name for name in before if 'decoder' not in name and 'Momentum' not in name]
+    before, after = whole_run[0][4], checkpoint(data, 'frozen', 2)
+    encoder = [name for name in before if name.startswith('conv') and 'Momentum' not in name]
     for name in encoder:
         np.testing.assert_array_equal(after[name], before[name], err_msg=name)
-    assert all('decoder' in name for name in after if name.endswith('Momentum'))
-    result = run_main(data, 'frozen', num_steps=4, resume_changed=True, **small)
+    assert all('fc' in name for name in after if name.endswith('Momentum'))
+    result = run_main(data, 'frozen', num_steps=4, resume_changed=True, **flags)
     assert result.code == 0, result.error
     learnt = checkpoint(data, 'frozen', 4)
     kernels = [name for name in encoder if name.endswith('weights')]
     assert not any(np.array_equal(learnt[name], before[name]) for name in kernels)
 
 
-def test_last_step_is_saved_whatever_the_interval(data):
-    run_main(data, 'interval', num_steps=4, save_interval=3)
-    assert list(training_run.saved_steps(data / 'interval/model')) == [0, 3, 4]
-
-
-def test_a_finished_run_is_not_begun_again(data):
-    run_main(data, 'finished', num_steps=1)
-    before = (data / 'finished/log.txt').read_text()
-    result = run_main(data, 'finished', num_steps=1)
+def test_a_finished_run_is_not_begun_again_or_overwritten(data, whole_run):
+    before = (data / 'whole/log.txt').read_text()
+    result = run_main(data, 'whole', save_interval=1)
     assert result.code == 0 and 'nothing is left to do' in result.out
-    assert (data / 'finished/log.txt').read_text() == before
+    assert_input_error(run_main(data, 'whole', save_interval=1, resume=False), 'whole/model')
+    assert (data / 'whole/log.txt').read_text() == before
 
 
-@pytest.fixture(scope='module')
-def whole_run(data):
-    assert run_main(data, 'whole', save_interval=1).code == 0
-    return {step: checkpoint(data, 'whole', step) for step in (0, 4)}, read_log(
-        data / 'whole/log.txt'
-    )
-
-
-def test_interrupted_run_goes_on_as_if_it_had_not_been(data, whole_run, monkeypatch):
-    def save_then_interrupt(trainer, modeldir, step, max_to_keep):
-        save(trainer, modeldir, step, max_to_keep)
+@pytest.mark.parametrize('number, code', [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_run_saves_its_step_and_goes_on_as_if_it_had_not_been(
+    data, whole_run, number, code, monkeypatch
+):
+    def add_then_stop(log, step, *values):
+        add(log, step, *values)
         if step == 1:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), number)
 
-    save = training_run.save
+    add, run = RunLog.add, f'stopped_{code}'
     with monkeypatch.context() as patch:
-        patch.setattr(training_run, 'save', save_then_interrupt)
-        result = run_main(data, 'stopped', save_interval=1)
-    assert result.code == 1
-    assert 'the same command goes on from the newest checkpoint' in result.error
-    with open(data / 'stopped/log.txt', 'a') as log:
+        patch.setattr(RunLog, 'add', add_then_stop)
+        result = run_main(data, run, save_interval=100)
+    assert result.code == code
+    assert 'error: interrupted; step 1 is saved, the same command goes on from' in result.error
+    assert list(training_run.saved_steps(data / run / 'model')) == [0, 1]
+    with open(data / run / 'log.txt', 'a') as log:
         log.write('2, 9.999\n3, 9.9')  # a step that was not saved, and one cut off
-    assert run_main(data, 'stopped', save_interval=1).code == 0
-    assert_same_values(checkpoint(data, 'stopped', 4), whole_run[0][4])
-    assert read_log(data / 'stopped/log.txt') == whole_run[1]
+    assert run_main(data, run, save_interval=100).code == 0
+    assert_same_values(checkpoint(data, run, 4), whole_run[0][4])
+    assert read_log(data / run / 'log.txt') == whole_run[1]
 
 
-def damage_index(prefix):
-    path = prefix.with_name(prefix.name + '.index')
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+def damage_index(index, data):
+    index.write_bytes(index.read_bytes()[: index.stat().st_size // 2])
 
 
-def damage_data(prefix):
-    path = prefix.with_name(prefix.name + '.data-00000-of-00001')
-    contents = bytearray(path.read_bytes())
+def flip_a_bit(index, data):
+    contents = bytearray(data.read_bytes())
     contents[len(contents) // 2] ^= 0xFF
-    path.write_bytes(contents)
+    data.write_bytes(contents)
 
 
-def lose_data(prefix):
-    prefix.with_name(prefix.name + '.data-00000-of-00001').unlink()
+def cut_data(index, data):
+    data.write_bytes(data.read_bytes()[:1000])
 
 
-@pytest.mark.parametrize('damage', [damage_index, damage_data, lose_data])
+def empty_data(index, data):
+    data.write_bytes(b'')
+
+
+def lose_data(index, data):
+    data.unlink()
+
+
+@pytest.mark.parametrize('damage', [damage_index, flip_a_bit, cut_data, empty_data, lose_data])
 def test_damaged_checkpoint_is_passed_over(data, whole_run, damage):
     run = damage.__name__
-    run_main(data, run, save_interval=1)
-    damage(data / run / 'model/model.ckpt-4')
+    prefix = copy_run(data, whole_run, run) / 'model.ckpt-4'
+    parts = ('.index', '.data-00000-of-00001')
+    damage(*(prefix.with_name(prefix.name + part) for part in parts))
     result = run_main(data, run, save_interval=1)
     assert result.code == 0, result.error
     assert 'passed over a checkpoint' in result.out and 'model.ckpt-3' in result.out
@@ -181,11 +196,11 @@ def test_damaged_checkpoint_is_passed_over(data, whole_run, damage):
     assert read_log(data / run / 'log.txt') == whole_run[1]
 
 
-def test_what_a_killed_save_left_is_removed(data):
-    leftover = data / 'leftover/model/.model.ckpt-3.unfinished-abcd'
+def test_what_a_killed_save_left_is_removed(data, whole_run):
+    leftover = copy_run(data, whole_run, 'leftover') / '.model.ckpt-3.unfinished-abcd'
     leftover.mkdir(parents=True)
     (leftover / 'model.ckpt-3.data-00000-of-00001').write_bytes(b'half')
-    assert run_main(data, 'leftover', num_steps=1).code == 0
+    assert run_main(data, 'leftover', save_interval=1).code == 0
     assert not leftover.exists()
 
 
@@ -193,11 +208,6 @@ def test_other_seeds_give_other_weights(data, whole_run):
     run_main(data, 'seed', random_seed=7)
     name = 'conv1_1_weights'
     assert not np.array_equal(checkpoint(data, 'seed', 4)[name], whole_run[0][4][name])
-
-
-def test_without_resume_nothing_is_overwritten(data):
-    run_main(data, 'kept', num_steps=1)
-    assert_input_error(run_main(data, 'kept', num_steps=1, resume=False), 'kept/model')
 
 
 def test_log_of_an_earlier_run_is_moved_aside(data):
@@ -209,18 +219,17 @@ def test_log_of_an_earlier_run_is_moved_aside(data):
     assert read_log(data / 'aside/log.txt')[0] == [0, 1]
 
 
-def test_no_earlier_log_is_lost_and_spoilt_lines_do_not_stop_a_resume(data):
-    run_main(data, 'spoilt', num_steps=2, save_interval=1)
+def test_no_earlier_log_is_lost_and_spoilt_lines_do_not_stop_a_resume(data, whole_run):
+    checkpoints.remove(copy_run(data, whole_run, 'spoilt') / 'model.ckpt-4')
     log = data / 'spoilt/log.txt'
     log.write_bytes(log.read_bytes() + b'\n\x00\x00\xff\n7')
-    result = run_main(data, 'spoilt', num_steps=3, save_interval=1, resume_changed=True)
+    result = run_main(data, 'spoilt', save_interval=1)
     assert result.code == 0, result.error
-    assert read_log(log)[0] == [0, 1, 2, 3]
-    for number in (2, 3):
-        for path in (data / 'spoilt/model').iterdir():
-            path.unlink()
-        run_main(data, 'spoilt', num_steps=number)
-    assert (data / 'spoilt/log.txt.old').exists() and (data / 'spoilt/log.txt.old2').exists()
+    assert read_log(log) == whole_run[1]
+    for ending in ('.old', '.old2'):
+        RunLog(log, data / 'spoilt/log', 0)
+        assert log.with_name(f'log.txt{ending}').exists()
+        log.write_text('0, 1.0\n1, 1.0\n')
 
 
 def test_a_list_without_masks_is_refused_even_without_the_check(data):
@@ -237,34 +246,13 @@ def test_images_of_one_name_in_two_folders_are_trained_on(data):
     assert run_main(data, 'same', data_list=data / 'same.txt', num_steps=1).code == 0
 
 
-@pytest.mark.parametrize(
-    'task, cluster, leads',
-    [
-        (('worker', 0), {'worker': ['a:1', 'b:1']}, True),
-        (('worker', 1), {'worker': ['a:1', 'b:1']}, False),
-        (('chief', 0), {'chief': ['a:1'], 'worker': ['b:1']}, True),
-        (('worker', 0), {'chief': ['a:1'], 'worker': ['b:1']}, False),
-        ((None, None), {}, True),
-    ],
-)
-def test_one_process_leads(task, cluster, leads):
-    task_type, task_id = task
-    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
-        tf.train.ClusterSpec(cluster), task_type=task_type, task_id=task_id
-    )
-    assert training_run.is_leader(resolver) == leads
-    assert training_run.is_leader(None)
-
-
-def test_a_step_that_is_not_there_is_named_with_those_that_are(data):
-    run_main(data, 'steps', num_steps=2, save_interval=1)
-    result = run_main(data, 'steps', option='predict', test_data_list=data / 'list.txt')
-    assert_input_error(result, 'steps to name (--test_step) are 0, 1, 2')
+def test_a_step_that_is_not_there_is_named_with_those_that_are(data, whole_run):
+    result = run_main(data, 'whole', option='predict', test_data_list=data / 'list.txt')
+    assert_input_error(result, 'steps to name (--test_step) are 0, 1, 2, 3, 4')
 
 
 def test_classifier_is_restored_only_when_asked(data, whole_run):
-    run_main(data, 'pretrain', save_interval=1)
-    pretrain = {'pretrain_file': data / 'pretrain/model/model.ckpt-4', 'num_steps': 1}
+    pretrain = {'pretrain_file': data / 'whole/model/model.ckpt-4', 'num_steps': 1}
     # At the rate 0 the first step changes nothing.
     for run, flags, restored in [
         ('fresh', {}, ['conv1_1_weights', 'fc6_weights', 'fc7_bias']),
@@ -325,37 +313,33 @@ def test_bfloat16_trains_float32_variables(data, whole_run, monkeypatch):
     )
 
 
-def test_test_and_predict_use_the_trained_checkpoint(data):
-    run_main(data, 'use', num_steps=1)
-    result = run_main(data, 'use', option='test', valid_step=1, valid_data_list=data / 'list.txt')
+def test_test_and_predict_use_the_trained_checkpoint(data, whole_run, monkeypatch):
+    flags = {'option': 'test', 'valid_step': 4, 'valid_data_list': data / 'list.txt'}
+    result = run_main(data, 'whole', **flags)
     assert result.code == 0, result.error
     assert 'mean IoU' in result.out and 'pixel accuracy' in result.out and 'class 3' in result.out
+    assert 'IMG_MEAN' not in result.out
+    with monkeypatch.context() as patch:
+        patch.setattr(main, 'IMG_MEAN', (1.0, 2.0, 3.0))
+        result = run_main(data, 'whole', **flags)
+    assert 'model.ckpt-4 was trained with IMG_MEAN 104.0' in result.out
+    assert 'here it is 1.0, 2.0, 3.0' in result.out
     result = run_main(
         data,
-        'use',
+        'whole',
         option='predict',
-        test_step=1,
+        test_step=4,
         test_data_list=data / 'list.txt',
         test_num_steps=3,
     )
     assert result.code == 0, result.error
-    indices = sorted((data / 'use/output/prediction').iterdir())
-    colours = sorted((data / 'use/output/visual_prediction').iterdir())
+    indices = sorted((data / 'whole/output/prediction').iterdir())
+    colours = sorted((data / 'whole/output/visual_prediction').iterdir())
     assert [path.name for path in indices] == [f's{i}_mask.png' for i in range(3)]
     assert [path.name for path in colours] == [f's{i}_mask_visual.png' for i in range(3)]
     labels, picture = Image.open(indices[0]), Image.open(colours[0])
     assert labels.mode == 'L' and labels.size == (33, 40) and np.array(labels).max() < 4
     assert picture.mode == 'RGB' and picture.size == labels.size
-
-
-def test_another_mean_colour_than_that_of_the_training_is_named(data, monkeypatch):
-    run_main(data, 'mean', num_steps=1)
-    flags = {'option': 'test', 'valid_step': 1, 'valid_data_list': data / 'list.txt'}
-    assert 'IMG_MEAN' not in run_main(data, 'mean', **flags).out
-    monkeypatch.setattr(main, 'IMG_MEAN', (1.0, 2.0, 3.0))
-    result = run_main(data, 'mean', **flags)
-    assert 'model.ckpt-1 was trained with IMG_MEAN 104.0' in result.out
-    assert 'here it is 1.0, 2.0, 3.0' in result.out
 
 
 def test_predictions_overwrite_neither_each_other_nor_the_data(data, whole_run):
@@ -454,21 +438,21 @@ def test_bad_flags_are_one_line(data, flags, words):
     assert_input_error(run_main(data, 'bad', **lists | flags), *words)
 
 
-def test_a_modeldir_with_another_network_is_refused(data):
-    run_main(data, 'taken', num_steps=1)
-    result = run_main(data, 'taken', num_steps=1, width=1 / 32)
-    assert_input_error(result, 'taken/model', 'width', 'give this one a --modeldir of its own')
-    result = run_main(data, 'taken', num_steps=1, width=1 / 32, resume_changed=True)
-    assert_input_error(result, 'taken/model', 'give this one a folder of its own')
+def test_a_modeldir_with_another_network_is_refused(data, whole_run):
+    model = copy_run(data, whole_run, 'taken')
+    result = run_main(data, 'taken', width=1 / 32)
+    assert_input_error(result, model, 'width', 'give this one a folder of its own')
+    result = run_main(data, 'taken', width=1 / 32, resume_changed=True)
+    assert_input_error(result, model, 'give this one a folder of its own')
 
 
 def test_pretrained_file_of_another_network_is_refused(data):
-    run_main(data, 'other', encoder_name='res50', num_steps=1)
-    result = run_main(data, 'refused', pretrain_file=data / 'other/model/model.ckpt-1')
-    assert_input_error(result, 'other/model/model.ckpt-1', 'missing: conv1_1_weights')
-    result = run_main(
-        data, 'refused', encoder_name='res50', width=1 / 32, pretrain_file=data / 'other/model'
-    )
+    network = golden.NETWORKS['res50']
+    checkpoints.write(data / 'other', network.variables(network.build(width=1 / 64)))
+    result = run_main(data, 'refused', pretrain_file=data / 'other')
+    assert_input_error(result, data / 'other', 'resnet_v1_50/conv1/')
+    flags = {'encoder_name': 'res50', 'width': 1 / 32, 'pretrain_file': data / 'other'}
+    result = run_main(data, 'refused', **flags)
     assert_input_error(result, 'wrong shape: resnet_v1_50/conv1/weights')
 
 
@@ -496,3 +480,11 @@ def test_help_names_every_flag():
     assert result.code == 0
     for flag in ORIGINAL_FLAGS + ADDED_FLAGS:
         assert f'--{flag}:' in result.out or f'--[no]{flag}:' in result.out, flag
+
+
+def test_the_script_can_run_twice_in_one_process(monkeypatch, capsys):
+    """As %run does in a notebook."""
+    monkeypatch.setattr(sys, 'argv', ['main.py', '--help'])
+    for _ in range(2):
+        runpy.run_path(main.__file__, run_name='__main__')
+        assert '--num_steps:' in capsys.readouterr().out

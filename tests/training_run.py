@@ -1,10 +1,10 @@
 """Small training runs of main.py on generated samples."""
 
+from types import SimpleNamespace
+
 import numpy as np
-from absl.testing import flagsaver
 from PIL import Image
 
-import main  # noqa: F401 (its flags must be there before flagsaver keeps their values)
 from tests.command import run_command
 
 COLOURS = np.array([[90, 90, 90], [220, 60, 50], [40, 80, 210], [60, 200, 70]])
@@ -31,6 +31,13 @@ def make_samples(folder, count=4, height=40, width=33, palette=False):
         mask.save(folder / f'SegmentationClassAug/s{i}.png')
         lines.append(f'/JPEGImages/s{i}.jpg /SegmentationClassAug/s{i}.png\n')
     (folder / 'list.txt').write_text(''.join(lines))
+
+
+def batch_settings(size, batch_size=1, **changes):
+    """The flags of main.py that make batches; size: (height, width) of the crops."""
+    flags = {'input_height': size[0], 'input_width': size[1], 'batch_size': batch_size}
+    flags |= {'grad_update_every': 1, 'random_seed': 1234, 'shuffle': True, 'ignore_label': 255}
+    return SimpleNamespace(**flags | {'random_scale': True, 'random_mirror': True} | changes)
 
 
 def flags_of(folder, run='run', **changes):
@@ -61,5 +68,4 @@ def flags_of(folder, run='run', **changes):
 
 def run_main(folder, run='run', **changes):
     """Run main.py with flags_of in this process; returns a tests.command.Result."""
-    with flagsaver.flagsaver():
-        return run_command('main', *flags_of(folder, run, **changes))
+    return run_command('main', *flags_of(folder, run, **changes))

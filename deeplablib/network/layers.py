@@ -73,32 +73,6 @@ def batch_norm(
     )
 
 
-def norms_after(model: keras.Model) -> dict[str, keras.layers.BatchNormalization]:
-    """The batch norms of a network: a dict from the name of the convolution before each."""
-    return {
-        layer.input._keras_history.operation.name: layer
-        for layer in model.layers
-        if isinstance(layer, keras.layers.BatchNormalization)
-    }
-
-
-def folded(
-    kernel: tf.Tensor, bias: tf.Tensor | None, norm: keras.layers.BatchNormalization
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Fold a batch norm on its stored statistics into the convolution before it.
-
-    With s = gamma / sqrt(variance + epsilon), the kernel is multiplied by s and the bias is
-    beta + (bias - mean) * s.
-    kernel: float32 [height, width, in, out], or [height, width, channels, 1] of a depthwise
-    convolution. bias: float32 [channels of its output], or None. norm: the layer.
-    Returns kernel and bias of the convolution that does both.
-    """
-    scale = norm.gamma / tf.sqrt(norm.moving_variance + norm.epsilon)
-    bias = 0.0 if bias is None else bias
-    of_kernel = tf.reshape(scale, [-1, 1]) if kernel.shape[-1] != scale.shape[0] else scale
-    return kernel * of_kernel, norm.beta + (bias - norm.moving_mean) * scale
-
-
 def aspp(
     net: keras.KerasTensor,
     num_classes: int,

@@ -10,6 +10,8 @@ from deeplablib.data.voc import NUM_CLASSES
 from deeplablib.network.layers import STEM_FILTERS, TAG_LAYER
 from deeplablib.utils.backend import keras, tf
 
+ENCODER_LEVELS = 5  # of every encoder, one for each resolution of its ImageNet network
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -22,50 +24,41 @@ class Recipe:
     """
 
     classifier: str
-    bias_rate: float
-    outputs: Callable[[tf.Tensor], tf.Tensor]
-
-
-def identity(logits: tf.Tensor) -> tf.Tensor:
-    """The logits as they are: what most networks fuse scales with, and are trained with."""
-    return logits
-
-
-def one_recipe(classifier: str) -> dict[str, Recipe]:
-    """The recipes of a network that is trained in one way, whichever --recipe names.
-
-    classifier: as of Recipe.
-    """
-    recipe = Recipe(classifier=classifier, bias_rate=1.0, outputs=identity)
-    return {'caffe': recipe, 'authors': recipe}
+    bias_rate: float = 1.0
+    outputs: Callable[[tf.Tensor], tf.Tensor] = tf.identity
 
 
 @dataclass(frozen=True)
 class NetworkSpec:
     """One entry of a package's NETWORKS table.
 
-    build: makes the Keras model, images to logits; takes num_classes, width and frozen.
-    build_classifier: makes the tag classifier on the same encoder, images to what each tag responds
-        to; takes num_tags, width and frozen.
+    build: makes the Keras model: float32 BGR minus mean [batch, height, width, 3] to float32 logits
+        [batch, ceil(height / 8), ceil(width / 8), num_classes]. Its arguments are flags of main.py:
+        num_classes; width, which multiplies the channels of every other layer, a multiple of 1/64;
+        frozen, how many of the encoder's five levels of resolution, from the first, keep their
+        weights in training; dropout_rate, of fc6 and fc7, or train_batch_norm (layers.batch_norm).
+    build_classifier: makes the tag classifier on the same encoder, of the same input to what each
+        tag responds to, float32 [batch, ceil(height / 16), ceil(width / 16), num_tags]; its mean
+        over the map is the logit of a tag. Takes num_tags, width and frozen.
     variable_name: turns a Keras variable path ('conv1/kernel') into the name that TensorFlow 1
         checkpoints use ('conv1/weights').
-    to_score_map: turns logits into the score map, in which the scales of a prediction are fused.
-    score_map_kind: what a score map holds, 'logits' or 'probabilities'.
     width_kernel, last_bias: checkpoint names of variables whose shapes tell width and classes.
-    width_filters: how many channels come out of width_kernel at width 1.
     head: what every variable behind the encoder has in its checkpoint name.
     recipes: how it is trained, by the names that --recipe takes.
+    to_score_map: turns logits into the score map, in which the scales of a prediction are fused.
+    score_map_kind: what a score map holds, 'logits' or 'probabilities'.
+    width_filters: how many channels come out of width_kernel at width 1.
     """
 
     build: Callable[..., keras.Model]
     build_classifier: Callable[..., keras.Model]
     variable_name: Callable[[str], str]
-    to_score_map: Callable[[tf.Tensor], tf.Tensor]
-    score_map_kind: str
     width_kernel: str
     last_bias: str
     head: str
     recipes: dict[str, Recipe]
+    to_score_map: Callable[[tf.Tensor], tf.Tensor] = tf.identity
+    score_map_kind: str = 'logits'
     width_filters: int = STEM_FILTERS
 
     @property

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from deeplablib.network.folding import fold_for_prediction
 from deeplablib.network.network_spec import NetworkSpec
-from deeplablib.network.prediction_form import prediction_model
 from deeplablib.network.resize import resize_bilinear
 from deeplablib.prediction.multi_scale import make_predictor
 from deeplablib.utils.backend import keras, tf, without_native_messages
@@ -29,7 +29,7 @@ def save_model(path: str | Path, network: NetworkSpec, model: keras.Model) -> No
     path: a folder that is not there. model: with its weights.
     Raises tf.errors.OpError when it cannot be written.
     """
-    predict = make_predictor(prediction_model(model), network.to_score_map)
+    predict = make_predictor(fold_for_prediction(model), network.to_score_map)
     module = tf.Module()
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.uint8, name='image')])
@@ -62,7 +62,7 @@ def write_onnx(path: str | Path, network: NetworkSpec, model: keras.Model) -> st
     except Exception as error:  # those of tf2onnx and onnxruntime have no other class in common
         reason = next((line for line in str(error).splitlines() if line.strip()), repr(error))
         raise OSError(f'tf2onnx or onnxruntime does not take it: {reason}') from None
-    predict = make_predictor(prediction_model(model), network.to_score_map)
+    predict = make_predictor(fold_for_prediction(model), network.to_score_map)
     with tf.device('/cpu:0'):  # a GPU rounds more coarsely
         expected = [predict(image, _all_classes(model))[0].numpy() for image in _test_images()]
     pairs = zip(found, expected, strict=True)
@@ -84,7 +84,7 @@ def _onnx_model(network, model):
     # The kernels are inputs while tf2onnx works, and constants afterwards: it copies constants at
     # every turn, which took 12 GB and a minute more for a ResNet-101 of 176 MB. They come as ONNX
     # has them, so that the transposition that tf2onnx puts before each convolution goes away.
-    fast = prediction_model(model)
+    fast = fold_for_prediction(model)
     kernels = {v.path: v for v in fast.weights if len(v.shape) == 4}
     predict = make_predictor(fast, network.to_score_map)
     specs = [

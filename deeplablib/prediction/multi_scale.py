@@ -51,7 +51,7 @@ def make_predictor(
     """Build the function that labels an image.
 
     model: a network, which is called as it is: one in training, or, for speed, the copy that
-    network.prediction_form makes. to_score_map: of its NetworkSpec. scales, flip: as above.
+    network.folding makes. to_score_map: of its NetworkSpec. scales, flip: as above.
     img_mean: mean colour, blue, green, red.
     Returns a tf.function of (image, allowed): uint8 RGB [height, width, 3] and bool [classes], the
     classes that may occur. It gives the labels, uint8 [height, width], and the fused score map

@@ -13,8 +13,8 @@ from deeplablib.data.sample_check import check_outputs, check_samples
 from deeplablib.data.tags import allowed_classes, read_tags
 from deeplablib.data.voc import IGNORE_LABEL
 from deeplablib.network.convolution import require_precision
+from deeplablib.network.folding import fold_for_prediction
 from deeplablib.network.network_spec import NetworkSpec
-from deeplablib.network.prediction_form import prediction_model
 from deeplablib.prediction.crf import crf_samples, require_package
 from deeplablib.prediction.metrics import report
 from deeplablib.prediction.multi_scale import SCALES, SINGLE_SCALE, make_predictor
@@ -25,7 +25,7 @@ from deeplablib.utils.files import make_output_folder
 from deeplablib.utils.parallel import left_to_do
 from deeplablib.weights import checkpoints
 from deeplablib.weights.load_model import load_model
-from deeplablib.weights.run_settings import classes_of, note_changes
+from deeplablib.weights.settings_file import classes_of, note_changes
 
 
 def make_parser(description: str | None, **defaults: Any) -> argparse.ArgumentParser:
@@ -90,7 +90,7 @@ def restore(
     print(f'Restored model parameters of {name} from {prefix}')
     note_changes(prefix, IMG_MEAN=list(args.img_mean), ignore_label=IGNORE_LABEL)
     predict = make_predictor(
-        prediction_model(model, args.precision),
+        fold_for_prediction(model, args.precision),
         networks[name].to_score_map,
         scales=SINGLE_SCALE if args.single_scale else SCALES,
         img_mean=tuple(args.img_mean),

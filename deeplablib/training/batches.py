@@ -6,7 +6,7 @@ resumed run starts at a later position, without replaying what came before.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,53 +17,8 @@ from deeplablib.data.masks import check_size, read_indices
 from deeplablib.data.network_input import decode_image, load_image, preprocess
 from deeplablib.data.voc import IGNORE_LABEL
 from deeplablib.training.augment import augment, augment_image, draw
-from deeplablib.training.training_settings import TrainingSettings
 from deeplablib.utils.backend import tf
 from deeplablib.utils.errors import InputError
-
-
-@dataclass(frozen=True)
-class BatchSettings:
-    """How samples become batches.
-
-    size: (height, width) of the crops. batch_size: samples of one gradient, over all replicas.
-    grad_update_every: gradients of one step. random_seed: what everything is drawn from.
-    shuffle: each epoch in an order of its own, otherwise that of the list. random_scale,
-    random_mirror: whether to. ignore_label: of masks, what belongs to no class. img_mean: mean
-    colour, blue, green, red.
-    """
-
-    size: tuple[int, int]
-    batch_size: int
-    grad_update_every: int = 1
-    random_seed: int = 1234
-    shuffle: bool = True
-    random_scale: bool = True
-    random_mirror: bool = True
-    ignore_label: int = IGNORE_LABEL
-    img_mean: tuple[float, float, float] = IMG_MEAN
-
-    @property
-    def samples_a_step(self) -> int:
-        """How many samples one step takes."""
-        return self.batch_size * self.grad_update_every
-
-
-def batch_settings(
-    settings: TrainingSettings, img_mean: tuple[float, float, float] = IMG_MEAN
-) -> BatchSettings:
-    """The part of a training's settings that makes its batches; img_mean: blue, green, red."""
-    return BatchSettings(
-        size=(settings.input_height, settings.input_width),
-        batch_size=settings.batch_size,
-        grad_update_every=settings.grad_update_every,
-        random_seed=settings.random_seed,
-        shuffle=settings.shuffle,
-        random_scale=settings.random_scale,
-        random_mirror=settings.random_mirror,
-        ignore_label=settings.ignore_label,
-        img_mean=img_mean,
-    )
 
 
 def sample_order(
@@ -86,37 +41,42 @@ def sample_order(
     return order
 
 
-def samples_of_step(step: int, samples: Sequence[Sample], batches: BatchSettings) -> list[Sample]:
-    """The samples that a step trains on, over all replicas: a list of Sample."""
-    positions = np.arange(step * batches.samples_a_step, (step + 1) * batches.samples_a_step)
-    order = sample_order(positions, len(samples), batches.random_seed, batches.shuffle)
+def samples_of_step(step: int, samples: Sequence[Sample], settings: Any) -> list[Sample]:
+    """The samples that a step trains on, over all replicas; settings: as for make_dataset."""
+    count = settings.batch_size * settings.grad_update_every
+    positions = np.arange(step * count, (step + 1) * count)
+    order = sample_order(positions, len(samples), settings.random_seed, settings.shuffle)
     return [samples[i] for i in order]
 
 
 def make_dataset(
     samples: Sequence[Sample],
-    batches: BatchSettings,
+    settings: Any,
     steps: range,
+    img_mean: tuple[float, float, float] = IMG_MEAN,
     replicas: int = 1,
     local_replicas: slice = slice(None),
     tag_labels: npt.NDArray[np.uint8] | None = None,
 ) -> tf.data.Dataset:
     """Read the samples of some steps.
 
-    samples: with masks unless there are tag_labels. batches: how to. steps: range of steps.
+    samples: with masks unless there are tag_labels. settings: the flags of main.py, or what else
+    has them as attributes. steps: range of steps. img_mean: blue, green, red.
     replicas: how many share a batch. local_replicas: slice, those that this process feeds.
     tag_labels: uint8 [samples, tags], the labels in place of masks; the scale of an image is
     then drawn around that at which the crop holds the whole of it (augment.scale_to_crop).
     Returns a tf.data.Dataset with one element a step and replica, the replicas of a step one after
-    the other: images, float32 [grad_update_every, batch_size / replicas, *size, 3], and labels,
-    uint8 [grad_update_every, batch_size / replicas, *size] or [..., tags].
+    the other: images, float32 [grad_update_every, batch_size / replicas, height, width, 3], and
+    labels, uint8 [grad_update_every, batch_size / replicas, height, width] or [..., tags].
     """
-    share = batches.batch_size // replicas
-    positions = np.arange(steps.start, steps.stop)[:, None] * batches.samples_a_step
-    positions = positions + np.arange(batches.samples_a_step)
-    positions = positions.reshape(-1, batches.grad_update_every, replicas, share)
+    size = settings.input_height, settings.input_width
+    scale, mirror = settings.random_scale, settings.random_mirror
+    parts, share = settings.grad_update_every, settings.batch_size // replicas
+    count = parts * settings.batch_size
+    positions = np.arange(steps.start * count, steps.stop * count)
+    positions = positions.reshape(-1, parts, replicas, share)
     positions = positions.transpose(0, 2, 1, 3)[:, local_replicas].reshape(-1)
-    order = sample_order(positions, len(samples), batches.random_seed, batches.shuffle)
+    order = sample_order(positions, len(samples), settings.random_seed, settings.shuffle)
     if tag_labels is None:
         masks_of(samples)
 
@@ -125,37 +85,24 @@ def make_dataset(
         if tag_labels is not None:
             return image_contents(sample.image), tag_labels[index]
         labels, _ = read_indices(sample.mask)
-        labels[labels == batches.ignore_label] = IGNORE_LABEL
+        labels[labels == settings.ignore_label] = IGNORE_LABEL
         return image_contents(sample.image), labels
 
     def load(position, index):
         # Python opens the files: TensorFlow has its own idea of a path.
         contents, labels = tf.numpy_function(read, [index], [tf.string, tf.uint8], stateful=False)
-        image = preprocess(decode_image(tf.ensure_shape(contents, [])), batches.img_mean)
-        numbers = draw(batches.random_seed, position)
+        image = preprocess(decode_image(tf.ensure_shape(contents, [])), img_mean)
+        numbers = draw(settings.random_seed, position)
         if tag_labels is not None:
-            image = augment_image(
-                image,
-                numbers,
-                batches.size,
-                scale=batches.random_scale,
-                mirror=batches.random_mirror,
-            )
+            image = augment_image(image, numbers, size, scale, mirror)
             return image, tf.ensure_shape(labels, tag_labels.shape[1:])
-        return augment(
-            image,
-            tf.ensure_shape(labels, [None, None]),
-            numbers,
-            batches.size,
-            scale=batches.random_scale,
-            mirror=batches.random_mirror,
-            ignore_label=IGNORE_LABEL,
-        )
+        labels = tf.ensure_shape(labels, [None, None])
+        return augment(image, labels, numbers, size, scale, mirror, ignore_label=IGNORE_LABEL)
 
     dataset = tf.data.Dataset.from_tensor_slices((positions, order))
     dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     dataset = dataset.batch(share, drop_remainder=True)
-    dataset = dataset.batch(batches.grad_update_every, drop_remainder=True)
+    dataset = dataset.batch(parts, drop_remainder=True)
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 

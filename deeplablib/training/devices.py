@@ -1,20 +1,20 @@
 """The devices that train together: one, all of this machine, or those of several machines."""
 
 import zlib
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from deeplablib.training.trainer import Trainer
-from deeplablib.training.training_settings import TrainingSettings
 from deeplablib.utils.backend import keras, tf
 from deeplablib.utils.errors import InputError
 
 
-def make_strategy(settings: TrainingSettings) -> tf.distribute.Strategy:
+def make_strategy(settings: Any) -> tf.distribute.Strategy:
     """The tf.distribute strategy that a training is set to.
 
-    settings: of main.py; strategy, train_batch_norm and batch_size count.
+    settings: the flags of main.py; strategy, train_batch_norm and batch_size count.
     It must be made before TensorFlow computes anything: several machines have to meet first.
     Raises InputError when the devices cannot share a batch evenly, or one would have to share the
     statistics of its batch norm.
@@ -35,6 +35,18 @@ def make_strategy(settings: TrainingSettings) -> tf.distribute.Strategy:
             f'{strategy.num_replicas_in_sync} devices'
         )
     return strategy
+
+
+def is_leader(cluster_resolver: Any) -> bool:
+    """Whether this process writes checkpoints and logs: one of all that train together does.
+
+    cluster_resolver: of the strategy; None where there is only this process.
+    """
+    if cluster_resolver is None or cluster_resolver.task_id is None:
+        return True
+    has_chief = 'chief' in cluster_resolver.cluster_spec().jobs
+    leader = ('chief' if has_chief else 'worker', 0)
+    return (cluster_resolver.task_type, cluster_resolver.task_id) == leader
 
 
 def make_repeatable(random_seed: int) -> None:

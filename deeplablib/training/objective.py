@@ -5,8 +5,6 @@ batch, however many devices share it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from deeplablib.data.score_maps import OUTPUT_STRIDE
@@ -16,40 +14,9 @@ from deeplablib.prediction.multi_scale import SCALES
 from deeplablib.utils.backend import tf
 
 
-@dataclass(frozen=True)
-class Objective:
-    """What a training makes small, in the three steps that each device takes with its batch.
-
-    targets: turns the labels of a batch into a list of targets, one for each term of the loss.
-    count: how many labels of a target the loss is the mean over, an int32 scalar.
-    loss: function of (model, images, targets, counts) that returns the device's share of the loss;
-        counts are those of each target over all devices.
-    """
-
-    targets: Callable
-    count: Callable
-    loss: Callable
-
-
-def pixel_objective(num_classes: int, outputs: Callable, multi_scale: bool = False) -> Objective:
-    """The softmax cross entropy of labelled pixels; arguments as for targets and data_loss."""
-    return Objective(
-        targets=partial(targets, num_classes=num_classes, multi_scale=multi_scale),
-        count=count_labelled,
-        loss=partial(data_loss, outputs=outputs),
-    )
-
-
-def tag_objective() -> Objective:
-    """The sigmoid cross entropy of tags, the mean over tags and images.
-
-    The labels of a batch are uint8 [batch, tags], 1 where an image has the tag. The model gives a
-    map for each tag; its mean, global average pooling, is the logit.
-    """
-    return Objective(targets=lambda tags: [tf.cast(tags, tf.float32)], count=tf.size, loss=tag_loss)
-
-
-def targets(labels: tf.Tensor, num_classes: int, multi_scale: bool = False) -> list[tf.Tensor]:
+def pixel_targets(
+    labels: tf.Tensor, num_classes: int, multi_scale: bool = False
+) -> list[tf.Tensor]:
     """The labels of each term of the loss.
 
     labels: uint8 [batch, height, width]. num_classes: labels from here on belong to no class.
@@ -65,15 +32,10 @@ def targets(labels: tf.Tensor, num_classes: int, multi_scale: bool = False) -> l
     return [tf.where(part < num_classes, part, -1) for part in resized]
 
 
-def count_labelled(target: tf.Tensor) -> tf.Tensor:
-    """How many pixels of a target have a class: int32 scalar."""
-    return tf.math.count_nonzero(target >= 0, dtype=tf.int32)
-
-
-def data_loss(
+def pixel_loss(
     model: Callable,
     images: tf.Tensor,
-    target_maps: Sequence[tf.Tensor],
+    targets: Sequence[tf.Tensor],
     counts: Sequence[tf.Tensor],
     outputs: Callable,
 ) -> tf.Tensor:
@@ -85,47 +47,49 @@ def data_loss(
 
     model: function of (images, training) to logits, called in training mode.
     images: float32 [batch, height, width, 3].
-    target_maps: from targets. counts: labelled pixels of each target, over all devices.
+    targets: from pixel_targets. counts: float32 scalars, the labelled pixels of each, over all
+    devices.
     outputs: Recipe.outputs.
     Returns a float32 scalar: this device's share; the shares of all devices sum to the loss.
     """
     score_maps = []
-    for scale in SCALES[: len(target_maps)]:
+    for scale in SCALES[: len(targets)]:
         size = [int(n * scale) for n in images.shape[1:3]]
         scaled = images if scale == 1 else resize_bilinear(images, size)
         score_maps.append(outputs(tf.cast(model(scaled, training=True), tf.float32)))
-    terms = list(zip(score_maps, target_maps, counts, strict=True))
+    terms = list(zip(score_maps, targets, counts, strict=True))
     if len(score_maps) > 1:
         full_size = score_maps[0].shape[1:3]
         fused = [score_maps[0], *(resize_bilinear(part, full_size) for part in score_maps[1:])]
-        terms.append((tf.reduce_max(tf.stack(fused), axis=0), target_maps[0], counts[0]))
-    return tf.add_n([_cross_entropy(*term) for term in terms])
+        terms.append((tf.reduce_max(tf.stack(fused), axis=0), targets[0], counts[0]))
+    means = []
+    for score_map, target, count in terms:
+        labelled = target >= 0
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
+            labels=tf.where(labelled, target, 0), logits=score_map
+        )
+        total = tf.reduce_sum(tf.where(labelled, losses, 0.0))
+        means.append(total / tf.maximum(count, 1.0))  # no pixel labelled: a loss of 0
+    return tf.add_n(means)
 
 
 def tag_loss(
-    model: Callable, images: tf.Tensor, target: Sequence[tf.Tensor], counts: Sequence[tf.Tensor]
+    model: Callable, images: tf.Tensor, targets: Sequence[tf.Tensor], counts: Sequence[tf.Tensor]
 ) -> tf.Tensor:
     """The sigmoid cross entropy of a batch of tags, summed and divided by how many there are.
 
+    The model gives a map for each tag; its mean, global average pooling, is the logit.
+
     model: function of (images, training) to responses [batch, rows, columns, tags].
-    images: float32 [batch, height, width, 3]. target: one float32 [batch, tags]. counts: one
-    scalar, the tags of all images of all devices.
+    images: float32 [batch, height, width, 3]. targets: one int32 [batch, tags], 1 where an image
+    has the tag. counts: one float32 scalar, the tags of all images of all devices.
     Returns a float32 scalar: this device's share; the shares of all devices sum to the loss.
     """
     responses = tf.cast(model(images, training=True), tf.float32)
     losses = tf.nn.sigmoid_cross_entropy_with_logits(
-        labels=target[0], logits=tf.reduce_mean(responses, axis=[1, 2])
+        labels=tf.cast(targets[0], tf.float32), logits=tf.reduce_mean(responses, axis=[1, 2])
     )
     return tf.reduce_sum(losses) / counts[0]
-
-
-def _cross_entropy(score_map, target, count):
-    labelled = target >= 0
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
-        labels=tf.where(labelled, target, 0), logits=score_map
-    )
-    total = tf.reduce_sum(tf.where(labelled, losses, 0.0))
-    return total / tf.cast(tf.maximum(count, 1), tf.float32)  # no pixel labelled: a loss of 0
 
 
 def is_kernel(name: str) -> bool:

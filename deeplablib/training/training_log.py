@@ -36,7 +36,8 @@ class RunLog:
             self._file = open(logfile, 'a' if first_step else 'w', buffering=1)  # noqa: SIM115
         except OSError as error:
             raise InputError(f'{logfile}: cannot write the log ({error.strerror})') from None
-        self._writer = tf.summary.create_file_writer(os.fsencode(make_output_folder(logdir)))
+        folder = make_output_folder(logdir).resolve()  # TensorFlow has an idea of its own of `..`
+        self._writer = tf.summary.create_file_writer(os.fsencode(folder))
 
     def add(self, step: int, loss: float, rate: float, images_a_second: float) -> None:
         """Log one step."""
@@ -65,7 +66,7 @@ class RunLog:
             )
 
     def add_panel(self, step: int, images: tf.Tensor) -> None:
-        """Show pictures, uint8 [images, height, width, 3], and flush what TensorBoard waits for."""
+        """Show pictures, uint8 [images, height, width, 3]."""
         with self._writer.as_default(step):
             tf.summary.image('images', images, max_outputs=len(images))
         self._writer.flush()

@@ -1,52 +1,130 @@
-"""A training run: the loop around the step, which logs, saves and resumes."""
+"""A training run: begun or gone on with, its loop, its checkpoints."""
 
 import contextlib
 import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from deeplablib.data.image_lists import Sample
-from deeplablib.network.network_spec import NetworkSpec
+from deeplablib.training import devices
 from deeplablib.training.batches import raise_unreadable, samples_of_step
 from deeplablib.training.trainer import Trainer
 from deeplablib.training.training_log import RunLog
-from deeplablib.utils.backend import keras, tf
-from deeplablib.utils.errors import InputError
+from deeplablib.training.validation import VALIDATIONS, Validation
+from deeplablib.utils.backend import tf
+from deeplablib.utils.errors import InputError, stop_requests, stopping_at_once
+from deeplablib.utils.files import locked
 from deeplablib.utils.progress import progress
-from deeplablib.weights import checkpoints
+from deeplablib.weights import checkpoints, settings_file
 from deeplablib.weights.load_model import read_pretrained
 
 CHECKPOINT = 'model.ckpt'
 
 
-def is_leader(cluster_resolver: Any) -> bool:
-    """Whether this process writes checkpoints and logs: one of all that train together does.
+def train(
+    trainer: Trainer,
+    samples: Sequence[Sample],
+    modeldir: Path,
+    record: dict,
+    measure: Callable[[], float] | None = None,
+) -> None:
+    """Run the steps up to num_steps, inclusive, from where an earlier run with this folder stopped.
 
-    cluster_resolver: of the strategy; None where there is only this process.
+    modeldir: an existing folder, for the checkpoints: one every save_interval steps, one at the end
+    and one where the run is interrupted. record: what settings.json is to hold (make_settings).
+    measure: function without arguments, the validation, called every valid_every steps; None: none.
+    Raises InputError when a sample cannot be read, the loss is not finite, or an earlier run had
+    other settings.
     """
-    if cluster_resolver is None or cluster_resolver.task_id is None:
-        return True
-    has_chief = 'chief' in cluster_resolver.cluster_spec().jobs
-    leader = ('chief' if has_chief else 'worker', 0)
-    return (cluster_resolver.task_type, cluster_resolver.task_id) == leader
+    settings, strategy = trainer.settings, trainer.strategy
+    leads = devices.is_leader(strategy.cluster_resolver)
+    together = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    with locked(modeldir) if leads else contextlib.nullcontext():
+        known = settings_file.read_settings(modeldir)
+        if saved_steps(modeldir):
+            record = settings_file.check_resume(modeldir, record, settings.resume_changed)
+        if leads:
+            checkpoints.remove_leftovers(modeldir, f'{CHECKPOINT}-*')
+        first_step = resume(trainer, modeldir)
+        if first_step == 0 and settings.pretrain_file:
+            restore_pretrained(trainer, settings.pretrain_file, settings.restore_last)
+        if together:
+            devices.check_same_start(strategy, trainer, first_step)
+        validation = None
+        if leads and measure is not None:
+            anew = validates_otherwise(modeldir, known, record)
+            validation = Validation(trainer, measure, modeldir, 0 if anew else first_step)
+        # Of a run that was stopped between its save and its validation.
+        owed = validation if validation and validation.is_due(first_step - 1) else None
+        if first_step > settings.num_steps and not owed:
+            print(f'{modeldir}: step {first_step - 1} is there already, nothing is left to do')
+            return
+        log = None
+        if leads:
+            settings_file.write_settings(modeldir, record)
+            logfile, logdir = settings.logfile or modeldir / 'log.txt', settings.logdir
+            log = RunLog(logfile, logdir or modeldir / 'log', first_step)
+            log.add_classes(record['result']['classes'])
+            if owed:
+                log.add_value(first_step - 1, 'validation', owed(first_step - 1))
+
+        steps = range(first_step, settings.num_steps + 1)
+        batches = iter(trainer.distribute(samples, steps))
+        images_a_step = settings.batch_size * settings.grad_update_every
+        status = {'note': ''}
+        last = time.monotonic()
+        with stop_requests() as stops:
+            for step in progress(steps, len(steps), 'training', 'step', lambda: status['note']):
+                try:
+                    images, labels = next(batches)
+                except tf.errors.OpError:
+                    raise_unreadable(samples_of_step(step, samples, settings))
+                    raise
+                loss, rate = map(float, trainer.step(images, labels, tf.constant(step, tf.int64)))
+                saves = step % settings.save_interval == 0 or step == settings.num_steps
+                validates = validation and validation.is_due(step)
+                if not np.isfinite(loss) or (
+                    (saves or validates or stops) and not trainer.is_finite()
+                ):
+                    _raise_diverged(step, loss, rate, samples_of_step(step, samples, settings))
+                status['note'] = f'loss {loss:.3f}, rate {rate:.3g}'
+                if log is not None:
+                    log.add(step, loss, rate, images_a_step / (time.monotonic() - last))
+                    if saves:
+                        save(trainer, modeldir, step, settings.max_to_keep)
+                if log and validation and validates and not stops:
+                    try:
+                        with stopping_at_once():
+                            log.add_value(step, 'validation', validation(step))
+                    except KeyboardInterrupt as stop:  # the next run makes up for it
+                        stops.append(type(stop))
+                if stops:
+                    if log is not None and not saves:
+                        save(trainer, modeldir, step, settings.max_to_keep)
+                    raise stops[0](
+                        f'interrupted; step {step} is saved, the same command goes on from there '
+                        f'({modeldir})'
+                    )
+                if log is not None and saves and trainer.tag_labels is None:
+                    log.add_panel(step, trainer.panel(images, labels))
+                last = time.monotonic()
+        if together:
+            # One that leaves while another still saves would be reported as failed.
+            devices.gather(strategy, first_step)
 
 
-def restore_pretrained(
-    network: NetworkSpec, model: keras.Model, path: str, classifier: str, restore_last: bool
-) -> list[str]:
+def restore_pretrained(trainer: Trainer, path: str, restore_last: bool) -> None:
     """Load the initial weights of a run.
 
-    model: made by it. path: the checkpoint; a last classifier that is not ours is passed over.
-    classifier: variables with this in their name are left as they are, unless restore_last. From a
-    tag classifier only the encoder is taken: it has no more.
-    Returns the names of the encoder's and the head's variables that the checkpoint cannot give.
+    path: the checkpoint; a last classifier that is not ours is passed over. restore_last: take the
+    classifier too. From a tag classifier only the encoder is taken: it has no more.
     Raises InputError when a variable is missing or has another shape, or a layer is one too many.
     """
-    variables = network.variables(model)
+    network, variables = trainer.network, trainer.network.variables(trainer.model)
+    classifier = trainer.recipe.classifier
     wanted = {n: v for n, v in variables.items() if restore_last or classifier not in n}
     values = read_pretrained(network, path, variables)
     fresh = []
@@ -54,7 +132,9 @@ def restore_pretrained(
         fresh = [name for name in wanted if network.head in name]
         wanted = {name: v for name, v in wanted.items() if name not in fresh}
     checkpoints.assign({n: v for n, v in values.items() if n in wanted}, wanted, path)
-    return fresh
+    print(f'Restored model parameters from {path}')
+    if fresh:
+        print(f'note: this is a tag classifier; what it lacks starts anew: {", ".join(fresh)}')
 
 
 def saved_steps(modeldir: str | Path) -> dict[int, Path]:
@@ -102,65 +182,19 @@ def save(trainer: Trainer, modeldir: str | Path, step: int, max_to_keep: int) ->
             checkpoints.remove(prefix)
 
 
-def train(
-    trainer: Trainer,
-    samples: Sequence[Sample],
-    first_step: int,
-    modeldir: str | Path,
-    log: RunLog | None,
-    save_interval: int,
-    max_to_keep: int,
-    after_save: Callable[[int], None] | None = None,
-    validate: Callable[[int], None] | None = None,
-) -> None:
-    """Run the steps from first_step to num_steps, inclusive.
+def validates_otherwise(modeldir: Path, known: dict | None, record: dict) -> bool:
+    """Whether the validations of a run, if it had any, were of other images; says so.
 
-    modeldir: folder of the checkpoints, one every save_interval steps and one at the end.
-    log: RunLog, or None in a process that only helps another one (multiworker).
-    after_save: function of the step, called after each save, or None.
-    validate: function of the step, called after each and before it is saved, or None.
-    Raises InputError when a sample cannot be read or the loss is not finite.
+    known, record: settings.json as it was and is to be.
     """
-    num_steps = trainer.settings.num_steps
-    steps = range(first_step, num_steps + 1)
-    batches = iter(trainer.distribute(samples, steps))
-    status = {'note': ''}
-    last = time.monotonic()
-    with _saying_how_to_go_on(modeldir, save_interval):
-        for step in progress(steps, len(steps), 'training', 'step', lambda: status['note']):
-            try:
-                images, labels = next(batches)
-            except tf.errors.OpError:
-                raise_unreadable(samples_of_step(step, samples, trainer.batches))
-                raise
-            loss, rate = map(float, trainer.step(images, labels, tf.constant(step, tf.int64)))
-            saves = step % save_interval == 0 or step == num_steps
-            if not np.isfinite(loss) or saves and not trainer.is_finite():
-                _raise_diverged(step, loss, rate, samples_of_step(step, samples, trainer.batches))
-            seconds = time.monotonic() - last
-            status['note'] = f'loss {loss:.3f}, rate {rate:.3g}'
-            if log is not None:
-                log.add(step, loss, rate, trainer.batches.samples_a_step / seconds)
-            if validate is not None:
-                validate(step)
-            if log is not None and saves:
-                save(trainer, modeldir, step, max_to_keep)
-                if trainer.tag_labels is None:
-                    log.add_panel(step, trainer.panel(images, labels))
-                if after_save is not None:
-                    after_save(step)
-            last = time.monotonic()
-
-
-@contextlib.contextmanager
-def _saying_how_to_go_on(modeldir, save_interval):
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f'interrupted; the same command goes on from the newest checkpoint in {modeldir}, '
-            f'one every {save_interval} steps'
-        ) from None
+    if known is None or not (modeldir / VALIDATIONS).exists():
+        return False
+    before, now = (settings.get('flags', {}) for settings in (known, record))
+    names = [n for n in now if n.startswith('valid_') and n not in ('valid_step', 'valid_every')]
+    if all(before.get(name) == now[name] for name in names):
+        return False
+    print('note: validation is not what it was: the best checkpoint is chosen anew')
+    return True
 
 
 def _raise_diverged(step, loss, rate, samples):

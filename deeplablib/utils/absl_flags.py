@@ -1,4 +1,4 @@
-"""A script's flags, as absl has them: read with one clear error, and written to be read again."""
+"""A script's flags, as absl has them: defined, read with one clear error, and listed."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,22 @@ from absl import flags
 from deeplablib.utils.errors import InputError
 
 
+def forget(values: flags.FlagValues, name: str) -> None:
+    """Take away the flags of a script that is run anew, as %run does in a notebook.
+
+    name: of any one of them.
+    """
+    if name in values:
+        for flag in flags_of_script(values, name):
+            delattr(values, flag.name)
+
+
 def parse(values: flags.FlagValues, arguments: Sequence[str]) -> None:
-    """Read a command line, whose first word is the script's name, into flags.
+    """Read a command line, whose first word is the script's name, into flags; others are defaults.
 
     Raises InputError for a word that is no flag, a wrong value, and a flagfile that is not UTF-8.
     """
+    values.unparse_flags()
     try:
         unknown = values([str(argument) for argument in arguments])[1:]
     except flags.Error as error:
@@ -23,17 +34,11 @@ def parse(values: flags.FlagValues, arguments: Sequence[str]) -> None:
 
 
 def flags_of_script(values: flags.FlagValues, name: str) -> list[flags.Flag]:
-    """The flags of one script, without those of absl itself; name: of any one of them."""
+    """The flags of one script so far, without those of absl itself; name: of any one of them."""
     script = values.find_module_defining_flag(name)
-    return values.flags_by_module_dict()[str(script)]
+    return list(values.flags_by_module_dict()[str(script)])
 
 
 def help_text(values: flags.FlagValues, name: str) -> str:
     """What --help says of the flags of a script; name: of any one of them."""
     return values.module_help(values.find_module_defining_flag(name))
-
-
-def flagfile(script_flags: Sequence[flags.Flag]) -> str:
-    """Flags in the form that --flagfile takes, a line each."""
-    given = [flag for flag in script_flags if flag.value is not None]
-    return ''.join(f'{flag.serialize()}\n' for flag in given)

@@ -28,7 +28,7 @@ def without_native_messages() -> Iterator[None]:
 
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-os.environ['KERAS_BACKEND'] = 'tensorflow'  # a user's keras.json may name another one
+os.environ['KERAS_BACKEND'] = 'tensorflow'
 
 with without_native_messages():
     import keras
@@ -38,6 +38,9 @@ with without_native_messages():
     for gpu in tf.config.list_physical_devices('GPU'):
         tf.config.experimental.set_memory_growth(gpu, True)
 
+# What a user's keras.json may have otherwise, as the backend above: Keras' own defaults.
+keras.config.set_floatx('float32')
+keras.config.set_epsilon(1e-7)
 keras.config.set_image_data_format('channels_last')
 
 __all__ = ['keras', 'tf', 'without_native_messages']

@@ -1,11 +1,15 @@
 """Errors that a user can correct, and how the scripts report them."""
 
+import contextlib
 import io
+import os
 import re
+import signal
 import sys
 import tempfile
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 MOST_SHOWN = 20
 _AROUND_THE_CAUSE = re.compile(r'\s*(\[\[|\(\d+\)|\d+ (successful|derived|root)|\[Op:|$)')
@@ -38,22 +42,29 @@ def tensorflow_reason(error: Exception) -> str:
     return _without_runtime_names(str(error).split('\n')[0])
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came, as from a cluster that takes its machine back; otherwise like Ctrl-C."""
+
+
 def run_script(main: Callable, *args) -> None:
     """Run a script's main function and leave the process with its exit code.
 
-    0: success. 2: the input is wrong (InputError). 1: anything else; a failing disk, Ctrl-C and an
-    error of TensorFlow are reported in one line, a defect of the program with its traceback.
+    0: success. 2: the input is wrong (InputError). 130: Ctrl-C. 143: SIGTERM. 1: anything else; a
+    failing disk and an error of TensorFlow are reported in one line, a defect of the program with
+    its traceback. ~ at the start of a flag's value is the home folder.
     main: called with args; its return value is not used.
     """
-    # A path that is not UTF-8 is printed as it is.
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == 'strict':
-        sys.stdout.reconfigure(errors='surrogateescape')
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors='backslashreplace')  # what the terminal cannot show
+    sys.argv[1:] = [_with_home_folder(word) for word in sys.argv[1:]]
     try:
-        main(*args)
+        with _handling(_stop, signal.SIGTERM):
+            main(*args)
     except InputError as error:
         sys.exit(_print_error(error, 2))
     except KeyboardInterrupt as stop:
-        sys.exit(_print_error(str(stop) or 'interrupted', 1))
+        code = 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
+        sys.exit(_print_error(str(stop) or 'interrupted', code))
     except OSError as error:
         sys.exit(_print_error(error, 1))
     except Exception as error:
@@ -64,6 +75,56 @@ def run_script(main: Callable, *args) -> None:
         if 'OpError' not in kinds:
             raise
         sys.exit(_print_error(_tensorflow_text(error), 1))
+
+
+@contextlib.contextmanager
+def stop_requests() -> Iterator[list[type[KeyboardInterrupt]]]:
+    """Let work come to a point where it can be gone on with, before Ctrl-C or SIGTERM ends it.
+
+    Yields a list, empty until one of them comes: then it holds what is to be raised. The second one
+    is raised at once.
+    """
+    requests: list[type[KeyboardInterrupt]] = []
+
+    def note(number, _):
+        if requests:
+            _stop(number, _)
+        requests.append(Terminated if number == signal.SIGTERM else KeyboardInterrupt)
+
+    with _handling(note, signal.SIGINT, signal.SIGTERM):
+        yield requests
+
+
+@contextlib.contextmanager
+def stopping_at_once() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end a part of such work at once, as they do elsewhere."""
+    with _handling(_stop, signal.SIGINT, signal.SIGTERM):
+        yield
+
+
+def _stop(number, _):
+    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _handling(handler, *signals):
+    """Handle signals so for a while; only a main thread can. What is ignored stays ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        signals = ()
+    before = {number: signal.getsignal(number) for number in signals}
+    before = {n: h for n, h in before.items() if h not in (signal.SIG_IGN, None)}
+    for number in before:
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
+def _with_home_folder(word):
+    flag, value = re.fullmatch(r'(--?[\w-]+=)?(.*)', word, re.DOTALL).groups()
+    return (flag or '') + os.path.expanduser(value)
 
 
 def _tensorflow_text(error):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from deeplablib.network.folding import fold_for_training
 from deeplablib.network.recompute import recomputed
-from deeplablib.network.training_form import training_model
 from deeplablib.utils.backend import keras, tf
 from tests import golden
 from tests.deterministic import image
@@ -30,7 +30,7 @@ def relative_difference(values, expected):
 @pytest.mark.parametrize('encoder_name', ['deeplab', 'vgg', 'lite0'])
 def test_folding_frozen_batch_norm_keeps_logits_and_gradients(encoder_name):
     model = golden.model(encoder_name)
-    form = training_model(model)
+    form = fold_for_training(model)
     assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in form.layers)
     assert {v.path for v in form.weights} == {v.path for v in model.weights}
     variables = model.trainable_variables
@@ -46,7 +46,7 @@ def test_folding_frozen_batch_norm_keeps_logits_and_gradients(encoder_name):
 
 def test_a_batch_norm_that_learns_is_not_folded():
     model = golden.NETWORKS['res50'].build(width=1 / 64, train_batch_norm=True)
-    form = training_model(model)
+    form = fold_for_training(model)
     norms = [la for la in form.layers if isinstance(la, keras.layers.BatchNormalization)]
     assert len(norms) == 53
     assert {v.path for v in form.trainable_variables} == {v.path for v in model.trainable_variables}
@@ -66,7 +66,7 @@ def test_a_batch_norm_that_learns_is_not_folded():
 )
 def test_recomputing_keeps_gradients(encoder_name, precision):
     model = golden.NETWORKS[encoder_name].build(width=1 / 16)
-    form = training_model(model, precision)
+    form = fold_for_training(model, precision)
     variables = model.trainable_variables
     batch = tf.constant(image(40, 33, 3))
     expected_logits, expected = gradients(form, variables, batch)
@@ -79,7 +79,7 @@ def test_recomputing_keeps_gradients(encoder_name, precision):
 
 def test_recomputing_keeps_the_dropout_of_a_step():
     model = golden.NETWORKS['vgg'].build(width=1 / 16)
-    form = training_model(model)
+    form = fold_for_training(model)
     variables = model.trainable_variables
     batch = tf.constant(image(40, 33, 3))
     results = []

@@ -1,13 +1,12 @@
-"""What a training run was set to: settings.json beside its checkpoints.
+"""settings.json beside the checkpoints of a run: what it was set to, and its classes' names.
 
-It tells a run that goes on with other settings from one that goes on as it was, and what the
-classes of its checkpoints are called.
+It tells a run that goes on with other settings from one that goes on as it was.
 """
 
 import hashlib
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,22 +18,33 @@ from deeplablib.utils.files import replacing
 from deeplablib.weights import checkpoints
 
 FILE = 'settings.json'
-FLAGFILE = 'flags.txt'  # in the form that --flagfile takes
-# Settings that older records lack, and what they were then.
+# Settings that older runs do not have, and what they were then.
 LATER_SETTINGS = {'frozen': 0}
 _PACKAGES = ('tensorflow', 'keras', 'numpy')
 
 
-def make_settings(result: dict, classes: tuple, all_flags: dict) -> dict:
-    """What settings.json is to hold.
+def make_settings(
+    flags: Mapping[str, Any],
+    result_flags: Collection[str],
+    samples: Sequence[Sample],
+    classes: Sequence[str],
+    **more: Any,
+) -> dict:
+    """What settings.json is to hold of a run.
 
-    result: all that changes the weights in the end, name to a value of JSON. classes: names.
-    all_flags: every flag, name to value.
+    flags: name to value, data_dir and pretrain_file among them. result_flags: names of those that
+    change the weights in the end. samples: of the list. classes: their names. more: what else
+    changes the weights.
     """
+    pretrained = flags['pretrain_file']
+    result = {name: flags[name] for name in result_flags} | more
+    result['data_list'] = list_fingerprint(samples, flags['data_dir'])
+    result['pretrain_file'] = checkpoint_fingerprint(pretrained) if pretrained else ''
+    result['classes'] = list(classes)
     versions = {name: metadata.version(name) for name in _PACKAGES}
     return {
-        'result': result | {'classes': list(classes)},
-        'flags': all_flags,
+        'result': result,
+        'flags': dict(flags),
         'versions': {'python': platform.python_version(), **versions},
         'resumed': [],
     }
@@ -45,10 +55,10 @@ def list_fingerprint(samples: Sequence[Sample], data_dir: str | Path) -> str:
 
     samples: a mask that there is not is left out.
     """
-    paths = [
-        path.relative_to(data_dir).as_posix() for s in samples for path in (s.image, s.mask) if path
-    ]
-    digest = hashlib.sha256('\n'.join(paths).encode(errors='surrogateescape')).hexdigest()
+    paths = [path for s in samples for path in (s.image, s.mask) if path]
+    names = [p.relative_to(data_dir) if p.is_relative_to(data_dir) else p for p in paths]
+    text = '\n'.join(name.as_posix() for name in names)
+    digest = hashlib.sha256(text.encode(errors='surrogateescape')).hexdigest()
     return f'{len(samples)} samples, sha256 {digest}'
 
 
@@ -67,16 +77,10 @@ def checkpoint_fingerprint(path: str) -> str | None:
     return f'{file.name}, sha256 {hashlib.sha256(content).hexdigest()}'
 
 
-def check_resume(
-    folder: str | Path,
-    wanted: dict,
-    changed_is_meant: bool,
-    flags: tuple[str, str] = ('--modeldir', '--resume_changed'),
-) -> dict:
+def check_resume(folder: str | Path, wanted: dict, changed_is_meant: bool) -> dict:
     """Compare the settings that a run goes on with to those that it had.
 
     folder: of the checkpoints. wanted: from make_settings. changed_is_meant: let them differ.
-    flags: of the command that name the folder, and say that.
     Returns what is to be written now: wanted, with the changes so far. Prints a note where there is
     nothing to compare with, and where another version of a package goes on.
     Raises InputError when they differ, with both values of each, and when the file is damaged.
@@ -85,23 +89,21 @@ def check_resume(
     if known is None:
         print(f'note: {folder} holds checkpoints but no {FILE}; nothing tells whether they fit')
         return wanted
-    before, now = known['result'], wanted['result']
-    for name in LATER_SETTINGS.keys() & now.keys():
-        before = {name: LATER_SETTINGS[name]} | before
+    before, now = LATER_SETTINGS | known.get('flags', {}) | known['result'], wanted['result']
     if now['pretrain_file'] is None:  # gone since: it is not read again
         now = now | {'pretrain_file': before.get('pretrain_file')}
     changes = {
-        name: [before.get(name), now.get(name)]
-        for name in before | now
-        if before.get(name) != now.get(name)
+        name: [before[name], value]
+        for name, value in now.items()
+        if name in before and before[name] != value
     }
     if changes and not changed_is_meant:
         values = '; '.join(
             f'{name} {_text(old)} there, {_text(new)} here' for name, (old, new) in changes.items()
         )
         raise InputError(
-            f'{folder}: holds a run with other settings: {values}; give this one a {flags[0]} of '
-            f'its own, or {flags[1]} to go on from there with these'
+            f'{folder}: holds a run with other settings: {values}; give this one a folder of its '
+            'own, or --resume_changed to go on from there with these'
         )
     other = [
         f'{name} {known["versions"].get(name)}, now {version}'
@@ -114,17 +116,10 @@ def check_resume(
     return wanted | {'result': now, 'resumed': resumed}
 
 
-def write_settings(folder: str | Path, settings: dict, flagfile: str | None = None) -> None:
-    """Write settings.json, and the flags in the form that --flagfile takes, each whole or not.
-
-    settings: from make_settings or check_resume. flagfile: None for a command without --flagfile.
-    """
-    texts = {FILE: json.dumps(settings, indent=2) + '\n'}
-    if flagfile is not None:
-        texts[FLAGFILE] = flagfile
-    for name, text in texts.items():
-        with replacing(Path(folder) / name) as temporary:
-            temporary.write_text(text, errors='surrogateescape')  # a path may not be UTF-8
+def write_settings(folder: str | Path, settings: dict) -> None:
+    """Write settings.json, whole or not; settings: from make_settings or check_resume."""
+    with replacing(Path(folder) / FILE) as temporary:
+        temporary.write_text(json.dumps(settings, indent=2) + '\n', errors='surrogateescape')
 
 
 def read_settings(folder: str | Path) -> dict | None:
