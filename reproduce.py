@@ -328,7 +328,7 @@ def save_tables(work_dir: Path, tables: Sequence, results: Mapping, trained: str
     }
     for ending, text in content.items():
         with replacing(work_dir / f'table.{ending}') as temporary:
-            temporary.write_text(f'{text}\n')
+            temporary.write_text(f'{text}\n', encoding='utf-8')
     return content['txt']
 
 
@@ -360,30 +360,13 @@ def get_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add('command', choices=('resnet', 'vgg', 'lite0', 'toy', 'photos'))
-    add(
-        '--work-dir',
-        help='where everything goes (default: ./result/COMMAND, ./result/small with --settings '
-        'small, ./result/photos_SETTINGS with those of photos)',
-    )
-    add(
-        '--rounds',
-        type=int,
-        help=f'how many (default: {ROUNDS}, of EfficientNet-Lite0 {lite0.ROUNDS}, which more make '
-        'worse; --annotations names one for each)',
-    )
-    add('--steps', type=int, help="steps of each round's training (default: the network's)")
-    add(
-        '--seed',
-        type=int,
-        default=SEED,
-        help="random seed of every training, and of toy's data (default: %(default)s)",
-    )
+    add('--work-dir', help='where everything goes (default: ./result/COMMAND)')
+    rounds = f'{ROUNDS}, of EfficientNet-Lite0 {lite0.ROUNDS}, which more make worse'
+    add('--rounds', type=int, help=f'how many (default: {rounds})')
+    add('--steps', type=int, help="of each round's training (default: those of the settings)")
+    add('--seed', type=int, default=SEED, help="of trainings and toy's data (default: %(default)s)")
     add('--dry-run', action='store_true', help='only print the commands, and what is missing')
-    add(
-        '--tags',
-        help='tags of the training images: file or folder (default: DATASET/tags.txt; photos needs '
-        'this flag)',
-    )
+    add('--tags', help='of the training images: file or folder (default: DATASET/tags.txt)')
     add('--classes', metavar='FILE', help="names of a data set's own classes, background first")
     add(
         '--candidates',
@@ -395,57 +378,32 @@ def get_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     add('--data-dir', default=DATA_DIRECTORY, help='default: %(default)s')
     add('--dataset', default=DATASET, help='folder of lists (default: %(default)s)')
     add('--cues', help='folder of localization cues, NAME_<class id - 1>.png')
-    add(
-        '--annotations',
-        nargs='+',
-        help='folders of annotations, NAME.png, or lists of images and annotations; one a round',
-    )
     add('--saliency', help='folder of saliency maps, NAME.png')
+    given = 'of each round: a folder, NAME.png, or a list of images and annotations'
+    add('--annotations', nargs='+', help=given)
+    add = parser.add_argument_group('your own photographs').add_argument
+    add('--images', help='folder of photographs')
+    size = f'longer side of the upright copies that the rounds take (default: {MAX_SIZE})'
+    add('--max-size', type=read_max_size, metavar='PIXELS', help=size)
     add = parser.add_argument_group('settings, of all but toy').add_argument
-    add('--init', help='initial checkpoint (default: under ./model)')
-    add(
-        '--imagenet',
-        help='checkpoint that the classifier of tags starts from (default: under ./model)',
-    )
     add(
         '--settings',
         choices=sorted({settings for _, settings in CHOICES if settings}),
         help='small, of vgg and photos: VGG16 with few steps and small crops, for a laptop; vgg, '
         'of photos: VGG16, in days (default: those of the command; of photos lite0)',
     )
+    add('--init', help='initial checkpoint (default: under ./model)')
+    add('--imagenet', help='what the classifier of tags starts from (default: under ./model)')
     add('--width', type=float, help='multiplies the channels; --init must have that width')
-    add(
-        '--precision',
-        choices=('float32', 'bfloat16'),
-        help='of trainings and predictions; bfloat16 needs a GPU, or a CPU with AVX512-BF16 or AMX',
-    )
-    add(
-        '--train-flags',
-        default='',
-        metavar="'FLAG ...'",
-        help="further flags of main.py, for each training: '--batch_size 5 --valid_every 1000'",
-    )
-    add(
-        '--crf-flags',
-        default='',
-        metavar="'FLAG ...'",
-        help='further flags of the CRF, for selection.refine_masks and crf_vocspsm.py; for images '
-        "of half VOC's size: '--bilateral-sxy 40 --gaussian-sxy 1.5'",
-    )
-    add(
-        '--classifier-flags',
-        default='',
-        metavar="'FLAG ...'",
-        help="further flags of selection.train_classifier: '--crop-size 321'",
-    )
-    add = parser.add_argument_group('your own photographs').add_argument
-    add('--images', help='folder of photographs')
-    add(
-        '--max-size',
-        type=read_max_size,
-        metavar='PIXELS',
-        help=f'longer side of the upright copies that the rounds work on (default: {MAX_SIZE})',
-    )
+    what = 'of trainings and predictions (main.py --help)'
+    add('--precision', choices=('float32', 'bfloat16'), help=what)
+    for flag, of, example in (
+        ('--train-flags', 'main.py, for each training', '--batch_size 5'),
+        ('--crf-flags', 'the CRF (crf_vocspsm.py)', '--bilateral-sxy 40 --gaussian-sxy 1.5'),
+        ('--classifier-flags', 'selection.train_classifier', '--crop-size 321'),
+    ):
+        help = f"further flags of {of}: '{example}'"
+        add(flag, default='', metavar="'FLAG ...'", help=help)
     args = parser.parse_args(words)
     check_arguments(args)
     return args
@@ -454,48 +412,39 @@ def get_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 def check_arguments(args: argparse.Namespace) -> None:
     """Raise InputError for numbers that make no sense, and for flags that exclude each other."""
     of_data = args.cues or args.annotations or args.saliency
-    of_settings = (args.init, args.imagenet, args.settings, args.width, args.precision)
-    typed = (args.train_flags, args.crf_flags, args.classifier_flags)
-    of_voc = args.command in ('resnet', 'vgg', 'lite0')
+    of_tags = args.imagenet or args.classifier_flags
+    of_settings = (args.init, of_tags, args.settings, args.width, args.precision)
+    of_settings += (args.tags, args.classes, args.train_flags, args.crf_flags)
+    of_photos = args.images or args.max_size
     commands = [command for command, settings in CHOICES if settings == args.settings]
-    for wrong, message in (
-        (
-            any(number is not None and number < 1 for number in (args.rounds, args.steps)),
-            '--rounds and --steps must be at least 1',
+    is_toy, is_photos = args.command == 'toy', args.command == 'photos'
+    wrong = {
+        '--rounds and --steps must be at least 1': any(
+            number is not None and number < 1 for number in (args.rounds, args.steps)
         ),
-        (not 0 <= args.seed < 2**32, f'--seed {args.seed}: expected 0 to {2**32 - 1}'),
-        (args.cues and args.annotations, '--annotations are made already: not with --cues'),
-        (
-            args.annotations and (args.rounds or args.saliency or args.candidates),
-            '--annotations names the rounds: not with --rounds, --saliency or --candidates',
+        f'--seed {args.seed}: expected 0 to {2**32 - 1}': not 0 <= args.seed < 2**32,
+        '--annotations are made already: not with --cues': args.cues and args.annotations,
+        '--annotations names the rounds: not with --rounds, --saliency or --candidates': (
+            args.annotations and (args.rounds or args.saliency or args.candidates)
         ),
-        (
-            args.command == 'toy' and any((of_data, args.tags, args.classes, *of_settings, *typed)),
-            'toy has settings and data of its own: --rounds, --steps, --seed and --candidates',
+        'toy has settings and data of its own: --rounds, --steps, --seed and --candidates': (
+            is_toy and (of_data or any(of_settings))
         ),
-        (
-            args.command not in commands,
-            f'--settings {args.settings} is for: reproduce.py {" and ".join(commands)}',
+        f'--settings {args.settings} is for: reproduce.py {" and ".join(commands)}': (
+            args.command not in commands
         ),
-        (
-            of_voc and source_of(args) != 'tags' and (args.imagenet or args.classifier_flags),
-            '--imagenet and --classifier-flags are for runs that begin with tags: not with --cues '
-            'or --annotations',
+        'photos needs --images, a folder, and --tags, a file or folder': (
+            is_photos and not (args.images and args.tags)
         ),
-        (
-            args.command == 'photos' and not (args.images and args.tags),
-            'photos needs --images, a folder, and --tags, a file or folder',
+        'photos begins with tags: not with --cues, --saliency or --annotations': (
+            is_photos and of_data
         ),
-        (
-            args.command == 'photos' and of_data,
-            'photos begins with tags: not with --cues, --saliency or --annotations',
-        ),
-        (
-            args.command != 'photos' and (args.images or args.max_size),
-            '--images and --max-size are for: reproduce.py photos',
-        ),
-    ):
-        if wrong:
+        '--images and --max-size are for: reproduce.py photos': not is_photos and of_photos,
+        '--imagenet and --classifier-flags are for runs that begin with tags: not with --cues or '
+        '--annotations': source_of(args) != 'tags' and of_tags,
+    }
+    for message, is_so in wrong.items():
+        if is_so:
             raise InputError(message)
 
 

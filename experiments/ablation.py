@@ -313,44 +313,21 @@ def get_arguments() -> argparse.Namespace:
     )
     add = parser.add_argument
     add('--seeds', type=int, nargs='+', default=[2, 3, 4], help='default: 2 3 4')
-    add(
-        '--arms',
-        nargs='+',
-        choices=(*ARMS, *OTHER_ARMS),
-        default=ARMS,
-        help=f'default: all but {" and ".join(OTHER_ARMS)}',
-    )
+    others = f'default: all but {" and ".join(OTHER_ARMS)}'
+    add('--arms', nargs='+', choices=(*ARMS, *OTHER_ARMS), default=ARMS, help=others)
     add('--rounds', type=int, default=3, help='at least 2 (default: 3)')
     add('--learning-rate', type=float, help='of every training but the initial one')
-    add(
-        '--train-flags',
-        default='',
-        metavar="'FLAG ...'",
-        help="further flags of main.py, for each training but the initial one: '--num_steps 300'",
-    )
-    add(
-        '--crf-flags',
-        default='',
-        metavar="'FLAG ...'",
-        help='further flags of selection.refine_masks, for the refined masks of every arm',
-    )
+    for flag, of in (('--train-flags', 'main.py'), ('--crf-flags', 'selection.refine_masks')):
+        add(flag, default='', metavar="'FLAG ...'", help=f'further flags of {of}')
     add('--fraction', type=float, help='of the masks that go on')
-    add(
-        '--work-dir',
-        help='where everything goes (default: ./result/ablation, of photographs '
-        './result/ablation_photographs)',
-    )
+    add('--work-dir', help='default: ./result/ablation, or ./result/ablation_photographs')
     add('--dry-run', action='store_true', help='only print the commands')
     add = parser.add_argument_group('photographs, in place of generated data').add_argument
     add('--data-dir', help='folder that the lists start from')
     add('--dataset', help='folder of train.txt, val.txt and tags.txt')
     add('--cues', help='folder of localization cues')
     add('--init', help='initial checkpoint of the network of --settings')
-    add(
-        '--settings',
-        choices=('small', 'lite0'),
-        help='lite0: EfficientNet-Lite0; small: VGG16, as of reproduce.py (default: lite0)',
-    )
+    add('--settings', choices=('small', 'lite0'), help='as of reproduce.py (default: lite0)')
     add('--classes', metavar='FILE', help="names of a data set's own classes, background first")
     args = parser.parse_args()
     needed = {'data-dir': args.data_dir, 'dataset': args.dataset}
@@ -417,7 +394,7 @@ def main() -> None:
     content = {'ablation.md': text, 'ablation.json': json.dumps(results, indent=2)}
     for name, lines in content.items():
         with replacing(work_dir / name) as temporary:
-            temporary.write_text(f'{lines}\n')
+            temporary.write_text(f'{lines}\n', encoding='utf-8')
     print(text)
 
 
