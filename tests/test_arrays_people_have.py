@@ -57,7 +57,7 @@ CALLS = {
     'confusion_matrix': lambda a: metrics.confusion_matrix(a['mask'], a['labels'], CLASSES),
     'iou_per_class': lambda a: metrics.iou_per_class(a['confusion']),
     'average_precision': lambda a: metrics.average_precision(a['kept'], a['quality']),
-    'agreement': lambda a: metrics.agreement(a['mask'], a['labels'], a['allowed']),
+    'agreement': lambda a: mask_quality.agreement(a['mask'], a['labels'], a['allowed']),
     'crf_proxy': lambda a: make_proxies.crf_proxy(a['image'], {1: a['cue'], 3: a['cue']}),
     'proxy_annotation': lambda a: make_proxies.proxy_annotation({2: a['cue']}, SIZE, a['cue']),
     'measure': lambda a: mask_quality.measure(a['mask'], a['probabilities'], a['allowed']),

@@ -181,33 +181,3 @@ def mean_average_precision(
     columns = zip(labels.T, scores.T, strict=True)
     per_tag = [average_precision(truth, score) for truth, score in columns if truth.any()]
     return float(np.mean(per_tag)) if per_tag else float('nan')
-
-
-def agreement(
-    first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8], allowed: npt.NDArray[np.bool_]
-) -> float:
-    """The mean IoU of two label maps of one image; pixels that are 255 in either are left out.
-
-    Between the network's argmax and the CRF's labels it is `crf_agreement`; between an annotation
-    and the network's argmax it is `annotation_agreement`.
-
-    first, second: uint8 [height, width]. allowed: bool [classes], tags and background.
-    Returns a float; 0 when nothing is left to compare.
-    """
-    counts = confusion_matrix(first, second, len(allowed))
-    hits = np.diag(counts)
-    return mean_over_classes(hits, counts.sum(0) + counts.sum(1) - hits, allowed)
-
-
-def mean_over_classes(
-    sums: npt.NDArray, counts: npt.NDArray[np.int64], allowed: npt.NDArray[np.bool_]
-) -> float:
-    """The mean over an image's classes of sums / counts.
-
-    sums, counts: [classes]. allowed: bool [classes], tags and background. A tag that counts nothing
-    counts as 0; background is then left out. Returns a float; 0 when nothing is left.
-    """
-    counted = allowed.copy()
-    counted[0] &= counts[0] > 0
-    means = sums[counted] / np.maximum(counts[counted], 1)
-    return float(means.mean()) if means.size else 0.0
