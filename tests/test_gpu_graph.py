@@ -14,7 +14,7 @@ from tests.gpu_kernels import without_gpu_kernel
 def test_every_operation_of_a_prediction_has_a_gpu_kernel(encoder_name, precision):
     network = golden.NETWORKS[encoder_name]
     model = fold_for_prediction(network.build(width=1 / 16), precision)
-    predict = make_predictor(model, network.to_score_map)
+    predict = make_predictor(model, network.to_score_map, scales=(1.0, 0.5))
     assert without_gpu_kernel(predict.get_concrete_function()) == []
 
 
