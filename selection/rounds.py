@@ -251,8 +251,8 @@ def find_voc(
 
 
 def absolute(path: str | Path) -> Path:
-    """A path that a user gave, made absolute; ~ is the home folder."""
-    return Path(path).expanduser().resolve()
+    """A path that a user gave, made absolute."""
+    return Path(path).resolve()
 
 
 def missing(needed: dict[Path, str]) -> list[str]:

@@ -205,7 +205,7 @@ def test_bad_photographs_are_named(folder):
     bad(run_command('reproduce', *photos(folder, images=folder / 'nowhere', **dry)), 'not there')
     bad(
         run_command('reproduce', *photos(folder, images=folder / 'empty', **dry)),
-        f'{folder}/empty: no photographs in this folder',
+        f'{folder}/empty: no photographs here',
     )
     tags = folder / 'other_tags.txt'
     tags.write_text('s0 1\ns1 2\ns2 3\ns3 1\ns4 2\nsunset 3\n')

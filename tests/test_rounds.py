@@ -187,8 +187,10 @@ def test_what_is_missing_or_wrong_is_named(arguments, message):
     assert message in result.error
 
 
-def test_a_wrong_flag_of_the_trainings_is_found_before_anything_runs(voc):
-    result = run_command('reproduce', 'resnet', *voc, '--train-flags', '--no_such_flag 1')
+def test_a_wrong_flag_of_the_trainings_is_found_before_anything_runs(voc, tmp_path):
+    cues = ('--cues', tmp_path, '--work-dir', tmp_path / 'work')
+    wrong = ('--train-flags', '--no_such_flag 1')
+    result = run_command('reproduce', 'resnet', *voc, *cues, *wrong)
     assert result.code == 2 and '--train-flags --no_such_flag 1: ' in result.error
 
 

@@ -81,13 +81,13 @@ def run_script(main: Callable, *args) -> None:
 def stop_requests() -> Iterator[list[type[KeyboardInterrupt]]]:
     """Let work come to a point where it can be gone on with, before Ctrl-C or SIGTERM ends it.
 
-    Yields a list, empty until one of them comes: then it holds what is to be raised. The second one
-    is raised at once.
+    Yields a list, empty until one of them comes: then it holds what is to be raised. A Ctrl-C after
+    that is raised at once; a SIGTERM may come twice, from the cluster and from who started this.
     """
     requests: list[type[KeyboardInterrupt]] = []
 
     def note(number, _):
-        if requests:
+        if requests and number == signal.SIGINT:
             _stop(number, _)
         requests.append(Terminated if number == signal.SIGTERM else KeyboardInterrupt)
 

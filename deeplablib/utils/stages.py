@@ -4,7 +4,6 @@ import hashlib
 import itertools
 import json
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from deeplablib.utils.errors import InputError, raise_all
+from deeplablib.utils.errors import InputError, Terminated, raise_all
 from deeplablib.utils.files import locked, make_output_folder, replacing
 
 ROOT = Path(__file__).parents[2]
@@ -206,30 +205,20 @@ def _state(record, name, stage, entries):
 def _run(name, stage, lock):
     # A stage holds the lock too: should this process be killed, it is still at work in the folder.
     process = subprocess.Popen([sys.executable, *stage.command], cwd=ROOT, pass_fds=[lock])
-    stopped = []
-
-    def stop(number, _):
-        stopped.append(number)
-        if number == signal.SIGTERM:  # Ctrl-C reaches the stage by itself
-            process.send_signal(number)
-
-    # The stage may have something to save before it ends.
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         code = process.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if stopped:
-        print(f'{name}: stopped; the same command goes on from here', file=sys.stderr)
-        sys.exit(128 + stopped[0])
+    except KeyboardInterrupt as stop:
+        if isinstance(stop, Terminated):  # Ctrl-C reaches the stage by itself
+            process.terminate()
+        process.wait()  # it may have something to save
+        raise type(stop)(f'stage {name} was stopped; the same command goes on from here') from None
     if code:
         print(
             f'error: stage {name} failed (exit code {code}); correct what it says and run '
             'the same command again',
             file=sys.stderr,
         )
-        sys.exit(code if code in (1, 2) else 1)
+        sys.exit(code if code in (1, 2, 130, 143) else 1)  # of a stage that was stopped by itself
 
 
 def _set_aside(output):
