@@ -29,7 +29,7 @@ from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
 from deeplablib.prediction.metrics import confusion_matrix, iou_summary, iou_table, mean_iou
 from deeplablib.utils import errors
 from deeplablib.utils.errors import InputError
-from deeplablib.utils.files import check_output_file, replacing
+from deeplablib.utils.files import check_output_file, files_by_name, replacing
 from deeplablib.utils.parallel import add_jobs, for_each
 from selection.cues import check_numbering, find_cues, read_cues
 
@@ -148,7 +148,8 @@ def quality_of_masks(
     folder: Path, truths: Mapping[str, Path], classes: Sequence[str], jobs: int | str
 ) -> tuple[str, dict[str, Any]]:
     """The quality of masks, as text and as a dict for JSON; arguments as above."""
-    pairs = [(folder / path.name, path) for path in truths.values()]
+    masks = files_by_name(folder)
+    pairs = [(masks.get(name, folder / path.name), path) for name, path in truths.items()]
     errors.raise_all([f'no mask at {path}' for path, _ in pairs if not path.is_file()])
     confusions, fractions = compare_all(pairs, len(classes), jobs)
     confusion, labelled = np.sum(confusions, 0), float(np.mean(fractions))

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from deeplablib.data.image_lists import Sample, check_files_of, write_list
 from deeplablib.utils import errors
 from deeplablib.utils.errors import InputError
-from deeplablib.utils.files import make_output_folder
+from deeplablib.utils.files import files_by_name, make_output_folder
 from selection.mask_quality import read_measure
 from selection.step import read_samples, step_parser
 
@@ -153,7 +153,8 @@ def main() -> None:
     """Select and write the list."""
     args = get_arguments()
     samples, allowed = read_samples(args)
-    paths = [Path(args.masks) / f'{sample.name}.png' for sample in samples]
+    masks = files_by_name(args.masks)
+    paths = [masks.get(s.name, Path(args.masks) / f'{s.name}.png') for s in samples]
     if args.table is None:
         kept = np.array([path.is_file() for path in paths])
         if not kept.any():

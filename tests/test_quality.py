@@ -74,7 +74,7 @@ def test_an_image_without_a_cue_counts_as_background(data):
 
 def test_masks_are_measured_without_their_ignored_pixels(data):
     save(data / 'masks/a.png', [[1, 255, 3, 1, 7]])
-    save(data / 'masks/b.png', [[2, 0], [0, 255]])
+    save(data / 'masks/b.PNG', [[2, 0], [0, 255]])
     result = run(data, '--masks', data / 'masks', '--json', data / 'q.json')
     assert result.code == 0, result.error
     numbers = json.loads((data / 'q.json').read_text())

@@ -268,6 +268,7 @@ def test_bad_selections_are_named(data):
 
 def test_without_a_table_the_masks_that_are_there_go_on(data):
     (data / f'refined/{NAMES[0]}.png').unlink()
+    (data / f'refined/{NAMES[1]}.png').rename(data / f'refined/{NAMES[1]}.PNG')
     given = ('--masks', data / 'refined', '--out', data / 'train.txt')
     result = run('select_masks', data, *given)
     assert result.code == 0 and 'all               3 images,      2 kept' in result.out
