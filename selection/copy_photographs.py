@@ -8,6 +8,7 @@ a camera's photograph would show a fraction of an object. OUT/photos.txt lists t
 """
 
 import argparse
+import glob
 import shutil
 from functools import partial
 from pathlib import Path
@@ -35,11 +36,14 @@ def read_photographs(
 ) -> list[Path]:
     """The photographs in a folder, which must be those that have tags, in their order.
 
+    folder: of photographs, or of folders of photographs alone, as of a folder for each class.
     tags: file or folder. classes: their names. Raises InputError for a photograph without tags,
     tags of one that is not there, and two of one name: all of them at once. Says so when the folder
     holds anything else.
     """
-    paths = find_images(folder)
+    in_folders = f'{glob.escape(str(folder))}/*/*'
+    has_files = any(path.is_file() for path in Path(folder).glob('[!.]*'))
+    paths = find_images(folder if has_files or not glob.glob(in_folders) else in_folders)
     known = read_tags(tags, classes)
     by_name: dict[str, Path] = {}
     faults = []

@@ -175,6 +175,20 @@ def test_the_rounds_work_on_upright_copies_as_small_as_they_need(tmp_path):
     bad(run_command(module, *flags), f'{photos}/large.png', 'cut off')
 
 
+def test_photographs_may_lie_in_a_folder_for_each_class(folder, tmp_path):
+    photos, copies = tmp_path / 'photos', tmp_path / 'copies'
+    for i in range(6):
+        (photos / CLASSES[1 + i % 3]).mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / f'photos/s{i}.jpg', photos / CLASSES[1 + i % 3])
+    flags = ('--images', photos, '--tags', photos, '--classes', folder / 'classes.txt')
+    result = run_command('selection.copy_photographs', *flags, '--out', copies)
+    assert result.code == 0, result.error
+    assert len(read_list(copies / 'photos.txt', copies)) == 6
+    shutil.copy(folder / 'photos/s0.jpg', photos / CLASSES[2])
+    result = run_command('selection.copy_photographs', *flags, '--out', copies)
+    bad(result, f's0.jpg: has the name of {photos}')
+
+
 def test_voc_without_cues_begins_with_the_classifier(folder):
     dataset = folder / 'dataset'
     dataset.mkdir(exist_ok=True)
