@@ -25,8 +25,8 @@ SETTINGS = {
 @pytest.mark.parametrize(
     'encoder_name, precision, multi_scale',
     [
-        ('deeplab', 'float32', False),
-        ('deeplab', 'bfloat16', False),
+        ('res50', 'float32', False),
+        ('res50', 'bfloat16', False),
         ('vgg', 'float32', False),
         ('vgg', 'bfloat16', True),
         ('lite0', 'float32', False),
