@@ -133,9 +133,12 @@ def _storage(contents):
     return np.frombuffer(file.read()[8:], dtype)  # 8: their number
 
 
-def _tensor(values, offset, shape, strides, *_):
-    strides = [values.itemsize * stride for stride in strides]
-    # np.ndarray checks that every element lies inside the buffer.
+def rebuild_tensor(values: np.ndarray, offset: int, shape: tuple, strides: tuple, *_) -> np.ndarray:
+    """A tensor of PyTorch: an array that sees a part of the values of its storage.
+
+    offset, strides: in elements. Raises ValueError when an element lies outside the values.
+    """
+    strides = tuple(values.itemsize * stride for stride in strides)
     return np.ndarray(shape, values.dtype, values, values.itemsize * offset, strides)
 
 
@@ -150,5 +153,5 @@ _ALLOWED = {
     ('_codecs', 'encode'): _encode,
     ('collections', 'OrderedDict'): dict,
     ('torch.storage', '_load_from_bytes'): _storage,
-    ('torch._utils', '_rebuild_tensor_v2'): _tensor,
+    ('torch._utils', '_rebuild_tensor_v2'): rebuild_tensor,
 }

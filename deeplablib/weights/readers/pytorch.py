@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 
 from deeplablib.utils import unpickling
 from deeplablib.utils.errors import InputError
+from deeplablib.weights import checkpoints
 from deeplablib.weights.readers.weight_file import WeightFile, from_variables, height_width_in_out
 
 EPSILON = 1e-5  # torch.nn.BatchNorm2d
@@ -46,13 +47,6 @@ _STORAGES = {
 }
 
 
-def _rebuild_tensor(storage, offset, shape, strides, *_):
-    # np.ndarray checks that every element lies inside the buffer.
-    size = storage.dtype.itemsize
-    strides = [size * stride for stride in strides]
-    return np.ndarray(shape, storage.dtype, storage, size * offset, strides)
-
-
 def _rebuild_parameter(tensor, *_):
     return tensor
 
@@ -73,8 +67,8 @@ _ALLOWED = {
     ('numpy._core.multiarray', 'scalar'): _Number,
     ('_codecs', 'encode'): _Number,
     ('collections', 'OrderedDict'): OrderedDict,
-    ('torch._utils', '_rebuild_tensor'): _rebuild_tensor,
-    ('torch._utils', '_rebuild_tensor_v2'): _rebuild_tensor,
+    ('torch._utils', '_rebuild_tensor'): unpickling.rebuild_tensor,
+    ('torch._utils', '_rebuild_tensor_v2'): unpickling.rebuild_tensor,
     ('torch._utils', '_rebuild_parameter'): _rebuild_parameter,
     **{('torch', name): np.dtype(code) for name, code in _STORAGES.items()},
 }
@@ -97,7 +91,11 @@ def _state_dict(path, content):
     """The tensors of what was pickled, a dict from name, and the keys of what was passed over."""
     found = dict(_dicts_of_tensors(content))
     if not found:
-        keys = f'; its keys are {_listed(content)}' if isinstance(content, dict) else ''
+        keys = (
+            f'; its keys are {checkpoints.named(map(str, content))}'
+            if isinstance(content, dict)
+            else ''
+        )
         raise InputError(f'{path}: no state dict{keys}; save model.state_dict()')
 
     def rank(keys):
@@ -122,11 +120,6 @@ def _dicts_of_tensors(content, keys=()):
     for key, value in content.items():
         if isinstance(key, str):
             yield from _dicts_of_tensors(value, (*keys, key))
-
-
-def _listed(content):
-    keys = list(map(str, content))
-    return ', '.join(keys[:8]) + (', ...' if keys[8:] else '')
 
 
 def read_safetensors(path: str) -> WeightFile:
