@@ -1,1 +1,1 @@
-"""What is measured with the method: generated data, ablation, evidence, estimates, speed."""
+"""What is measured with the method: generated data, the ablation, and speed."""
