@@ -14,7 +14,7 @@ import pytest
 from PIL import ExifTags, Image, ImageChops
 
 from deeplablib.data.image_lists import Sample, find_images, read_list, write_list
-from deeplablib.data.images import TURNS, image_size, read_image
+from deeplablib.data.images import TURNS, image_size, read_header, read_image
 from deeplablib.data.masks import read_mask, write_mask
 from deeplablib.data.network_input import load_image
 from deeplablib.data.sample_check import check_samples
@@ -110,6 +110,14 @@ def test_a_photograph_of_any_kind_and_name_is_one_picture(tmp_path, kind):
     path.write_bytes(path.read_bytes()[:-400])
     with pytest.raises(InputError, match=rf'cannot read the image .*a\.{kind}'):
         image_size(path)
+
+
+def test_a_tiff_is_taken_upright(tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new('RGB', (4, 3)).save(tmp_path / 'a.tif', exif=exif)
+    assert read_header(tmp_path / 'a.tif') == ((4, 3), None)
+    assert read_image(tmp_path / 'a.tif').shape == (4, 3, 3)
 
 
 def test_what_is_no_photograph_in_a_folder_is_counted(tmp_path, capsys):
@@ -352,19 +360,16 @@ def test_a_run_in_a_folder_that_is_not_utf_8_is_logged_and_gone_on_with(tmp_path
     assert [s.image for s in read_list(list_file, '/')] == [
         s.image for s in read_list(folder / 'list.txt', folder)
     ]
-    for steps in (1, 2):
-        result = run_bytes(
-            'main.py',
-            '--resume_changed',
-            *flags_of(folder, data_dir='/', data_list=list_file, num_steps=steps, save_interval=1),
-        )
-        assert result.returncode == 0, result.stderr
+    flags = flags_of(folder, data_dir='/', data_list=list_file, num_steps=1, save_interval=1)
+    assert run_command('main', *flags).code == 0
+    result = run_bytes('main.py', '--resume_changed', *flags, '--num_steps=2')
+    assert result.returncode == 0, result.stderr
     assert b'Restored model parameters' in result.stdout and b'model.ckpt-1' in result.stdout
     assert list((folder / 'run/log').glob('events*'))
     checkpoint = folder / 'run/model/model.ckpt-2'
     given = ('-m', 'deeplab_vgg.convert', checkpoint)
     result = run_bytes(*given, folder / 'written/model', '--num-classes', '4')
-    assert result.returncode == 0 and b'caf\xe9/written/model' in result.stdout, result.stderr
+    assert result.returncode == 0 and (folder / 'written/model.index').is_file(), result.stderr
 
 
 def test_names_that_are_not_utf_8_have_tags_and_scores(tmp_path):

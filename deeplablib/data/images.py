@@ -175,6 +175,8 @@ def exif_turn(image: Image.Image) -> str | None:
     """
     if image.format == 'PNG' and 'exif' not in image.info:
         return None  # Pillow would decode the whole picture to look behind it
+    if image.format == 'TIFF':
+        return None  # Pillow turns it itself
     return TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
 
 
