@@ -93,23 +93,15 @@ def _with_masks(folder):
     return next((path for path in [folder, *inner] if list_files(path, '.png')), None)
 
 
-def find_names(voc: Path, masks: Path) -> dict[str, list[str]]:
-    """Find which images each list is to name.
+def find_samples(voc: Path, masks: Mapping[str, Path], out: Path) -> dict[str, list[Sample]]:
+    """Find what each list is to name; the files may be missing.
 
-    voc, masks: folders. Returns a dict from 'train', 'val', 'test' to names, sorted: the lists of
-    val and test are VOC's own, train is what has a mask beyond val.
+    voc: folder. masks: from find_masks. out: folder of the lists. Returns a dict from 'train',
+    'val', 'test' to samples, sorted by name: val and test are VOC's own lists, train is what has a
+    mask beyond val.
     """
-    official = {split: _official(voc, split) for split in ('val', 'test')}
-    return {'train': sorted({*files_by_name(masks)}.difference(official['val'])), **official}
-
-
-def find_samples(
-    voc: Path, masks: Mapping[str, Path], names: Mapping[str, Sequence[str]], out: Path
-) -> dict[str, list[Sample]]:
-    """The samples of each list, a dict from 'train', 'val', 'test'; their files may be missing.
-
-    voc: folder. masks: from find_masks. names: from find_names. out: folder of the lists.
-    """
+    names = {'train': [], 'val': _official(voc, 'val'), 'test': _official(voc, 'test')}
+    names['train'] = sorted({*files_by_name(masks['train'])}.difference(names['val']))
 
     def paths(folder, ending, of_split):
         files = files_by_name(folder, ending)
@@ -238,17 +230,16 @@ def main() -> None:
     voc = find_voc(args.root)
     out = make_output_folder(args.out)
     masks = find_masks(voc, args.masks)
-    names = find_names(voc, masks['train'])
-    samples = find_samples(voc, masks, names, out)
+    samples = find_samples(voc, masks, out)
     report, complete = take_stock(voc, masks, samples, out)
     print(report)
-    if not names['val']:
+    if not samples['val']:
         raise InputError('this copy is not complete, see above; there are no lists without val.txt')
     if not args.skip_check:
         paths = masks_of([*samples['train'], *samples['val']])
         if convert_colours(paths, out / 'converted_masks'):
             masks = dict.fromkeys(masks, out / 'converted_masks')
-            samples = find_samples(voc, masks, names, out)
+            samples = find_samples(voc, masks, out)
         check_samples([*samples['train'], *samples['val']], voc, need_masks=True)
         test = [sample for sample in samples['test'] if sample.image.is_file()]
         if test:
@@ -258,7 +249,8 @@ def main() -> None:
             files = [[file for file in (s.image, s.mask) if file] for s in of_split]
             write_list(out / f'{split}.txt', files, voc)
     annotated = files_by_name(voc / 'Annotations', '.xml')
-    tags = {n: tags_of_annotation(annotated[n]) for n in names['train'] if n in annotated}
+    train = [sample.name for sample in samples['train'] if sample.name in annotated]
+    tags = {name: tags_of_annotation(annotated[name]) for name in train}
     if tags:
         write_tags(out / 'tags.txt', tags)
     if not args.skip_check:
