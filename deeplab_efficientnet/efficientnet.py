@@ -45,6 +45,8 @@ FEATURES = 1280
 PIXEL_SCALE = 1 / 128
 SEGMENTATION_LEVEL = 3  # the last whose resolution is kept: an output stride of 8
 CLASSIFIER_LEVEL = 4  # 16
+# The last of each stage but the first and the last: chosen by the cues of 150 photographs.
+AFFINITY_LAYERS = ('block2.add', 'block4.add', 'block7.add', 'block10.add', 'block14.add')
 
 
 def deeplab_lite0(
@@ -148,5 +150,6 @@ NETWORKS = {
         last_bias='decoder/aspp/conv4/biases',
         head='decoder',
         recipes=dict.fromkeys(('caffe', 'authors'), Recipe(classifier='decoder')),
+        affinity_layers=AFFINITY_LAYERS,
     )
 }

@@ -8,6 +8,11 @@ mirror images, and divided by its maximum. OUT/NAME_<class id - 1>.png holds it,
 size of the image, for each of the image's tags.
 
 The field's; scales and mirror images are those of irn (Ahn et al., 2019).
+
+More is made of the features of an encoder for which that was measured, EfficientNet-Lite0, at one
+scale: maps are propagated among places that are alike (selection.propagation), and a classifier of
+places is learnt from what they are sure of (selection.place_classifier). --no-propagation does
+without. docs/photographs.md says what each is worth.
 """
 
 import argparse
@@ -37,6 +42,7 @@ from deeplablib.utils.parallel import add_resume, left_to_do
 from deeplablib.weights import checkpoints
 from deeplablib.weights.load_model import load_tag_classifier
 from selection.cues import cue_paths
+from selection.place_classifier import learnt_cams
 from selection.step import read_samples, step_parser
 
 # Change this to your own path; it is the default of a flag.
@@ -90,14 +96,15 @@ def save_cams(
 ) -> None:
     """Save the class activation maps of each image's tags as OUT/NAME_<class id - 1>.png.
 
-    cams: from make_cam_function. samples: each with a tag. allowed: bool [classes] of each.
+    cams: from make_cam_function or learnt_cams. samples: each with a tag. allowed: bool [classes]
+    of each.
     out: an existing folder.
     Raises InputError for an image that cannot be decoded; what came before it is saved.
     """
     by_name = {sample.name: row for sample, row in zip(samples, allowed, strict=True)}
 
     def save(name, maps):
-        levels = np.rint(255 * maps.numpy()).astype(np.uint8)
+        levels = np.rint(255 * np.asarray(maps)).astype(np.uint8)
         paths = cue_paths(out, name, by_name[name]).values()
         for path, cue in zip(paths, np.moveaxis(levels, -1, 0), strict=True):
             write_image(path, cue)
@@ -131,6 +138,11 @@ def get_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         default='float32',
         help='bfloat16: faster, on a GPU or a CPU with AVX512-BF16 or AMX only',
     )
+    parser.add_argument(
+        '--no-propagation',
+        action='store_true',
+        help='plain class activation maps, with every encoder',
+    )
     add_resume(parser)
     return parser.parse_args(arguments)
 
@@ -142,7 +154,7 @@ def main() -> None:
     if min(args.scales) <= 0:
         raise InputError(f'value {min(args.scales):g} of --scales: must be positive')
     prefix = checkpoints.find(args.restore_from)
-    model = load_tag_classifier(NETWORKS, prefix)
+    name, model = load_tag_classifier(NETWORKS, prefix)
     print(f'Restored model parameters from {prefix}')
     if len(args.classes) != model.output.shape[-1] + 1:
         raise InputError(
@@ -151,17 +163,23 @@ def main() -> None:
         )
     samples, allowed = read_samples(args)
     out = make_output_folder(args.out)
-    waiting = [item for item in zip(samples, allowed, strict=True) if item[1][1:].any()]
-    if len(waiting) < len(samples):
-        print(f'note: {len(samples) - len(waiting)} images have no tags, and get no cue')
+    tagged = np.flatnonzero(allowed[:, 1:].any(1))
+    if len(tagged) < len(samples):
+        print(f'note: {len(samples) - len(tagged)} images have no tags, and get no cue')
+    samples, allowed = [samples[i] for i in tagged], allowed[tagged]
+    waiting = list(zip(samples, allowed, strict=True))
     if args.resume:
         waiting = left_to_do(
             waiting, lambda i: all(p.is_file() for p in cue_paths(out, i[0].name, i[1]).values())
         )
+    layers = NETWORKS[name].affinity_layers
     if waiting:
-        cams = make_cam_function(model, args.scales, args.precision)
-        samples, allowed = zip(*waiting, strict=True)
-        save_cams(cams, samples, allowed, out)
+        if layers and not args.no_propagation:
+            cams = learnt_cams(model, layers, samples, allowed, out)
+        else:
+            cams = make_cam_function(model, args.scales, args.precision)
+        to_do, of_each = zip(*waiting, strict=True)
+        save_cams(cams, to_do, of_each, out)
     print(f'The cues have been saved to {out}')
 
 

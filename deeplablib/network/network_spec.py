@@ -48,6 +48,8 @@ class NetworkSpec:
     to_score_map: turns logits into the score map, in which the scales of a prediction are fused.
     score_map_kind: what a score map holds, 'logits' or 'probabilities'.
     width_filters: how many channels come out of width_kernel at width 1.
+    affinity_layers: layers of build_classifier whose features say how alike two places of an image
+        are, for the propagation of its maps; none: not measured.
     """
 
     build: Callable[..., keras.Model]
@@ -60,6 +62,7 @@ class NetworkSpec:
     to_score_map: Callable[[tf.Tensor], tf.Tensor] = tf.identity
     score_map_kind: str = 'logits'
     width_filters: int = STEM_FILTERS
+    affinity_layers: tuple[str, ...] = ()
 
     @property
     def tag_kernel(self) -> str:

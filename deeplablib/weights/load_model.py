@@ -49,11 +49,13 @@ def load_model(
     return name, model
 
 
-def load_tag_classifier(networks: Mapping[str, NetworkSpec], path: str | Path) -> keras.Model:
+def load_tag_classifier(
+    networks: Mapping[str, NetworkSpec], path: str | Path
+) -> tuple[str, keras.Model]:
     """Build the tag classifier that a checkpoint belongs to, of the size it has, with its weights.
 
     networks: a NETWORKS table. path: as for checkpoints.find.
-    Returns a Keras model, as from NetworkSpec.build_classifier.
+    Returns (name of the network, Keras model as from its build_classifier).
     Raises InputError when the checkpoint cannot be read, is not one of a tag classifier, or does
     not fit.
     """
@@ -62,12 +64,12 @@ def load_tag_classifier(networks: Mapping[str, NetworkSpec], path: str | Path) -
         raise InputError(
             f'{path}: not a tag classifier; python -m selection.train_classifier trains one'
         )
-    network = next(n for n in networks.values() if n.width_kernel in values)
+    name, network = next(n for n in networks.items() if n[1].width_kernel in values)
     width = dimensions(network, values)['width']
     num_tags = values[network.tag_kernel].shape[-1]
     model = network.build_classifier(num_tags=num_tags, width=width)
     checkpoints.assign(values, network.variables(model), path)
-    return model
+    return name, model
 
 
 def read_pretrained(
