@@ -205,7 +205,8 @@ def start_run(args: argparse.Namespace, work_dir: Path) -> tuple[Run, dict[Path,
     changes = {name: value for name, value in named.items() if value is not None}
     if args.command == 'toy':
         return toy_data.toy_run(work_dir, args.seed, changes), {}, Path()
-    package = SETTINGS[settings_name(args)][0].__name__.split('.')[0]
+    settings = SETTINGS[settings_name(args)][0]
+    package = settings.__name__.split('.')[0]
     imagenet = absolute(args.imagenet or IMAGENET[package])
     init = absolute(args.init or RESTORE_FROM[package])
     if args.command == 'photos':
@@ -230,6 +231,7 @@ def start_run(args: argparse.Namespace, work_dir: Path) -> tuple[Run, dict[Path,
         train_words=read_words('--train-flags', args.train_flags),
         crf_words=read_crf_words(args.crf_flags),
         classifier_words=read_words('--classifier-flags', args.classifier_flags),
+        proxies=settings.PROXIES if source_of(args) == 'tags' else {},
         **data,
     )
     if args.command == 'photos':

@@ -23,3 +23,5 @@ CLASSIFIER = {
     'crop_size': 512,
     'frozen': 3,
 }
+
+PROXIES: dict[str, float] = {}  # flags of selection.make_proxies: its defaults

@@ -46,3 +46,5 @@ LAPTOP_CLASSIFIER = CLASSIFIER | {
 # For hundreds of photographs, where VOC has ten thousand.
 PHOTOS_TRAINING = TRAINING | {'num_steps': 4000}
 PHOTOS_CLASSIFIER = CLASSIFIER | {'num_steps': 1000}
+
+PROXIES: dict[str, float] = {}  # flags of selection.make_proxies: its defaults

@@ -15,6 +15,7 @@ what is surely background, and the other pixels are ignored (irn, Ahn et al., 20
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from deeplablib.data.images import image_size, read_image
 from deeplablib.data.masks import read_grey
 from deeplablib.data.voc import IGNORE_LABEL
 from deeplablib.prediction.crf import PRESETS, Parameters, crf_labels, require_package
+from deeplablib.prediction.photographs import enlarge, shrink
 from deeplablib.utils import errors, parallel
 from deeplablib.utils.errors import InputError
 from selection.cues import check_numbering, cue_paths, find_cues, read_cues
@@ -57,6 +59,7 @@ def crf_proxy(
     cues: Mapping[int, npt.NDArray[np.uint8]],
     foreground_threshold: float = FOREGROUND_THRESHOLD,
     background_threshold: float = BACKGROUND_THRESHOLD,
+    downscale: int = 1,
     parameters: Parameters = PRESETS['cue'],
 ) -> npt.NDArray[np.uint8]:
     """Make the proxy annotation of one image where there is no saliency map.
@@ -67,22 +70,31 @@ def crf_proxy(
 
     image: uint8 RGB [height, width, 3]. cues: dict from class id to uint8 [height, width].
     foreground_threshold, background_threshold: the high and the low score, 0 to 1.
+    downscale: the CRF sees an image so many times smaller, and its lengths are so much shorter.
     parameters: of the CRF. Returns uint8 [height, width] of class ids and 255; all of it is 255
     for an image without cues.
     """
     if not cues:
         return np.full(image.shape[:2], IGNORE_LABEL, np.uint8)
     classes = np.array([0, *sorted(cues)], np.uint8)
-    scores = np.stack([normalised(cues[index]) for index in classes[1:]], -1)
+    size, small = image.shape[:2], tuple(-(-side // downscale) for side in image.shape[:2])
+    image = shrink(image, small)
+    scores = np.stack([normalised(shrink(cues[index], small)) for index in classes[1:]], -1)
+    parameters = replace(
+        parameters,
+        gaussian_sxy=parameters.gaussian_sxy / downscale,
+        bilateral_sxy=parameters.bilateral_sxy / downscale,
+    )
 
     def labels_with(threshold):
-        background = np.full((*image.shape[:2], 1), threshold, np.float32)
+        background = np.full((*small, 1), threshold, np.float32)
         with_background = np.concatenate([background, scores], -1)
         probabilities = with_background / with_background.sum(-1, keepdims=True)
         return classes[crf_labels(image, probabilities, parameters)]
 
     objects, anything = labels_with(foreground_threshold), labels_with(background_threshold)
-    return np.where((objects == 0) & (anything > 0), np.uint8(IGNORE_LABEL), objects)
+    labels = np.where((objects == 0) & (anything > 0), np.uint8(IGNORE_LABEL), objects)
+    return enlarge(labels, size)
 
 
 def proxy_annotation(
@@ -141,7 +153,7 @@ def proxy_of(
         raise InputError(f'{args.cues}/{sample.name}.npy: no cue for tag {missing[0]}')
     if args.rule == 'crf':
         thresholds = args.foreground_threshold, args.background_threshold
-        return crf_proxy(read_image(sample.image), cues, *thresholds)
+        return crf_proxy(read_image(sample.image), cues, *thresholds, downscale=args.downscale)
     saliency = None
     if args.saliency:
         saliency = read_grey(Path(args.saliency) / f'{sample.name}.png', size)
@@ -182,6 +194,8 @@ def choose_rule(args: argparse.Namespace) -> None:
             raise InputError('--rule crf takes no saliency maps and has no late fill-in')
     elif (low, high) != (BACKGROUND_THRESHOLD, FOREGROUND_THRESHOLD):
         raise InputError('--foreground-threshold and --background-threshold are of --rule crf')
+    if args.downscale < 1:
+        raise InputError(f'--downscale {args.downscale}: at least 1')
     if not 0 < low <= high < 1:
         raise InputError(
             f'--background-threshold {low} and --foreground-threshold {high}: more than 0, less '
@@ -211,6 +225,14 @@ def get_arguments() -> argparse.Namespace:
             help=f'score of background, for the rule crf to find what is surely {sure} (default: '
             '%(default)s)',
         )
+    parser.add_argument(
+        '--downscale',
+        type=int,
+        default=1,
+        metavar='N',
+        help='the CRF sees images N times smaller: as good at 4 for coarse cues, in a sixteenth of '
+        'the time (default: %(default)s)',
+    )
     parser.add_argument(
         '--no-late-fill-in',
         action='store_true',

@@ -51,7 +51,8 @@ def propagate(
 def stretched(maps: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
     """Each map from 0 to 1; one that is the same everywhere becomes 0. maps: [places, classes]."""
     maps = np.asarray(maps - np.min(maps, axis=0), np.float32)
-    return np.asarray(maps / np.maximum(maps.max(axis=0), np.finfo(np.float32).tiny))
+    largest = np.maximum(maps.max(axis=0), np.finfo(np.float32).tiny)
+    return (maps / largest).astype(np.float32)
 
 
 def _unit_features(layer):

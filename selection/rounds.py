@@ -46,6 +46,7 @@ class Run:
     images: flags that name the training images: data_dir, data_list, tags, classes.
     training: flags of main.py but for the list and the folder of a training.
     prediction_script: of the network. classifier: flags of selection.train_classifier.
+    proxies: flags of selection.make_proxies, for cues that the run makes itself.
     val_list: of the validation images; None: there are none. val_masks: their true masks.
     single_scale: whether the training images are labelled at one scale, not three.
     train_words, crf_words, classifier_words: further flags of main.py, of the CRF and of
@@ -57,6 +58,7 @@ class Run:
     training: Flags
     prediction_script: str
     classifier: Flags = field(default_factory=dict)
+    proxies: Flags = field(default_factory=dict)
     val_list: Path | None = None
     val_masks: Path = Path()
     single_scale: bool = False
@@ -97,7 +99,7 @@ class Run:
     def make_proxies(self, cues: Path, saliency: Path | None, out: Path) -> Path:
         """Make the proxy annotations."""
         flags = {'cues': cues, 'saliency': saliency, 'out': out, 'resume': True}
-        return self.add('selection.make_proxies', self.images | flags)
+        return self.add('selection.make_proxies', self.images | flags | self.proxies)
 
     def train(self, train_list: Path, out: Path, given: bool = False) -> Path:
         """Train the network from the initial checkpoint. Returns the folder of the model.
@@ -196,13 +198,14 @@ def new_run(
     val_list: Path | None = None,
     val_masks: Path = Path(),
     changes: Flags | None = None,
+    proxies: Flags | None = None,
     **words: Sequence[str],
 ) -> Run:
     """A run without commands, with the settings of a name of SETTINGS.
 
     images, val_list, val_masks, words: as of Run. init: the initial checkpoint. seed: of every
     training. changes: flags of main.py instead of the settings; width and precision are the
-    classifier's, too.
+    classifier's, too. proxies: as of Run.
     """
     package, training, classifier, single_scale = SETTINGS[name]
     start: Flags = {'encoder_name': package.ENCODER_NAME, 'pretrain_file': init}
@@ -215,6 +218,7 @@ def new_run(
         training=start | training | seeded | {'max_to_keep': MAX_TO_KEEP} | changes,
         prediction_script=package.PREDICTION_SCRIPT,
         classifier=classifier | seeded | of_both,
+        proxies=proxies or {},
         val_list=val_list,
         val_masks=val_masks,
         single_scale=single_scale,

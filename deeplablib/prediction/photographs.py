@@ -81,7 +81,7 @@ def label_photograph(
 
 
 def shrink(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """A photograph, uint8 [height, width, 3], at the smaller (height, width) of its network."""
+    """A picture, uint8 [height, width] or [height, width, 3], at a smaller (height, width)."""
     if image.shape[:2] == tuple(size):
         return image
     small = Image.fromarray(image)
