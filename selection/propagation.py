@@ -42,10 +42,9 @@ def propagate(
 
     maps: float [places, classes]. likeness: from affinity. Returns float32 [places, classes].
     """
-    maps = np.float32(maps)
     for _ in range(steps):
         maps = likeness @ maps
-    return maps
+    return np.asarray(maps, np.float32)
 
 
 def stretched(maps: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
