@@ -113,7 +113,7 @@ def learn_places(
     numbers = {sample.name: number for number, sample in enumerate(samples)}
     found: dict[str, tuple] = {}
 
-    def work(sample, image):
+    def work(sample, image, _):
         number = numbers[sample.name]
         maps, features = maps_of(image, allowed[number][1:])
         labels = seeds(maps, np.flatnonzero(allowed[number][1:]) + 1)
