@@ -317,7 +317,7 @@ def test_cam_is_what_numpy_makes_of_the_saved_weights(data, drawn):
 
 
 def test_mirrored_image_has_the_mirrored_cam(drawn):
-    cam = make_cams.make_cam_function(load_tag_classifier(train_classifier.NETWORKS, drawn))
+    cam = make_cams.make_cam_function(load_tag_classifier(train_classifier.NETWORKS, drawn)[1])
     image = np.random.default_rng(0).integers(0, 256, (45, 37, 3), np.uint8)
     tags = np.arange(20) < 3
     maps = cam(image, tags)
@@ -345,7 +345,7 @@ def test_cues_are_made_of_tags_only_and_resumed(data, drawn):
 
 
 def test_a_map_that_is_nowhere_positive_is_empty(drawn):
-    model = load_tag_classifier(train_classifier.NETWORKS, drawn)
+    model = load_tag_classifier(train_classifier.NETWORKS, drawn)[1]
     kernel = model.get_layer('classifier').kernel
     kernel.assign(-abs(kernel))
     image = np.random.default_rng(0).integers(0, 256, (33, 40, 3), np.uint8)
