@@ -1,5 +1,6 @@
 # make test: create .venv, install into it, check style and types, and run the tests.
-# make demo: the whole method on generated data; go on with a stopped run by the same command.
+# make demo: label free photographs, then run the whole method on generated data; a stopped run goes
+#   on by the same command.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -13,6 +14,7 @@ test: .venv/installed
 	$(BIN)/pytest --quiet --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 demo: .venv/installed
+	$(BIN)/python predict.py docs/photographs/*.jpg --save-dir ./result/photographs
 	$(BIN)/python reproduce.py toy
 
 .venv/installed: requirements.txt requirements-dev.txt

@@ -1,5 +1,7 @@
 """Segment photographs: python predict.py photo.jpg, a folder, or a pattern such as 'photos/*.png'.
 
+Without --restore-from, the network that comes with the project labels them: EfficientNet-Lite0,
+which learnt VOC's 20 classes from tags alone.
 Writes, for each, NAME.png (label map), NAME_colour.png (in the VOC colours) and NAME_overlay.png
 (over the photograph, with a legend of the classes found).
 """
@@ -13,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from deeplab_efficientnet import efficientnet
+from deeplab_efficientnet import efficientnet, from_tags
 from deeplab_resnet import resnet
 from deeplab_vgg import vgg
 from deeplablib.data.classes import class_ids
@@ -31,7 +33,7 @@ from deeplablib.utils import errors
 from deeplablib.utils.errors import InputError
 from deeplablib.utils.files import make_output_folder
 
-RESTORE_FROM = './model/resnet/model.resnet'
+RESTORE_FROM = from_tags.CHECKPOINT  # the network that comes with the project
 SAVE_DIR = './result/photos/'
 MAX_SIZE = 1024  # pixels of the longer side that the network sees
 IMG_MEAN = (104.00698793, 116.66876762, 122.67891434)  # blue, green, red
@@ -117,6 +119,9 @@ def main() -> None:
     check_samples(samples, '.', say_turned=False)
     endings = ('.png', '_colour.png', '_overlay.png', '_confidence.png')
     check_outputs(samples, args.save_dir, endings)
+    if args.restore_from == from_tags.CHECKPOINT:
+        print('The network that comes with the project, learnt from tags alone (--restore-from)')
+        from_tags.write_checkpoint()
     network, predict, classes = restore(args, NETWORKS)
     allowed = allowed_classes(args.tags, classes)
     save_dir, kind = make_output_folder(args.save_dir), network.score_map_kind
