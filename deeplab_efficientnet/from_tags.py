@@ -57,7 +57,7 @@ def main() -> None:
         if name not in before or not np.array_equal(before[name], values[name])
     }
     with replacing(FILE) as temporary, temporary.open('wb') as file:
-        np.savez_compressed(file, **changed)
+        np.savez_compressed(file, **changed)  # type: ignore[arg-type]
     print(f'{len(changed)} variables have been saved to {FILE}')
 
 

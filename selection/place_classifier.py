@@ -19,8 +19,8 @@ from PIL import Image
 
 from deeplablib.data.image_lists import Sample
 from deeplablib.data.network_input import preprocess
+from deeplablib.network.folding import fold_for_prediction
 from deeplablib.network.layers import TAG_LAYER
-from deeplablib.network.prediction_form import prediction_model
 from deeplablib.prediction.predict_list import run_network
 from deeplablib.utils.backend import keras, tf
 from deeplablib.utils.files import replacing
@@ -84,7 +84,7 @@ def make_feature_function(model: keras.Model, layers: Sequence[str]) -> Any:
     It gives the features before the last layer, float32 [rows, columns, channels], and a list of
     those of the layers, averaged to the same rows and columns.
     """
-    fast = prediction_model(model)
+    fast = fold_for_prediction(model)
     outputs = [fast.get_layer(TAG_LAYER).input, *(fast.get_layer(name).output for name in layers)]
     encoder = keras.Model(fast.input, outputs)
     rows, *finer = (shape[1] for shape in encoder.compute_output_shape((1, 256, 256, 3)))
