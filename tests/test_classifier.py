@@ -123,6 +123,26 @@ def test_what_suits_a_network_is_the_default(name, settings):
     assert {flag: args[flag] for flag in expected} == expected
 
 
+def test_on_a_frozen_encoder_it_is_solved_and_its_cues_are_propagated(data):
+    network = train_classifier.NETWORKS['lite0']
+    variables = network.variables(network.build_classifier(num_tags=1, width=1 / 16))
+    (data / 'lite0').mkdir()
+    values = {name: deterministic.weight(name, v.shape) for name, v in variables.items()}
+    values = {name: abs(v) if 'variance' in name else v for name, v in values.items()}
+    del values[network.tag_kernel]
+    checkpoints.write(data / 'lite0/init', values)
+    flags = {'encoder-name': 'lite0', 'pretrain-file': data / 'lite0/init', 'width': 1 / 16}
+    valid = ('--valid-list', data / 'images.txt')
+    result = train(data, 'solved', *valid, **flags, frozen=5)
+    assert result.code == 0 and 'mean average precision 100.0' in result.out, result.error
+    solved = checkpoints.read(data / 'solved')
+    assert all(np.array_equal(solved[name], values[name]) for name in values)
+    result = run_make_cams(data, data / 'solved', 'propagated')
+    assert result.code == 0, result.error
+    cues = sorted(path.name for path in (data / 'propagated').glob('*.png'))
+    assert cues == [f's{i}_{i % 3}.png' for i in range(6)]
+
+
 def test_no_mask_is_read(data):
     lines = [f'/JPEGImages/s{i}.jpg /SegmentationClassAug/not_there.png\n' for i in range(6)]
     (data / 'masks.txt').write_text(''.join(lines))
