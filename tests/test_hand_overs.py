@@ -90,7 +90,9 @@ def test_class_activation_maps_of_a_numpy_dictionary(tmp_path, torch, cams):
         read_cams(tmp_path / 'a.npy', (1, 3))
 
 
-@pytest.mark.parametrize('content', [np.zeros(3), {'a': print}, {'keys': [1]}, [1, {}]])
+@pytest.mark.parametrize(
+    'content', [np.zeros(3), {'a': print}, {'keys': [1]}, {'keys': 1}, [1, {}]]
+)
 def test_no_other_numpy_file_is_taken(tmp_path, content):
     np.save(tmp_path / 'a.npy', np.array(content, object if isinstance(content, list) else None))
     for read in (read_tags, lambda path: read_cams(path, (1, 2))):

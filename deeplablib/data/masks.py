@@ -47,7 +47,7 @@ def read_cams(path: str | Path, size: tuple[int, int]) -> dict[int, npt.NDArray[
     have another size.
     """
     cams = read_npy(path)
-    keys, high_res = cams.get('keys', ()), cams.get('high_res', ())
+    keys, high_res = (np.atleast_1d(cams.get(key, ())) for key in ('keys', 'high_res'))
     if len(keys) == len(high_res) > 0:
         cams = dict(zip(keys, high_res, strict=True))
     maps = {}
