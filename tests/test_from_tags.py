@@ -75,7 +75,6 @@ def test_photographs_and_tags_of_own_classes_give_a_network_and_masks(folder):
         mask = np.array(Image.open(work / f'masks/s{i}.png'))
         assert set(np.unique(mask)) <= {0, 1 + i % 3}
     assert [s.name for s in read_list(copies / 'photos.txt', copies)] == [f's{i}' for i in range(6)]
-    assert [s.name for s in read_list(work / 'photos.txt', copies)] == [f's{i}' for i in range(6)]
     settings = settings_file.read_settings(work / 'round_1/model')
     assert settings['result']['classes'] == list(CLASSES)
     of_voc = set(voc.CLASSES[1:]) - {'train'}  # which is what a list is called, too
