@@ -34,7 +34,7 @@ from deeplablib.utils.errors import InputError
 from deeplablib.utils.files import make_output_folder
 
 RESTORE_FROM = from_tags.CHECKPOINT  # the network that comes with the project
-SAVE_DIR = './result/photos/'
+SAVE_DIR = './result/labels/'
 MAX_SIZE = 1024  # pixels of the longer side that the network sees
 IMG_MEAN = (104.00698793, 116.66876762, 122.67891434)  # blue, green, red
 
