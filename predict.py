@@ -25,6 +25,7 @@ from deeplablib.data.masks import write_mask
 from deeplablib.data.sample_check import check_outputs, check_samples
 from deeplablib.data.score_maps import image_probabilities
 from deeplablib.data.voc import CLASSES, colour_map
+from deeplablib.network.convolution import require_precision
 from deeplablib.prediction.crf import crf_labels, require_package
 from deeplablib.prediction.multi_scale_script import make_parser, restore
 from deeplablib.prediction.photographs import enlarge, label_photograph, upright
@@ -113,6 +114,7 @@ def allowed_classes(tags: Sequence[str] | None, classes: Sequence[str]) -> npt.N
 def main() -> None:
     """Predict and save the pictures of each image."""
     args = get_arguments()
+    require_precision(args.precision)
     if args.crf:
         require_package()
     samples = read_samples(args.images)

@@ -59,8 +59,8 @@ def crf_proxy(
     cues: Mapping[int, npt.NDArray[np.uint8]],
     foreground_threshold: float = FOREGROUND_THRESHOLD,
     background_threshold: float = BACKGROUND_THRESHOLD,
-    downscale: int = 1,
     parameters: Parameters = PRESETS['cue'],
+    downscale: int = 1,
 ) -> npt.NDArray[np.uint8]:
     """Make the proxy annotation of one image where there is no saliency map.
 
@@ -70,9 +70,9 @@ def crf_proxy(
 
     image: uint8 RGB [height, width, 3]. cues: dict from class id to uint8 [height, width].
     foreground_threshold, background_threshold: the high and the low score, 0 to 1.
-    downscale: the CRF sees an image so many times smaller, and its lengths are so much shorter.
-    parameters: of the CRF. Returns uint8 [height, width] of class ids and 255; all of it is 255
-    for an image without cues.
+    parameters: of the CRF. downscale: it sees an image so many times smaller, and its lengths are
+    so much shorter.
+    Returns uint8 [height, width] of class ids and 255; all of it is 255 for an image without cues.
     """
     if not cues:
         return np.full(image.shape[:2], IGNORE_LABEL, np.uint8)

@@ -108,7 +108,7 @@ def test_a_strided_1x1_convolution_is_that_of_tensorflow(size):
     np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-6)
 
 
-SCRIPTS = ('main', 'predict', 'test_vocspsm_resnet', 'test_vocspsm_vgg', 'test_vocspsm_lite0')
+SCRIPTS = ('main', 'predict', 'test_vocspsm_resnet', 'test_vocspsm_vgg')
 
 
 @pytest.mark.parametrize('script', SCRIPTS)

@@ -122,7 +122,7 @@ def test_its_script_predicts_a_list(tmp_path):
     (tmp_path / 'list.txt').write_text('/JPEGImages/gold_000001.jpg\n')
     flags = ('--data-list', tmp_path / 'list.txt', '--restore-from', tmp_path / 'model')
     result = run_command(
-        'test_vocspsm_lite0', '--data-dir', voc, *flags, '--save-dir', tmp_path / 'out'
+        'test_vocspsm_resnet', '--data-dir', voc, *flags, '--save-dir', tmp_path / 'out'
     )
     assert result.code == 0, result.error
     with Image.open(tmp_path / 'out/gold_000001.png') as labels:

@@ -450,7 +450,7 @@ def test_pretrained_file_of_another_network_is_refused(data):
     network = golden.NETWORKS['res50']
     checkpoints.write(data / 'other', network.variables(network.build(width=1 / 64)))
     result = run_main(data, 'refused', pretrain_file=data / 'other')
-    assert_input_error(result, data / 'other', 'resnet_v1_50/conv1/')
+    assert_input_error(result, data / 'other', 'missing: conv1_1_weights')
     flags = {'encoder_name': 'res50', 'width': 1 / 32, 'pretrain_file': data / 'other'}
     result = run_main(data, 'refused', **flags)
     assert_input_error(result, 'wrong shape: resnet_v1_50/conv1/weights')

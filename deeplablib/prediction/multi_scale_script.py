@@ -77,10 +77,8 @@ def restore(
 
     args: of a command with the flags of make_parser. networks: those that it can be.
     Returns its NetworkSpec, what make_predictor gives of it, and the names of its classes.
-    Raises InputError as load_model does, for a precision that this machine does not have, and when
-    --classes names another number of classes.
+    Raises InputError as load_model does, and when --classes names another number of classes.
     """
-    require_precision(args.precision)
     prefix = checkpoints.find(args.restore_from)
     name, model = load_model(networks, prefix)
     num_classes = model.output.shape[-1]
@@ -140,6 +138,7 @@ def predict_and_evaluate(
     networks: those that the checkpoint can be of. description, defaults: as for make_parser.
     """
     args = get_arguments(description, **defaults)
+    require_precision(args.precision)
     if args.crf:
         require_package()
     if args.num_steps is not None and args.num_steps < 1:
