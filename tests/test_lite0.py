@@ -23,7 +23,7 @@ def init(tmp_path_factory):
     prefix = tmp_path_factory.mktemp('lite0') / 'init'
     result = run_command('deeplab_efficientnet.convert', 'imagenet', prefix)
     assert result.code == 0, result.error
-    assert '--learning_rate 0.0003 ' in result.out and '--frozen 5 ' in result.out
+    assert '--learning_rate 0.001 ' in result.out and '--frozen 4 ' in result.out
     return prefix
 
 

@@ -11,7 +11,7 @@ from deeplablib.data.voc import CLASSES, colour_map
 from deeplablib.prediction import photographs
 from deeplablib.weights import checkpoints
 from tests import golden
-from tests.command import run_command
+from tests.command import ROOT, run_command
 
 PHOTOS = golden.FOLDER / 'voc' / 'JPEGImages'
 
@@ -218,3 +218,15 @@ def test_bad_flags_are_named(tmp_path, model, arguments, message):
     result = predict(tmp_path, model, PHOTOS / 'gold_000001.jpg', *arguments)
     assert result.code == 2 and message in result.error
     assert 'Traceback' not in result.error
+
+
+def test_the_network_that_comes_with_the_project_knows_a_cat_and_a_person(tmp_path, monkeypatch):
+    photographs = [ROOT / f'docs/photographs/{name}.jpg' for name in ('chelsea', 'astronaut')]
+    monkeypatch.chdir(tmp_path)
+    result = run_command('predict', *photographs, '--single-scale', '--max-size', '256')
+    assert result.code == 0, result.error
+    assert 'learnt from tags alone' in result.out
+    for name, label in (('chelsea', 8), ('astronaut', 15)):
+        labels = np.array(Image.open(tmp_path / f'result/labels/{name}.png'))
+        assert np.mean(labels == label) > 0.4
+        assert set(np.unique(labels)) <= {0, label}
