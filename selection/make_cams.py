@@ -112,8 +112,7 @@ def save_cams(
     def work(sample, image, _):
         return partial(save, sample.name, cams(image, by_name[sample.name][1:]))
 
-    with locked(out):
-        run_network(work, samples, 'making CAMs')
+    run_network(work, samples, 'making CAMs')
 
 
 def get_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -161,6 +160,9 @@ def main() -> None:
             f'{prefix}: a classifier of {model.output.shape[-1]} tags; --classes must name these '
             'and background'
         )
+    layers = () if args.no_propagation else NETWORKS[name].affinity_layers
+    if layers and (tuple(args.scales) != SCALES or args.precision != 'float32'):
+        raise InputError('--scales and --precision are of plain maps: give --no-propagation too')
     samples, allowed = read_samples(args)
     out = make_output_folder(args.out)
     tagged = np.flatnonzero(allowed[:, 1:].any(1))
@@ -172,14 +174,14 @@ def main() -> None:
         waiting = left_to_do(
             waiting, lambda i: all(p.is_file() for p in cue_paths(out, i[0].name, i[1]).values())
         )
-    layers = NETWORKS[name].affinity_layers
     if waiting:
-        if layers and not args.no_propagation:
-            cams = learnt_cams(model, layers, samples, allowed, out)
-        else:
-            cams = make_cam_function(model, args.scales, args.precision)
-        to_do, of_each = zip(*waiting, strict=True)
-        save_cams(cams, to_do, of_each, out)
+        with locked(out):
+            if layers:
+                cams = learnt_cams(model, layers, samples, allowed, out)
+            else:
+                cams = make_cam_function(model, args.scales, args.precision)
+            to_do, of_each = zip(*waiting, strict=True)
+            save_cams(cams, to_do, of_each, out)
     print(f'The cues have been saved to {out}')
 
 

@@ -192,8 +192,10 @@ def choose_rule(args: argparse.Namespace) -> None:
         require_package()
         if of_thresholds:
             raise InputError('--rule crf takes no saliency maps and has no late fill-in')
-    elif (low, high) != (BACKGROUND_THRESHOLD, FOREGROUND_THRESHOLD):
-        raise InputError('--foreground-threshold and --background-threshold are of --rule crf')
+    elif (low, high, args.downscale) != (BACKGROUND_THRESHOLD, FOREGROUND_THRESHOLD, 1):
+        raise InputError(
+            '--foreground-threshold, --background-threshold and --downscale are of --rule crf'
+        )
     if args.downscale < 1:
         raise InputError(f'--downscale {args.downscale}: at least 1')
     if not 0 < low <= high < 1:

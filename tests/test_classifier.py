@@ -141,6 +141,7 @@ def test_on_a_frozen_encoder_it_is_solved_and_its_cues_are_propagated(data):
     assert result.code == 0, result.error
     cues = sorted(path.name for path in (data / 'propagated').glob('*.png'))
     assert cues == [f's{i}_{i % 3}.png' for i in range(6)]
+    bad(run_make_cams(data, data / 'solved', 'no', '--scales', '1'), 'give --no-propagation too')
 
 
 def test_no_mask_is_read(data):

@@ -174,6 +174,7 @@ def test_cues_may_be_the_dictionaries_of_irn(data):
         (('--foreground-threshold', '0.05'), 'the first at most the second'),
         (('--background-threshold', '0'), '--background-threshold 0.0 and'),
         (('--rule', 'thresholds', '--background-threshold', '0.1'), 'are of --rule crf'),
+        (('--rule', 'thresholds', '--downscale', '2'), 'are of --rule crf'),
     ],
 )
 def test_rules_that_make_no_sense_are_named(data, options, message):
