@@ -20,6 +20,7 @@ from deeplablib.data import image_lists, images, voc
 from deeplablib.data.classes import default_classes, read_classes
 from deeplablib.data.image_lists import Sample, masks_of
 from deeplablib.data.sample_check import check_outputs, check_samples
+from deeplablib.data.score_maps import OUTPUT_STRIDE
 from deeplablib.network.convolution import require_precision
 from deeplablib.network.folding import fold_for_prediction, fold_for_training
 from deeplablib.network.layers import STEM_FILTERS
@@ -75,6 +76,12 @@ flags.DEFINE_integer(
     0,
     ENCODER_LEVELS,
 )
+flags.DEFINE_integer(
+    'output_stride',
+    OUTPUT_STRIDE,
+    'of the network in training; 16: lite0 only, a quarter of the time',
+)
+flags.register_validator('output_stride', lambda stride: stride in (8, 16), 'must be 8 or 16')
 flags.DEFINE_enum(
     'precision',
     'float32',
@@ -90,6 +97,9 @@ flags.DEFINE_integer('random_seed', 1234, 'random seed', 0, 2**32 - 1)
 flags.DEFINE_float('weight_decay', 0.0005, 'weight decay rate', 0)
 flags.DEFINE_float('learning_rate', LEARNING_RATE, 'learning rate', 0)
 flags.DEFINE_float('power', 0.9, 'hyperparameter for poly learning rate', 0)
+flags.DEFINE_integer(
+    'warmup_steps', 0, 'first steps, in which the learning rate of the encoder grows from 0', 0
+)
 flags.DEFINE_float('momentum', 0.9, 'momentum', 0, 1)
 flags.DEFINE_enum(
     'recipe', 'caffe', ['caffe', 'authors'], 'objective and learning rates of the VGG networks'
@@ -205,6 +215,8 @@ def train(network: NetworkSpec) -> None:
     )
     # What a network is built with are flags of that name.
     options = {name: FLAGS[name].value for name in inspect.signature(network.build).parameters}
+    if FLAGS.output_stride != options.get('output_stride', OUTPUT_STRIDE):
+        raise InputError(f'--output_stride {FLAGS.output_stride}: not with {FLAGS.encoder_name}')
     if options.get('train_batch_norm') is False and not FLAGS.pretrain_file and not begun:
         print('note: from scratch, this network hardly learns without --train_batch_norm')
 

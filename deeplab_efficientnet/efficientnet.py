@@ -8,8 +8,17 @@ with dilations 6, 12, 18 and 24 are summed (ASPP), as on the ResNets.
 
 from typing import NamedTuple
 
+from deeplablib.data.score_maps import OUTPUT_STRIDE
 from deeplablib.data.voc import NUM_CLASSES
-from deeplablib.network.layers import Conv2D, DepthwiseConv2D, aspp, batch_norm, scaled, tag_layer
+from deeplablib.network.layers import (
+    ASPP_DILATIONS,
+    Conv2D,
+    DepthwiseConv2D,
+    aspp,
+    batch_norm,
+    scaled,
+    tag_layer,
+)
 from deeplablib.network.network_spec import NetworkSpec, Recipe, slashed_name
 from deeplablib.utils.backend import keras
 
@@ -43,8 +52,7 @@ FEATURES = 1280
 # The network itself divides the pixels. If the first kernel did, it would be 128 times smaller, and
 # at the rate of the others it would lose what it knows in a few steps.
 PIXEL_SCALE = 1 / 128
-SEGMENTATION_LEVEL = 3  # the last whose resolution is kept: an output stride of 8
-CLASSIFIER_LEVEL = 4  # 16
+LAST_LEVEL = {8: 3, 16: 4}  # by output stride: the last level that has a resolution of its own
 # The last of each stage but the first and the last: chosen by the cues of 150 photographs.
 AFFINITY_LAYERS = ('block2.add', 'block4.add', 'block7.add', 'block10.add', 'block14.add')
 
@@ -54,18 +62,24 @@ def deeplab_lite0(
     width: float = 1.0,
     train_batch_norm: bool = False,
     frozen: int = 0,
+    output_stride: int = OUTPUT_STRIDE,
 ) -> keras.Model:
-    """DeepLab v2 on EfficientNet-Lite0; arguments and result as NetworkSpec.build."""
+    """DeepLab v2 on EfficientNet-Lite0; arguments and result as NetworkSpec.build.
+
+    output_stride: 8, or 16 to train in a quarter of the time: where sides are a multiple of 16, and
+    1, the logits are those of every second row and column at 8. The idea is DeepLab v3's.
+    """
     image = keras.Input((None, None, 3), name='image')
     net = encoder(
         image,
         width,
         train_batch_norm=train_batch_norm,
         dilate=True,
-        last_level=SEGMENTATION_LEVEL,
+        last_level=LAST_LEVEL[output_stride],
         frozen=frozen,
     )
-    return keras.Model(image, aspp(net, num_classes))
+    dilations = [dilation * OUTPUT_STRIDE // output_stride for dilation in ASPP_DILATIONS]
+    return keras.Model(image, aspp(net, num_classes, dilations=dilations))
 
 
 def tag_classifier(
@@ -76,7 +90,7 @@ def tag_classifier(
     The strides are those of the ImageNet network but the last, and nothing is dilated.
     """
     image = keras.Input((None, None, 3), name='image')
-    net = encoder(image, width, last_level=CLASSIFIER_LEVEL, frozen=frozen)
+    net = encoder(image, width, last_level=LAST_LEVEL[16], frozen=frozen)
     return keras.Model(image, tag_layer(num_tags)(net))
 
 

@@ -177,7 +177,7 @@ def main() -> None:
     if waiting:
         with locked(out):
             if layers:
-                cams = learnt_cams(model, layers, samples, allowed, out)
+                cams = learnt_cams(model, layers, samples, allowed, out, args.resume)
             else:
                 cams = make_cam_function(model, args.scales, args.precision)
             to_do, of_each = zip(*waiting, strict=True)

@@ -41,13 +41,14 @@ def learnt_cams(
     samples: Sequence[Sample],
     allowed: npt.NDArray[np.bool_],
     out: Path,
+    resume: bool = False,
 ) -> Callable:
     """Learn the classifiers of places, and build the function that makes the cues of an image.
 
     model: from NetworkSpec.build_classifier, with its weights. layers: names of its layers whose
     features say how alike two places are. samples: to learn from. allowed: bool [samples, classes],
     the tags of each and background.
-    out: folder that keeps what is learnt, for a run that goes on.
+    out: folder that keeps what is learnt. resume: take what an earlier run has learnt there.
     Returns a function of (image, tags): uint8 RGB [height, width, 3] and bool [tags]. It gives
     float32 [height, width, number of tags that are true], in the order of the tags, from 0 to 1.
     """
@@ -56,7 +57,7 @@ def learnt_cams(
     maps_of: Callable = partial(_propagated, features_of, partial(_tag_responses, kernel))
     for number in range(1, CLASSIFIERS + 1):
         kept = out / f'.place_classifier_{number}.npz'
-        if not kept.is_file():
+        if not (resume and kept.is_file()):
             label = f'learning places, {number} of {CLASSIFIERS}'
             learnt = learn_places(maps_of, samples, allowed, label)
             with replacing(kept) as temporary, temporary.open('wb') as file:

@@ -71,6 +71,7 @@ ALWAYS = {
     'power': 0.9,
     'momentum': 0.9,
     'weight_decay': 1e-4,
+    'warmup_steps': 0,
     'grad_update_every': 1,
     'shuffle': True,
     'random_scale': True,

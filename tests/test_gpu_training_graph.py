@@ -19,6 +19,8 @@ SETTINGS = {
     'weight_decay': 5e-4,
     'random_seed': 1,
     'recompute': False,
+    'output_stride': 8,
+    'warmup_steps': 5,
 }
 
 

@@ -81,6 +81,22 @@ def test_what_keeps_its_resolution_is_dilated_behind_the_strides(build, strides,
     assert [layer.dilation_rate[0] for layer in layers] == [1, 1, 1, 1, 1, *dilations]
 
 
+def test_at_output_stride_16_the_logits_are_every_second_of_those_at_8():
+    network = golden.NETWORKS['lite0']
+    fine, coarse = (network.build(width=1 / 4, output_stride=stride) for stride in (8, 16))
+    variables = network.variables(coarse)
+    values = {name: v.numpy() for name, v in network.variables(fine).items()}
+    for name, value in values.items():
+        # Random first weights would leave logits of about 1e-9.
+        scale = 1 if value.ndim < 4 else 3 / np.abs(value).max() / np.sqrt(value.shape[2])
+        network.variables(fine)[name].assign(scale * value)
+        variables[name].assign(scale * value)
+    photograph = image(129, 193, 7)
+    logits = fine(photograph).numpy()
+    assert np.ptp(logits) > 1
+    np.testing.assert_allclose(coarse(photograph).numpy(), logits[:, ::2, ::2], rtol=1e-5)
+
+
 def test_frozen_levels_keep_their_weights():
     for frozen, first in ((0, 'stem'), (1, 'block1.'), (3, 'block5.'), (5, 'classifier')):
         model = golden.NETWORKS['lite0'].build_classifier(width=WIDTH, frozen=frozen)

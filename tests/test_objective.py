@@ -68,6 +68,17 @@ def test_classifiers_learn_ten_and_twenty_times_as_fast(encoder_name, recipe, ex
     assert {name: objective.rate_multiplier(name, recipe) for name in expected} == expected
 
 
+def test_the_encoder_warms_up_and_the_classifier_does_not():
+    recipe = golden.NETWORKS['vgg'].recipes['caffe']
+    factors = [float(objective.warm_up(step, 4)) for step in (0, 1, 4, 9)]
+    assert factors == [0, 0.25, 1, 1] and objective.warm_up(0, 0) == 1
+    found = [
+        float(objective.rate_multiplier(name, recipe, objective.warm_up(1, 4)))
+        for name in ('conv1_1_weights', 'conv1_1_bias', 'fc8_weights', 'fc8_bias')
+    ]
+    assert found == [0.25, 0.5, 10, 20]
+
+
 def test_only_kernels_decay():
     rng = np.random.default_rng(0)
     variables = {

@@ -93,5 +93,8 @@ def test_learnt_cues_have_the_size_of_the_image_and_go_on_from_what_is_learnt(tm
     assert maps.min() >= 0 and maps.max() <= 1 and maps.max() > 0.5
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert len(kept) == 2
-    np.testing.assert_array_equal(learnt_cams(*arguments)(image, allowed[2][1:]), maps)
+    again = learnt_cams(*arguments, resume=True)
+    np.testing.assert_array_equal(again(image, allowed[2][1:]), maps)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == kept
+    learnt_cams(*arguments)  # of what may be another classifier
+    assert all(path.stat().st_mtime_ns > then for path, then in kept.items())

@@ -115,6 +115,9 @@ def test_checkpoints_hold_momentum(whole_run):
 def test_a_frozen_encoder_stays_as_it_is_until_it_is_to_learn(data, whole_run):
     refused = run_main(data, 'frozen', frozen=5)
     assert refused.code == 2 and '--frozen keeps weights of --pretrain_file' in refused.error
+    assert_input_error(
+        run_main(data, 'frozen', output_stride=16), '--output_stride 16: not with vgg'
+    )
     flags = {'pretrain_file': data / 'whole/model/model.ckpt-4'}
     result = run_main(data, 'frozen', frozen=5, num_steps=2, **flags)
     assert result.code == 0, result.error

@@ -78,17 +78,18 @@ def aspp(
     num_classes: int,
     name: str = 'decoder.aspp',
     part_names: Sequence[str] = ASPP_PART_NAMES,
+    dilations: Sequence[int] = ASPP_DILATIONS,
 ) -> keras.KerasTensor:
     """Atrous spatial pyramid pooling: four parallel classifiers with large dilations, summed.
 
-    net: float32 [batch, height, width, channels], features at output stride 8. num_classes:
-    channels of the logits. name: of the sum. part_names: of the classifiers.
+    net: float32 [batch, height, width, channels]. num_classes: channels of the logits.
+    name: of the sum. part_names, dilations: of the classifiers; these are for output stride 8.
     Returns float32 logits [batch, height, width, num_classes]. Source: DeepLab v2 (Chen et al.,
     2017).
     """
     parts = [
         Conv2D(num_classes, 3, dilation_rate=dilation, name=part)(net)
-        for part, dilation in zip(part_names, ASPP_DILATIONS, strict=True)
+        for part, dilation in zip(part_names, dilations, strict=True)
     ]
     return keras.layers.Add(name=name)(parts)
 

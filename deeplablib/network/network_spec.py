@@ -36,7 +36,8 @@ class NetworkSpec:
         [batch, ceil(height / 8), ceil(width / 8), num_classes]. Its arguments are flags of main.py:
         num_classes; width, which multiplies the channels of every other layer, a multiple of 1/64;
         frozen, how many of the encoder's five levels of resolution, from the first, keep their
-        weights in training; dropout_rate, of fc6 and fc7, or train_batch_norm (layers.batch_norm).
+        weights in training; dropout_rate, of fc6 and fc7, or train_batch_norm (layers.batch_norm);
+        output_stride, in training.
     build_classifier: makes the tag classifier on the same encoder, of the same input to what each
         tag responds to, float32 [batch, ceil(height / 16), ceil(width / 16), num_tags]; its mean
         over the map is the logit of a tag. Takes num_tags, width and frozen.

@@ -15,18 +15,22 @@ from deeplablib.utils.backend import tf
 
 
 def pixel_targets(
-    labels: tf.Tensor, num_classes: int, multi_scale: bool = False
+    labels: tf.Tensor,
+    num_classes: int,
+    multi_scale: bool = False,
+    output_stride: int = OUTPUT_STRIDE,
 ) -> list[tf.Tensor]:
     """The labels of each term of the loss.
 
     labels: uint8 [batch, height, width]. num_classes: labels from here on belong to no class.
-    multi_scale: whether the loss has a term for each scale.
-    Returns a list of int32 [batch, height / 8, width / 8] with -1 where there is no class: one for
-    the network at its full size; for multi-scale training also one for each smaller scale.
+    multi_scale: whether the loss has a term for each scale. output_stride: of the network.
+    Returns a list of int32 [batch, height / stride, width / stride] with -1 where there is no
+    class: one for the network at its full size; for multi-scale training also one for each smaller
+    scale.
     """
     height, width = labels.shape[1:3]
     scales = SCALES if multi_scale else SCALES[:1]
-    sizes = [[-(-int(n * s) // OUTPUT_STRIDE) for n in (height, width)] for s in scales]
+    sizes = [[-(-int(n * s) // output_stride) for n in (height, width)] for s in scales]
     labels = tf.cast(labels[..., None], tf.float32)  # a GPU has no kernel for integers
     resized = [tf.cast(resize_nearest(labels, size)[..., 0], tf.int32) for size in sizes]
     return [tf.where(part < num_classes, part, -1) for part in resized]
@@ -115,14 +119,26 @@ def poly_rate(step: tf.Tensor, learning_rate: float, num_steps: int, power: floa
     return tf.constant(learning_rate, tf.float32) * tf.pow(left, power)
 
 
-def rate_multiplier(name: str, recipe: Recipe) -> float:
+def rate_multiplier(name: str, recipe: Recipe, warm_up: tf.Tensor | float = 1.0) -> Any:
     """How much faster than the poly rate a variable learns.
 
-    name: of the variable in checkpoints. recipe: Recipe of the network.
+    name: of the variable in checkpoints. recipe: Recipe of the network. warm_up: factor of the
+    encoder. Returns a float, or a float32 scalar tensor.
     """
     if recipe.classifier in name:
         return 10.0 if is_kernel(name) else 20.0
-    return 1.0 if is_kernel(name) else recipe.bias_rate
+    return warm_up * (1.0 if is_kernel(name) else recipe.bias_rate)
+
+
+def warm_up(step: tf.Tensor, warmup_steps: int) -> tf.Tensor | float:
+    """The factor of the encoder's rate, from 0 to 1 over the first steps.
+
+    A classifier that begins anew would otherwise spoil what the encoder knows.
+    step: int or tensor. warmup_steps: 0 for none. Returns a float32 scalar.
+    """
+    if not warmup_steps:
+        return 1.0
+    return tf.minimum(1.0, tf.cast(step, tf.float32) / float(warmup_steps))
 
 
 def apply_momentum(

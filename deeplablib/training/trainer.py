@@ -96,7 +96,9 @@ class Trainer:
             loss_of = partial(objective.pixel_loss, outputs=self.recipe.outputs)
             every_label = tf.reshape(labels, [-1, *labels.shape[2:]])
             classes = self.model.output.shape[-1]
-            targets = objective.pixel_targets(every_label, classes, settings.msc)
+            targets = objective.pixel_targets(
+                every_label, classes, settings.msc, settings.output_stride
+            )
             targets = [tf.reshape(t, [*labels.shape[:2], *t.shape[1:]]) for t in targets]
         else:
             loss_of, targets = objective.tag_loss, [tf.cast(labels, tf.int32)]
@@ -109,6 +111,7 @@ class Trainer:
         counts = device.all_reduce(tf.distribute.ReduceOp.SUM, counts)
 
         rate = objective.poly_rate(step, settings.learning_rate, settings.num_steps, settings.power)
+        warm_up = objective.warm_up(step, settings.warmup_steps)
         variables = [v.value for v in self._trainable.values()]
         loss, gradients = tf.constant(0.0), [tf.zeros(v.shape) for v in variables]
         parts = settings.grad_update_every
@@ -141,7 +144,7 @@ class Trainer:
                 variable,
                 self._slots[f'{name}/Momentum'],
                 gradient,
-                rate * objective.rate_multiplier(name, self.recipe),
+                rate * objective.rate_multiplier(name, self.recipe, warm_up),
                 settings.momentum,
             )
         return loss, rate
