@@ -142,7 +142,7 @@ def test_given_annotations_are_trained_on_as_they_are(voc, tmp_path):
     'words, script, crop',
     [
         (('vgg', '--settings', 'small'), 'test_vocspsm_vgg.py', '161'),
-        (('lite0', '--rounds', '2'), 'test_vocspsm_resnet.py', '257'),
+        (('lite0', '--rounds', '2'), 'test_vocspsm_resnet.py', '449'),
     ],
 )
 def test_settings_for_a_laptop_predict_at_one_scale_but_for_the_last_numbers(
