@@ -1,6 +1,6 @@
 """From an image of any size to its label map: the network at several scales, fused.
 
-Training with --msc has a fusion of its own, data_loss in deeplablib/training/objective.py.
+Training with --msc has a fusion of its own, pixel_loss in deeplablib/training/objective.py.
 """
 
 from collections.abc import Callable, Sequence
