@@ -118,41 +118,27 @@ def read_measure(path: str | Path, measure: str, names: Sequence[str]) -> npt.ND
 
     path: of the table. measure: name of the column. names: the images that are needed.
     Returns float [names], in [0, 1].
-    Raises InputError for what is no table or was cut, a measure or an image that is not there, and
-    a value outside [0, 1].
+    Raises InputError for a table or a measure that is not there, an image without a row, and a
+    value that is not from 0 to 1.
     """
     try:
-        text = Path(path).read_text(errors='surrogateescape')
+        with open(path, newline='', errors='surrogateescape') as file:
+            reader = csv.DictReader(file)
+            columns = reader.fieldnames or ()
+            rows = {row.get('name'): row.get(measure) for row in reader}
     except OSError as error:
         raise InputError(f'{path}: cannot read the mask quality ({error.strerror})') from None
-    header, *rows = list(csv.reader(text.splitlines())) or [[]]
-    if header[:1] != ['name']:
-        raise InputError(
-            f'{path}: no table of mask quality (the first line must begin with "name")'
-        )
-    if not text.endswith('\n'):
-        raise InputError(f'{path}: cut off in line {len(rows) + 1}; make it again')
-    if measure not in header[1:]:
-        raise InputError(f'{path}: no measure {measure}; there are: {", ".join(header[1:])}')
-    values, faults = {}, []
-    for number, row in enumerate(rows, 2):
-        name, *fields = row or ['']
-        if len(fields) != len(header) - 1:
-            fault = f'{1 + len(fields)} fields, expected {len(header)}'
-        elif name in values:
-            fault = f'{name} is there already'
-        else:
-            values[name] = _quality(fields[header.index(measure) - 1])
-            fault = '' if values[name] >= 0 else f'{measure} is not a number from 0 to 1'
-        faults += [f'{path}, line {number}: {fault}'] if fault else []
-    raise_all(faults or [f'{path}: no quality of {name}' for name in names if name not in values])
-    return np.array([values[name] for name in names])
+    if measure not in columns:
+        raise InputError(f'{path}: no measure {measure}; there are: {", ".join(columns[1:])}')
+    raise_all([f'{path}: no quality of {name}' for name in names if name not in rows])
+    values = [_number(rows[name]) for name in names]
+    wrong = [name for name, value in zip(names, values, strict=True) if not 0 <= value <= 1]
+    raise_all([f'{path}: {measure} of {name} is not a number from 0 to 1' for name in wrong])
+    return np.array(values)
 
 
-def _quality(text):
-    """The number, or -1 for what is none from 0 to 1."""
+def _number(text):
     try:
-        value = float(text)
+        return float(text or 'nan')
     except ValueError:
-        return -1.0
-    return value if 0 <= value <= 1 else -1.0
+        return np.nan

@@ -155,17 +155,13 @@ def test_a_table_is_read_as_it_was_written(tmp_path):
 @pytest.mark.parametrize(
     'text, message',
     [
-        ('name,x\na,0.5\nb,0.', 'cut off in line 3'),
-        ('name,x\na,0.5\nb\n', 'line 3: 1 fields, expected 2'),
-        ('name,x\na,0.5\n\nb,1\n', 'line 3: 1 fields, expected 2'),
         ('name,x\na,0.5\n', 'no quality of b'),
-        ('name,x\na,0.5\nb,1.5\n', 'line 3: x is not a number from 0 to 1'),
-        ('name,x\na,0.5\nb,nan\n', 'line 3: x is not a number from 0 to 1'),
-        ('name,x\na,0.5\nb,good\n', 'line 3: x is not a number from 0 to 1'),
-        ('name,x\na,0.5\nb,1\na,0\n', 'line 4: a is there already'),
+        ('name,x\na,0.5\nb\n', 'x of b is not a number from 0 to 1'),
+        ('name,x\na,0.5\nb,1.5\n', 'x of b is not a number from 0 to 1'),
+        ('name,x\na,0.5\nb,nan\n', 'x of b is not a number from 0 to 1'),
+        ('name,x\na,0.5\nb,good\n', 'x of b is not a number from 0 to 1'),
         ('name,y\na,0.5\nb,1\n', 'no measure x; there are: y'),
-        ('a,0.5\n', 'no table of mask quality'),
-        ('', 'no table of mask quality'),
+        ('', 'no measure x'),
         (None, 'cannot read the mask quality'),
     ],
 )
