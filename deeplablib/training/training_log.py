@@ -3,10 +3,8 @@
 import itertools
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
-from deeplablib.data.voc import colour_map
 from deeplablib.utils.backend import tf
 from deeplablib.utils.errors import InputError
 from deeplablib.utils.files import make_output_folder, replacing
@@ -52,18 +50,6 @@ class RunLog:
         with self._writer.as_default(step):
             tf.summary.scalar(name, value)
         self._writer.flush()
-
-    def add_classes(self, classes: Sequence[str]) -> None:
-        """Show the names of the classes with the colours that the pictures have them in."""
-        colours = colour_map()
-        rows = (
-            f'| {index} | {name} | #{bytes(colours[index]).hex()} |'
-            for index, name in enumerate(classes)
-        )
-        with self._writer.as_default(0):
-            tf.summary.text(
-                'classes', '\n'.join(['| id | class | colour |', '|---|---|---|', *rows])
-            )
 
     def add_panel(self, step: int, images: tf.Tensor) -> None:
         """Show pictures, uint8 [images, height, width, 3]."""

@@ -67,7 +67,6 @@ def train(
             settings_file.write_settings(modeldir, record)
             logfile, logdir = settings.logfile or modeldir / 'log.txt', settings.logdir
             log = RunLog(logfile, logdir or modeldir / 'log', first_step)
-            log.add_classes(record['result']['classes'])
             if owed:
                 log.add_value(first_step - 1, 'validation', owed(first_step - 1))
 
