@@ -42,7 +42,7 @@ def test_a_tiny_image_is_scaled_to_at_least_one_pixel():
 
 
 def test_padding_is_at_the_bottom_and_right():
-    image, labels = pad_and_crop(*sample(3, 4), (5, 6), tf.constant([0.9, 0.9]), 255)
+    image, labels = pad_and_crop(*sample(3, 4), (5, 6), tf.constant([0.9, 0.9]))
     np.testing.assert_array_equal(image[:3, :4], sample(3, 4)[0])
     np.testing.assert_array_equal(labels[:3, :4], sample(3, 4)[1])
     assert not np.any(image[3:]) and not np.any(image[:, 4:])
@@ -52,19 +52,19 @@ def test_padding_is_at_the_bottom_and_right():
 def test_every_crop_can_occur_and_none_beyond_the_image():
     seen = set()
     for place in np.linspace(0, 1, 40, endpoint=False):
-        image, _ = pad_and_crop(*sample(7, 5), (3, 5), tf.constant([place, 0.5], tf.float32), 255)
+        image, _ = pad_and_crop(*sample(7, 5), (3, 5), tf.constant([place, 0.5], tf.float32))
         seen.add(int(image[0, 0, 0]) - 1)
         assert image.shape == (3, 5, 3) and np.all(image > 0)
     assert seen == {0, 1, 2, 3, 4}
     largest = np.nextafter(np.float32(1), np.float32(0))
-    image, _ = pad_and_crop(*sample(7, 5), (3, 5), tf.constant([largest, largest]), 255)
+    image, _ = pad_and_crop(*sample(7, 5), (3, 5), tf.constant([largest, largest]))
     assert image[0, 0, 0] == 5
 
 
 def test_image_and_labels_stay_together():
     for position in range(20):
         image, labels = augment(
-            *sample(9, 11), draw(1, tf.constant(position, tf.int64)), (6, 6), False, True, 255
+            *sample(9, 11), draw(1, tf.constant(position, tf.int64)), (6, 6), False, True
         )
         rows, columns = np.array(image[..., 0]) - 1, np.array(image[..., 1]) - 1
         np.testing.assert_array_equal(labels, (rows * 7 + columns) % 21)
@@ -86,7 +86,7 @@ def test_scale_and_mirror_can_be_switched_off():
     image, labels = sample(6, 6)
     for position in range(5):
         numbers = draw(1, tf.constant(position, tf.int64))
-        same, same_labels = augment(image, labels, numbers, (6, 6), False, False, 255)
+        same, same_labels = augment(image, labels, numbers, (6, 6), False, False)
         np.testing.assert_array_equal(same, image)
         np.testing.assert_array_equal(same_labels, labels)
 

@@ -4,6 +4,7 @@ Nothing here draws a random number by itself: draw gives the numbers of one samp
 the run's seed and the sample's position alone, so that a resumed run sees what it would have seen.
 """
 
+from deeplablib.data.voc import IGNORE_LABEL
 from deeplablib.network.resize import resize_bilinear, resize_nearest
 from deeplablib.utils.backend import tf
 
@@ -30,7 +31,6 @@ def augment(
     size: tuple[int, int],
     scale: bool,
     mirror: bool,
-    ignore_label: int,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Scale, mirror, pad and crop a sample as the original trainer does.
 
@@ -47,7 +47,7 @@ def augment(
             lambda: (tf.reverse(image, [1]), tf.reverse(labels, [1])),
             lambda: (image, labels),
         )
-    return pad_and_crop(image, labels, size, numbers[2:], ignore_label)
+    return pad_and_crop(image, labels, size, numbers[2:])
 
 
 def augment_image(
@@ -61,7 +61,7 @@ def augment_image(
     share = MIN_SHARE + (MAX_SHARE - MIN_SHARE) * numbers[0] if scale else 1.0
     image = scale_to_crop(image, size, share)
     no_labels = tf.zeros(tf.shape(image)[:2], tf.uint8)
-    return augment(image, no_labels, numbers, size, scale=False, mirror=mirror, ignore_label=0)[0]
+    return augment(image, no_labels, numbers, size, scale=False, mirror=mirror)[0]
 
 
 def scale_to_crop(image: tf.Tensor, size: tuple[int, int], share: float | tf.Tensor) -> tf.Tensor:
@@ -88,11 +88,11 @@ def rescale(image: tf.Tensor, labels: tf.Tensor, factor: tf.Tensor) -> tuple[tf.
 
 
 def pad_and_crop(
-    image: tf.Tensor, labels: tf.Tensor, size: tuple[int, int], place: tf.Tensor, ignore_label: int
+    image: tf.Tensor, labels: tf.Tensor, size: tuple[int, int], place: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Pad at the bottom and the right up to the crop, then cut the crop out.
 
-    image, labels: as for augment; padded with 0 (the mean colour) and with ignore_label.
+    image, labels: as for augment; padded with 0 (the mean colour) and IGNORE_LABEL.
     size: (height, width) of the crop.
     place: float32 [2] in [0, 1), how far down and right the crop is among its possible places.
     Returns both, float32 [*size, 3] and uint8 [*size].
@@ -100,7 +100,7 @@ def pad_and_crop(
     padding = tf.maximum(tf.constant(size) - tf.shape(labels), 0)
     padding = tf.stack([tf.zeros_like(padding), padding], axis=1)
     image = tf.pad(image, tf.concat([padding, [[0, 0]]], axis=0))
-    labels = tf.pad(labels, padding, constant_values=ignore_label)
+    labels = tf.pad(labels, padding, constant_values=IGNORE_LABEL)
     places = tf.shape(labels) - tf.constant(size) + 1
     corner = tf.cast(place * tf.cast(places, tf.float32), tf.int32)
     image = tf.slice(image, tf.concat([corner, [0]], axis=0), [*size, 3])

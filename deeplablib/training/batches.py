@@ -97,7 +97,7 @@ def make_dataset(
             image = augment_image(image, numbers, size, scale, mirror)
             return image, tf.ensure_shape(labels, tag_labels.shape[1:])
         labels = tf.ensure_shape(labels, [None, None])
-        return augment(image, labels, numbers, size, scale, mirror, ignore_label=IGNORE_LABEL)
+        return augment(image, labels, numbers, size, scale, mirror)
 
     dataset = tf.data.Dataset.from_tensor_slices((positions, order))
     dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
