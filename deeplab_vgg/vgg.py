@@ -32,32 +32,13 @@ CLASSIFIER_BLOCKS = BLOCKS | {
     4: Block(filters=512, convolutions=3, dilation=1, stride=2),
     5: Block(filters=512, convolutions=3, dilation=1, stride=None),
 }
-LARGE_FOV_DILATION = 12
+# By network: of each head what the names of its layers end in, and the dilation of its fc6.
+HEADS = {
+    'vgg': {'': 12},  # LargeFOV, the network of SPSM
+    'vgg_aspp': {f'_{i}': dilation for i, dilation in enumerate(ASPP_DILATIONS, 1)},
+}
 
 MIN_PROBABILITY = 1e-4
-
-
-def deeplab_largefov(
-    num_classes: int = NUM_CLASSES, width: float = 1.0, dropout_rate: float = 0.5, frozen: int = 0
-) -> keras.Model:
-    """VGG16 LargeFOV, the VGG network of SPSM; arguments and result as NetworkSpec.build."""
-    image = keras.Input((None, None, 3), name='image')
-    net = _encoder(image, width, frozen)
-    logits = _head(net, '', LARGE_FOV_DILATION, num_classes, width=width, dropout_rate=dropout_rate)
-    return keras.Model(image, logits)
-
-
-def deeplab_aspp(
-    num_classes: int = NUM_CLASSES, width: float = 1.0, dropout_rate: float = 0.5, frozen: int = 0
-) -> keras.Model:
-    """The same with four heads of dilations 6, 12, 18, 24, summed."""
-    image = keras.Input((None, None, 3), name='image')
-    net = _encoder(image, width, frozen)
-    heads = [
-        _head(net, f'_{i}', dilation, num_classes, width=width, dropout_rate=dropout_rate)
-        for i, dilation in enumerate(ASPP_DILATIONS, 1)
-    ]
-    return keras.Model(image, keras.layers.Add(name='fc_sum')(heads))
 
 
 def tag_classifier(
@@ -85,11 +66,6 @@ def probabilities(logits: tf.Tensor) -> tf.Tensor:
 def variable_name(path: str) -> str:
     """The TensorFlow 1 name of a Keras variable: 'conv1_1/kernel' gives 'conv1_1_weights'."""
     return path.replace('/', '_').replace('kernel', 'weights')
-
-
-def _encoder(net, width, frozen):
-    net = _convolutions(net, BLOCKS, width, frozen)
-    return keras.layers.AveragePooling2D(3, 1, padding='same', name='pool5a')(net)
 
 
 def _convolutions(net, blocks, width, frozen):
@@ -127,20 +103,32 @@ RECIPES = {
     'authors': Recipe(classifier='fc', outputs=probabilities),
 }
 
-NETWORKS = {
-    name: NetworkSpec(
+
+def _network(heads):
+    """The NetworkSpec with heads as in HEADS; the logits of several are summed."""
+
+    def build(num_classes=NUM_CLASSES, width=1.0, dropout_rate=0.5, frozen=0):
+        image = keras.Input((None, None, 3), name='image')
+        net = _convolutions(image, BLOCKS, width, frozen)
+        net = keras.layers.AveragePooling2D(3, 1, padding='same', name='pool5a')(net)
+        logits = [
+            _head(net, suffix, dilation, num_classes, width, dropout_rate)
+            for suffix, dilation in heads.items()
+        ]
+        summed = keras.layers.Add(name='fc_sum')(logits) if len(logits) > 1 else logits[0]
+        return keras.Model(image, summed)
+
+    return NetworkSpec(
         build=build,
         build_classifier=tag_classifier,
         variable_name=variable_name,
         to_score_map=probabilities,
         score_map_kind='probabilities',
         width_kernel='conv1_1_weights',
-        last_bias=last_bias,
+        last_bias=f'fc8{list(heads)[-1]}_bias',
         head='fc',
         recipes=RECIPES,
     )
-    for name, build, last_bias in (
-        ('vgg', deeplab_largefov, 'fc8_bias'),
-        ('vgg_aspp', deeplab_aspp, 'fc8_4_bias'),
-    )
-}
+
+
+NETWORKS = {name: _network(heads) for name, heads in HEADS.items()}

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from deeplab_vgg.vgg import BLOCKS
-from deeplablib.network.layers import ASPP_DILATIONS
+from deeplab_vgg.vgg import BLOCKS, HEADS
 from deeplablib.utils.backend import keras
 from deeplablib.utils.errors import InputError
 from deeplablib.weights.conversion import (
@@ -22,8 +21,6 @@ CONVOLUTIONS = [
 ]
 # VGG19 has a fourth convolution in each of its last three blocks.
 CONVOLUTIONS_19 = sorted([*CONVOLUTIONS, 'conv3_4', 'conv4_4', 'conv5_4'])
-# Encoder name: what stands behind the names of the layers of its heads.
-HEADS = {'vgg': ('',), 'vgg_aspp': tuple(f'_{i + 1}' for i in range(len(ASPP_DILATIONS)))}
 
 FULL_FC6 = 7  # VGG16's fc6 sees the whole 7x7 map of a 224x224 image
 KEPT_TAPS, KEPT_CHANNELS = slice(None, None, 3), slice(None, None, 4)
