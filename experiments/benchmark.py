@@ -47,6 +47,7 @@ NETWORKS = resnet.NETWORKS | vgg.NETWORKS | efficientnet.NETWORKS
 TRAINING = {
     'learning_rate': 1e-9,
     'num_steps': 18000,
+    'warmup_steps': 0,
     'power': 0.9,
     'momentum': 0.9,
     'weight_decay': 5e-4,
@@ -54,6 +55,7 @@ TRAINING = {
     'grad_update_every': 1,
     'msc': False,
     'recompute': False,
+    'output_stride': 8,
 }
 FORMS = ('plain', 'float32', 'bfloat16')
 HEADING = ('', '', 'seconds', 'lowest - highest', 'ratio')
