@@ -26,7 +26,6 @@ from deeplablib.data.images import IMG_MEAN
 from deeplablib.data.voc import NUM_CLASSES
 from deeplablib.network.convolution import require_precision
 from deeplablib.network.folding import fold_for_prediction, fold_for_training
-from deeplablib.network.layers import CONVOLUTIONS
 from deeplablib.network.network_spec import NetworkSpec
 from deeplablib.prediction.multi_scale import SCALES, make_predictor
 from deeplablib.training.trainer import Trainer
@@ -101,7 +100,7 @@ def plain_form(model: keras.Model) -> keras.Model:
     """
 
     def copy(layer):
-        kind = type(layer).__base__ if isinstance(layer, CONVOLUTIONS) else type(layer)
+        kind = getattr(keras.layers, type(layer).__name__)  # ours are called as those of Keras
         return kind.from_config(layer.get_config())
 
     copied = keras.models.clone_model(model, clone_function=copy)

@@ -1,6 +1,6 @@
 """Networks whose batch norms are folded into the convolutions before them: they are faster so."""
 
-from deeplablib.network.layers import CONVOLUTIONS, ends_in_classes
+from deeplablib.network.layers import Convolution, ends_in_classes
 from deeplablib.utils.backend import keras, tf
 
 
@@ -18,7 +18,7 @@ def fold_for_prediction(model: keras.Model, precision: str = 'float32') -> keras
         if isinstance(layer, keras.layers.BatchNormalization):
             return layer
         config = layer.get_config()
-        if isinstance(layer, CONVOLUTIONS):
+        if isinstance(layer, Convolution):
             config['use_bias'] = layer.use_bias or layer.name in norms
         if not isinstance(layer, keras.layers.InputLayer):
             config['dtype'] = 'float32' if ends_in_classes(layer, model) else precision
@@ -29,7 +29,7 @@ def fold_for_prediction(model: keras.Model, precision: str = 'float32') -> keras
 
     copied = keras.models.clone_model(model, clone_function=copy, call_function=call)
     for layer in model.layers:
-        if isinstance(layer, CONVOLUTIONS):
+        if isinstance(layer, Convolution):
             weights = layer.weights
             if layer.name in norms:
                 weights = _folded(layer.kernel, layer.bias, norms[layer.name])
@@ -56,7 +56,7 @@ def fold_for_training(model: keras.Model, precision: str = 'float32') -> keras.M
             return type(layer).from_config(layer.get_config())
         mixed = precision == 'bfloat16' and not ends_in_classes(layer, model)
         dtype = 'mixed_bfloat16' if mixed else 'float32'
-        if isinstance(layer, CONVOLUTIONS):
+        if isinstance(layer, Convolution):
             return _SharedConv2D(layer, norms.get(layer.name), name=layer.name, dtype=dtype)
         if layer.weights:
             return layer

@@ -14,44 +14,37 @@ ASPP_DILATIONS = (6, 12, 18, 24)
 ASPP_PART_NAMES = tuple(f'decoder.aspp.conv{i}' for i in range(1, 5))  # of zmbhou's networks
 
 
-class Conv2D(keras.layers.Conv2D):
-    """A convolution with padding SAME whose dilation is done by the convolution kernel itself.
+class Convolution(keras.layers.Layer):
+    """What the kinds of convolution share: padding SAME, and a call by way of `convolve`."""
 
-    Keras' own layer rearranges a dilated convolution into space-to-batch, a plain convolution and
-    batch-to-space on a CPU, as TensorFlow 1 does: the same values, about a fifth slower.
-    """
-
-    def __init__(self, filters: int, kernel_size: int, **kwargs):
-        super().__init__(filters, kernel_size, **{'padding': 'same', **kwargs})
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **{'padding': 'same', **kwargs})
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Convolve [batch, height, width, in] and add the bias, if any."""
         outputs = self.convolve(inputs, self.kernel)
         return tf.nn.bias_add(outputs, self.bias) if self.use_bias else outputs
 
+
+class Conv2D(Convolution, keras.layers.Conv2D):
+    """A convolution whose dilation is done by the convolution kernel itself.
+
+    Keras' own layer rearranges a dilated convolution into space-to-batch, a plain convolution and
+    batch-to-space on a CPU, as TensorFlow 1 does: the same values, about a fifth slower.
+    """
+
     def convolve(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """Convolve with another kernel of the same shape and type as inputs, without a bias."""
         return conv2d(inputs, kernel, self.strides, self.dilation_rate)
 
 
-class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
-    """A convolution of each channel by itself, with padding SAME."""
-
-    def __init__(self, kernel_size: int, **kwargs):
-        super().__init__(kernel_size, **{'padding': 'same', **kwargs})
-
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Convolve [batch, height, width, channels] and add the bias, if any."""
-        outputs = self.convolve(inputs, self.kernel)
-        return tf.nn.bias_add(outputs, self.bias) if self.use_bias else outputs
+class DepthwiseConv2D(Convolution, keras.layers.DepthwiseConv2D):
+    """A convolution of each channel by itself."""
 
     def convolve(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """Convolve with another kernel of the same shape and type as inputs, without a bias."""
         strides = (1, *self.strides, 1)
         return tf.nn.depthwise_conv2d(inputs, kernel, strides, 'SAME', dilations=self.dilation_rate)
-
-
-CONVOLUTIONS = (Conv2D, DepthwiseConv2D)
 
 
 def batch_norm(
