@@ -9,9 +9,10 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 MOST_SHOWN = 20
+MOST_NAMED = 4
 _AROUND_THE_CAUSE = re.compile(r'\s*(\[\[|\(\d+\)|\d+ (successful|derived|root)|\[Op:|$)')
 
 
@@ -31,6 +32,13 @@ def raise_all(faults: Sequence[str]) -> None:
     if len(faults) > len(shown):
         shown.append(f'and {len(faults) - MOST_SHOWN} more')
     raise InputError('\n  '.join([f'{len(faults)} faults:', *shown]) if faults[1:] else faults[0])
+
+
+def named(names: Iterable[str]) -> str:
+    """A few names, and how many more there are."""
+    names = list(names)
+    more = len(names) - MOST_NAMED
+    return ', '.join(names[:MOST_NAMED]) + (f' and {more} more' if more > 0 else '')
 
 
 def tensorflow_reason(error: Exception) -> str:

@@ -1,13 +1,12 @@
 """TensorFlow 1 checkpoints: read (V1 and V2) and written (V2) under the original variable names."""
 
-import codecs
 import contextlib
 import glob
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from deeplablib.utils.backend import tf
-from deeplablib.utils.errors import InputError, raise_all, tensorflow_reason
-from deeplablib.utils.files import replacing
+from deeplablib.utils.errors import InputError, named, raise_all, tensorflow_reason
+from deeplablib.utils.files import read_lines, replacing
 
 # So ends the name of a folder that holds what is not whole yet.
 UNFINISHED = '.unfinished-'
 
 # In Keras the names of a layer's variables end so, and those of an optimiser do not.
 KERAS_VARIABLES = ('/kernel', '/bias', '/gamma', '/beta', '/moving_mean', '/moving_variance')
-
-MOST_NAMED = 4
 
 # The variable in which tf.train.Checkpoint says what it holds.
 _OBJECT_GRAPH = '_CHECKPOINTABLE_OBJECT_GRAPH'
@@ -34,14 +31,6 @@ PART = re.compile(r'\.(index|meta|data-\d{5}-of-\d{5})$')
 
 # So end the files that are tables of names: one of version 1, and the index of one of version 2.
 _TABLE_END = bytes.fromhex('57fb808b247547db')
-
-# So begin the names of layers behind an encoder, a last classifier or a head, which everybody has
-# of his own, and of a loss, which may have weights of its classes.
-_BEHIND = re.compile(
-    r'(resnet_v1_\d+[./])?'
-    r'(_?fc|layer[56]\.|dense|last_linear|criterion|loss|decoder|'
-    r'\w*(aspp|classifier|head|logits|predictions|prob|score))'
-)
 
 
 def find(path: str | Path) -> str:
@@ -213,34 +202,6 @@ def without_bookkeeping(values: Mapping[str, npt.NDArray]) -> list[str]:
     ]
 
 
-def is_behind(name: str) -> bool:
-    """Whether a layer or variable of that name stands behind an encoder, or belongs to a loss."""
-    return _BEHIND.match(name) is not None
-
-
-def refuse_other_layers(path: str | Path, left: Iterable[str], network: str) -> None:
-    """See that of a file nothing is left over but what stands behind an encoder.
-
-    A deeper network than ours has all its layers; without the others its weights are worth nothing.
-    path: the file. left: names of its layers or variables that the network has no place for.
-    network: what to call it in the message.
-    Raises InputError naming the others.
-    """
-    other = [name for name in left if not is_behind(name)]
-    if other:
-        raise InputError(
-            f'{path}: holds layers that {network} lacks, {named(other)}; it is another network, '
-            'such as a deeper one'
-        )
-
-
-def named(names: Iterable[str]) -> str:
-    """A few names, and how many more there are."""
-    names = list(names)
-    more = len(names) - MOST_NAMED
-    return ', '.join(names[:MOST_NAMED]) + (f' and {more} more' if more > 0 else '')
-
-
 def _keys_of_objects(graph):
     """The key of each layer's variable in a tf.train.Checkpoint: a dict from its name."""
     # Here and not above: TensorFlow is to be imported by backend first.
@@ -288,11 +249,9 @@ def _named_by_state(state):
     Its folder may be one of another machine, and its letters those of Windows.
     """
     try:
-        content = state.read_bytes()
-    except OSError:
+        text = '\n'.join(read_lines(state))
+    except (OSError, InputError):
         return None
-    is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    text = content.decode('utf-16' if is_utf_16 else 'utf-8-sig', errors='surrogateescape')
     match = re.search(r'^\s*model_checkpoint_path\s*:\s*(["\'])(.+)\1', text, re.MULTILINE)
     if not match:
         return None

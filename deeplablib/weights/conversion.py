@@ -5,7 +5,9 @@ A layer is a dict from parameter to array, as in WeightFile.
 
 import hashlib
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +17,7 @@ from deeplablib.data.images import IMG_MEAN
 from deeplablib.network.layers import BATCH_NORM_EPSILON
 from deeplablib.network.network_spec import NetworkSpec, dimensions
 from deeplablib.utils.backend import keras
-from deeplablib.utils.errors import InputError
+from deeplablib.utils.errors import InputError, named
 from deeplablib.weights import checkpoints
 from deeplablib.weights.readers import keras_h5
 from deeplablib.weights.readers.weight_file import VARIABLES, WeightFile
@@ -47,6 +49,14 @@ TINY_KERNEL = 0.01
 
 FRESH_STDDEV = 0.01  # of the kernels of DeepLab v2's own classifiers
 FRESH_SEED = 0
+
+# So begin the names of layers behind an encoder, a last classifier or a head, which everybody has
+# of his own, and of a loss, which may have weights of its classes.
+_BEHIND = re.compile(
+    r'(resnet_v1_\d+[./])?'
+    r'(_?fc|layer[56]\.|dense|last_linear|criterion|loss|decoder|'
+    r'\w*(aspp|classifier|head|logits|predictions|prob|score))'
+)
 
 
 class Converted(NamedTuple):
@@ -87,7 +97,7 @@ def recognise(
     best = max(itertools.product(names_of, sorted(prefixes, key=len)), key=fit)
     known = ', '.join(layouts)
     if fit(best) <= 0:
-        found = f'its layers are {checkpoints.named(file.layers)}'
+        found = f'its layers are {named(file.layers)}'
         raise InputError(
             f'{file.path}: not the weights of any network known here ({known}); {found}'
         )
@@ -109,9 +119,25 @@ def refuse_left(file: WeightFile, converted: Converted) -> None:
     left = converted.left
     untaken = {id(layer) for layer in left.values()}
     known = {content(layer) for layer in file.layers.values() if id(layer) not in untaken}
-    known |= {content(layer) for name, layer in left.items() if checkpoints.is_behind(name)}
+    known |= {content(layer) for name, layer in left.items() if _BEHIND.match(name)}
     new = [name for name, layer in left.items() if content(layer) not in known]
-    checkpoints.refuse_other_layers(file.path, new, converted.title)
+    refuse_other_layers(file.path, new, converted.title)
+
+
+def refuse_other_layers(path: str | Path, left: Iterable[str], network: str) -> None:
+    """See that of a file nothing is left over but what stands behind an encoder.
+
+    A deeper network than ours has all its layers; without the others its weights are worth nothing.
+    path: the file. left: names of its layers or variables that the network has no place for.
+    network: what to call it in the message.
+    Raises InputError naming the others.
+    """
+    other = [name for name in left if not _BEHIND.match(name)]
+    if other:
+        raise InputError(
+            f'{path}: holds layers that {network} lacks, {named(other)}; it is another network, '
+            'such as a deeper one'
+        )
 
 
 def from_keras(application: Callable, **options: Any) -> WeightFile:

@@ -9,8 +9,8 @@ from types import ModuleType
 
 from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
 from deeplablib.network.network_spec import NetworkSpec, dimensions
-from deeplablib.utils.errors import InputError
-from deeplablib.weights import checkpoints, export, readers
+from deeplablib.utils.errors import InputError, named
+from deeplablib.weights import export, readers
 from deeplablib.weights.conversion import INPUT_CHOICES, build_with, refuse_left, variables_of
 
 IMAGENET = 'imagenet'  # what a user gives in place of a file
@@ -59,11 +59,11 @@ def run(
         print(f'Batch norm keeps the {kept} (--exact-bn, --no-exact-bn)')
     dropped = [*converted.left, *file.others]
     if dropped:
-        print(f'Dropped, not part of the network: {checkpoints.named(dropped)}')
+        print(f'Dropped, not part of the network: {named(dropped)}')
 
     model, fresh = build_with(network, values, num_classes, file.path)
     if fresh:
-        drawn = checkpoints.named(fresh)
+        drawn = named(fresh)
         print(f'Not in the source, or for another number of classes; drawn anew: {drawn}')
     said = export.write(args.destination, format, network, model, writers)
     if said:

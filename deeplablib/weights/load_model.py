@@ -9,8 +9,9 @@ import numpy.typing as npt
 from deeplablib.data.voc import IGNORE_LABEL
 from deeplablib.network.network_spec import NetworkSpec, dimensions
 from deeplablib.utils.backend import keras
-from deeplablib.utils.errors import InputError
+from deeplablib.utils.errors import InputError, named
 from deeplablib.weights import checkpoints
+from deeplablib.weights.conversion import refuse_other_layers
 
 AVERAGED = '/ExponentialMovingAverage'  # tf.train.ExponentialMovingAverage's
 
@@ -35,7 +36,7 @@ def load_model(
     if name is None:
         raise InputError(
             f'{path}: not a checkpoint of any of these networks: {", ".join(networks)}{otherwise}; '
-            f'its variables are {checkpoints.named(sorted(values))}'
+            f'its variables are {named(sorted(values))}'
         )
     network = networks[name]
     values = own_names(network, values, path)
@@ -85,7 +86,7 @@ def read_pretrained(
     values = own_names(network, checkpoints.read(path), path)
     left = [name for name in checkpoints.without_bookkeeping(values) if name not in known]
     if network.width_kernel in values:  # else all is missing, which says more
-        checkpoints.refuse_other_layers(path, left, 'the network')
+        refuse_other_layers(path, left, 'the network')
     return values
 
 

@@ -15,8 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from deeplablib.utils import unpickling
-from deeplablib.utils.errors import InputError
-from deeplablib.weights import checkpoints
+from deeplablib.utils.errors import InputError, named
 from deeplablib.weights.readers.weight_file import WeightFile, from_variables, height_width_in_out
 
 EPSILON = 1e-5  # torch.nn.BatchNorm2d
@@ -91,11 +90,7 @@ def _state_dict(path, content):
     """The tensors of what was pickled, a dict from name, and the keys of what was passed over."""
     found = dict(_dicts_of_tensors(content))
     if not found:
-        keys = (
-            f'; its keys are {checkpoints.named(map(str, content))}'
-            if isinstance(content, dict)
-            else ''
-        )
+        keys = f'; its keys are {named(map(str, content))}' if isinstance(content, dict) else ''
         raise InputError(f'{path}: no state dict{keys}; save model.state_dict()')
 
     def rank(keys):
