@@ -58,23 +58,6 @@ def test_settings_that_change_nothing_may_differ(folder):
     assert check_resume(folder / 'run/model', other, False) == other
 
 
-def test_a_record_from_before_there_was_a_setting_goes_on(folder):
-    settings = settings_of(folder)
-    path = folder / 'run/model/settings.json'
-    later = ('frozen', 'recipe', 'not_there_then')  # one that only stood among its flags, then
-    earlier = {
-        key: {k: v for k, v in settings[key].items() if k not in without}
-        for key, without in (('result', later), ('flags', ('frozen',)))
-    }
-    path.write_text(json.dumps(settings | earlier))
-    settings['result']['not_there_then'] = 1
-    assert check_resume(folder / 'run/model', settings, False) == settings
-    for name, message in (('frozen', 'frozen 0 there, 5 here'), ('recipe', 'caffe there, 5 here')):
-        other = settings | {'result': settings['result'] | {name: 5}}
-        with pytest.raises(InputError, match=message):
-            check_resume(folder / 'run/model', other, False)
-
-
 def test_another_version_of_a_package_is_noted(folder, capsys):
     settings = settings_of(folder)
     other = settings | {'versions': settings['versions'] | {'keras': '9.9'}}

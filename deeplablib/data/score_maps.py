@@ -58,8 +58,7 @@ def read_score_map(
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            score_map, size = file['scores'], file['size']
-            input_size = file.get('input_size', size)  # earlier versions wrote one size only
+            score_map, size, input_size = file['scores'], file['size'], file['input_size']
             kind, name = str(file['kind']), str(file['name'])
     except OSError as error:
         reason = error.strerror or error

@@ -18,8 +18,6 @@ from deeplablib.utils.files import replacing
 from deeplablib.weights import checkpoints
 
 FILE = 'settings.json'
-# Settings that older runs do not have, and what they were then.
-LATER_SETTINGS = {'frozen': 0}
 _PACKAGES = ('tensorflow', 'keras', 'numpy')
 
 
@@ -89,13 +87,11 @@ def check_resume(folder: str | Path, wanted: dict, changed_is_meant: bool) -> di
     if known is None:
         print(f'note: {folder} holds checkpoints but no {FILE}; nothing tells whether they fit')
         return wanted
-    before, now = LATER_SETTINGS | known.get('flags', {}) | known['result'], wanted['result']
+    before, now = known['result'], wanted['result']
     if now['pretrain_file'] is None:  # gone since: it is not read again
         now = now | {'pretrain_file': before.get('pretrain_file')}
     changes = {
-        name: [before[name], value]
-        for name, value in now.items()
-        if name in before and before[name] != value
+        name: [before.get(name), value] for name, value in now.items() if before.get(name) != value
     }
     if changes and not changed_is_meant:
         values = '; '.join(
