@@ -35,7 +35,7 @@ from deeplablib.utils import errors
 from deeplablib.utils.errors import InputError, raise_all
 from deeplablib.utils.files import replacing
 from deeplablib.utils.stages import flag_words, run_stages
-from deeplablib.utils.text_tables import Row, as_markdown, as_text
+from deeplablib.utils.text_tables import Row, text_table
 from experiments import toy_data
 from selection.copy_photographs import LIST, MAX_SIZE, read_photographs
 from selection.evaluate_masks import list_quality
@@ -265,7 +265,7 @@ def show_photographs(run: Run, work_dir: Path, rounds: int) -> None:
     """Print what each round was trained on, and where network and masks are."""
     copies = run.images['data_dir']
     lists = {k: read_list(work_dir / f'train_{k}.txt', copies) for k in range(1, rounds + 1)}
-    print(as_text(('round', 'images'), [(str(k), str(len(s))) for k, s in lists.items()]))
+    print(text_table(('round', 'images'), [(str(k), str(len(s))) for k, s in lists.items()]))
     print(f'The network: {work_dir / f"round_{rounds}/model"}')
     print(f'The masks: {work_dir / "masks"}, of the photographs in {copies}')
 
@@ -323,9 +323,13 @@ def save_tables(work_dir: Path, tables: Sequence, results: Mapping, trained: str
     tables: pairs of heading and rows. results: for JSON. trained: how the networks were.
     Returns the content of table.txt.
     """
+    plain, markdown = (
+        [text_table(heading, rows, format) for heading, rows in tables]
+        for format in ('plain', 'pipe')
+    )
     content = {
-        'txt': '\n\n'.join([*(as_text(*table) for table in tables), trained]),
-        'md': '\n\n'.join([*(as_markdown(*table) for table in tables), trained]),
+        'txt': '\n\n'.join([*plain, trained]),
+        'md': '\n\n'.join([*markdown, trained]),
         'json': json.dumps({'results': results, 'training': trained}, indent=2),
     }
     for ending, text in content.items():

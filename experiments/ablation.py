@@ -37,7 +37,7 @@ from deeplablib.utils import errors
 from deeplablib.utils.errors import InputError, raise_all
 from deeplablib.utils.files import list_files, make_output_folder, replacing
 from deeplablib.utils.stages import Stage, run_stages
-from deeplablib.utils.text_tables import as_markdown
+from deeplablib.utils.text_tables import text_table
 from experiments import toy_data
 from selection.evaluate_masks import compare_all, list_quality
 from selection.mask_quality import TABLE, read_measure, write_table
@@ -297,7 +297,7 @@ def ablation_tables(results: Sequence[dict]) -> str:
         for name in rows:
             cells = [[r[title].get(name, {}).get(column) for r in results] for column in columns]
             lines.append([name, *('' if None in values else _spread(values) for values in cells)])
-        parts += [f'{title}:', as_markdown(['', *columns], lines)]
+        parts += [f'{title}:', text_table(['', *columns], lines, 'pipe')]
     return '\n\n'.join(parts)
 
 

@@ -33,7 +33,7 @@ from deeplablib.utils import errors
 from deeplablib.utils.backend import keras, tf
 from deeplablib.utils.errors import InputError
 from deeplablib.utils.files import check_output_file, replacing
-from deeplablib.utils.text_tables import as_markdown
+from deeplablib.utils.text_tables import text_table
 
 ENCODERS = ('deeplab', 'vgg')
 SIZES = ('321x321', '375x500')
@@ -207,7 +207,7 @@ def main() -> None:
         for batch_size in args.batch_sizes:
             name = f'{encoder}, step, {batch_size} of {size[0]}x{size[1]}'
             rows += rows_of(name, training_step, *given, size, batch_size)
-        table = f'{heading}; width {args.width}\n\n{as_markdown(HEADING, rows, 2)}\n'
+        table = f'{heading}; width {args.width}\n\n{text_table(HEADING, rows, "pipe", 2)}\n'
         with replacing(args.out) as temporary:  # after each network: a stopped run leaves some
             temporary.write_text(table)
     print(table, end='')

@@ -8,7 +8,7 @@ from PIL import Image
 
 import reproduce
 from deeplablib.utils.stages import stage_entries
-from deeplablib.utils.text_tables import as_markdown, as_text
+from deeplablib.utils.text_tables import text_table
 from experiments.toy_data import INITIAL_STEPS, save_panel
 from tests.command import run_command
 from tests.tables import squeezed
@@ -233,7 +233,7 @@ def test_the_panel_leaves_room_for_what_is_missing(tmp_path):
 def test_results_become_a_table_beside_the_paper(tmp_path):
     numbers = {'round 1': 50, 'test script': 60, 'with CRF': 70}
     table = reproduce.number_table(numbers, reproduce.PAPER['resnet'])
-    assert squeezed(as_markdown(*table)).splitlines() == [
+    assert squeezed(text_table(*table, 'pipe')).splitlines() == [
         '| | mean IoU | paper |',
         '|:------------|-----------:|--------:|',
         '| round 1 | 50.0 | 59.9 |',
@@ -241,6 +241,6 @@ def test_results_become_a_table_beside_the_paper(tmp_path):
         '| with CRF | 70.0 | 62.3 |',
     ]
     text = reproduce.save_tables(tmp_path, [table], {}, 'Trained so')
-    assert text == f'{as_text(*table)}\n\nTrained so'
+    assert text == f'{text_table(*table)}\n\nTrained so'
     assert (tmp_path / 'table.txt').read_text() == f'{text}\n'
     assert reproduce.number_table(numbers, {})[0] == ('', 'mean IoU')

@@ -7,16 +7,13 @@ from tabulate import tabulate
 Row = Sequence[str]
 
 
-def as_text(heading: Row, rows: Sequence[Row]) -> str:
-    """A table for a terminal; all columns but the first hold numbers."""
-    return _table(heading, rows, 'plain', text_columns=1)
+def text_table(
+    heading: Row, rows: Sequence[Row], format: str = 'plain', text_columns: int = 1
+) -> str:
+    """A table.
 
-
-def as_markdown(heading: Row, rows: Sequence[Row], text_columns: int = 1) -> str:
-    """A table in Markdown; so many columns hold text, and the others numbers."""
-    return _table(heading, rows, 'pipe', text_columns)
-
-
-def _table(heading, rows, tablefmt, text_columns):
+    format: 'plain' for a terminal, 'pipe' for Markdown. text_columns: how many columns hold text;
+    the others hold numbers.
+    """
     alignment = ['left' if i < text_columns else 'right' for i in range(len(heading))]
-    return tabulate(rows, heading, tablefmt, colalign=alignment, disable_numparse=True)
+    return tabulate(rows, heading, format, colalign=alignment, disable_numparse=True)
