@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deeplablib.data.image_lists import Sample, check_files_of
-from deeplablib.data.images import image_size, read_image
+from deeplablib.data.images import read_header, read_image
 from deeplablib.data.masks import read_grey
 from deeplablib.data.voc import IGNORE_LABEL
 from deeplablib.prediction.crf import PRESETS, Parameters, crf_labels, require_package
@@ -146,7 +146,7 @@ def proxy_of(
 
     args: of get_arguments. allowed: bool [classes], tags and background.
     """
-    size = image_size(sample.image)
+    size, _ = read_header(sample.image)
     cues = read_cues(args.cues, sample.name, allowed, size)
     missing = sorted({int(i) for i in np.flatnonzero(allowed[1:]) + 1} - set(cues))
     if missing:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplablib.data.images import image_size, read_image, write_image
+from deeplablib.data.images import read_header, read_image, write_image
 from deeplablib.data.masks import read_grey, read_mask, write_mask
 from deeplablib.utils.errors import InputError
 
@@ -14,7 +14,7 @@ READERS = {
     'image': read_image,
     'map': lambda path: read_grey(path, (40, 50)),
     'mask': read_mask,
-    'size': image_size,
+    'size': read_header,
 }
 
 

@@ -114,11 +114,6 @@ def image_contents(path: str | Path) -> bytes:
         return buffer.getvalue()
 
 
-def image_size(path: str | Path) -> tuple[int, int]:
-    """The (height, width) of an image; see read_header."""
-    return read_header(path)[0]
-
-
 def read_header(path: str | Path) -> tuple[tuple[int, int], str | None]:
     """The size of an image that has an end, and how it would have to be turned.
 
