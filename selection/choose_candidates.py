@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from deeplablib.data.image_lists import Sample, check_files_of
+from deeplablib.data.image_lists import Sample
 from deeplablib.data.masks import read_mask, write_mask
 from deeplablib.data.score_maps import read_probabilities
 from deeplablib.utils import errors, parallel
@@ -76,7 +76,6 @@ def main() -> None:
     args = get_arguments()
     samples, allowed = read_samples(args)
     check_masks(args, samples, args.masks)
-    check_files_of(samples, Path(args.scores), 'scores', '.npz')
     out = make_output_folder(args.out)
     items = list(zip(samples, allowed, strict=True))
     with locked(out):

@@ -80,7 +80,6 @@ def main() -> None:
     args = get_arguments()
     parameters = crf.parameters_from(args)
     samples, allowed = read_samples(args)
-    check_files_of(samples, Path(args.scores), 'scores', '.npz')
     if args.saliency:
         check_files_of(samples, Path(args.saliency), 'saliency map')
     make = partial(refined_mask, args, parameters)

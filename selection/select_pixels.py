@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deeplablib.data.classes import class_ids
-from deeplablib.data.image_lists import Sample, check_files_of
+from deeplablib.data.image_lists import Sample
 from deeplablib.data.masks import read_mask
 from deeplablib.data.score_maps import read_probabilities
 from deeplablib.data.voc import IGNORE_LABEL
@@ -134,8 +134,6 @@ def main() -> None:
     thresholds = thresholds_of(args) if args.scores else np.zeros(len(args.classes))
     samples, allowed = read_samples(args)
     check_masks(args, samples, [args.masks, *args.agree_with])
-    if args.scores:
-        check_files_of(samples, Path(args.scores), 'scores', '.npz')
     make = partial(selected_pixels, args, thresholds)
     make_masks(args, make, samples, allowed, 'selecting pixels')
 

@@ -48,7 +48,7 @@ def step_parser(description: str | None, out: str, out_help: str) -> argparse.Ar
 
 
 def read_samples(args: argparse.Namespace) -> tuple[list[Sample], npt.NDArray[np.bool_]]:
-    """Read and check what step_parser names.
+    """Read and check what step_parser names, and that the score files are there where args has any.
 
     Returns the list of Sample, and the classes that each image may show, its tags and background:
     bool [images, classes].
@@ -59,6 +59,8 @@ def read_samples(args: argparse.Namespace) -> tuple[list[Sample], npt.NDArray[np
     tags = read_tags(args.tags, args.classes)
     by_name = allowed_classes(tags, samples, len(args.classes), args.tags)
     check_samples(samples, args.data_dir, len(args.classes))
+    if getattr(args, 'scores', None):  # nor this one
+        check_files_of(samples, args.scores, 'scores', '.npz')
     out = Path(args.out)
     check_outputs(samples, out)
     if out.resolve() in (Path(args.data_list).resolve(), Path(args.tags).resolve()):
