@@ -12,7 +12,6 @@ holds the quality of the chosen masks; with one folder, the step only measures i
 """
 
 import argparse
-from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -21,43 +20,38 @@ import numpy as np
 import numpy.typing as npt
 
 from deeplablib.data.image_lists import Sample
-from deeplablib.data.masks import read_mask, write_mask
+from deeplablib.data.masks import read_mask
 from deeplablib.data.score_maps import read_probabilities
 from deeplablib.utils import errors, parallel
-from deeplablib.utils.files import locked, make_output_folder
-from selection.mask_quality import ANNOTATION_MEASURES, TABLE, measure, write_table
-from selection.step import check_masks, read_samples, step_parser
+from selection.mask_quality import ANNOTATION_MEASURES, agreement
+from selection.step import check_masks, make_masks, read_samples, step_parser
 
 
 def best_candidate(
     masks: Sequence[npt.NDArray[np.uint8]],
     probabilities: npt.NDArray[np.float32],
     allowed: npt.NDArray[np.bool_],
-) -> tuple[int, tuple[float, ...]]:
+) -> npt.NDArray[np.uint8]:
     """Choose the mask that agrees best with the network, and of equal ones the first.
 
     masks: list of uint8 [height, width]. probabilities, allowed: as for mask_quality.measure.
-    Returns (index of the mask, its qualities in the order of ANNOTATION_MEASURES).
     """
-    qualities = [measure(mask, probabilities, allowed) for mask in masks]
-    best = max(range(len(masks)), key=lambda i: qualities[i][0])
-    return best, qualities[best]
+    predicted = probabilities.argmax(-1).astype(np.uint8)
+    return max(masks, key=lambda mask: agreement(mask, predicted, allowed))
 
 
-def choose(
-    args: argparse.Namespace, item: tuple[Sample, npt.NDArray[np.bool_]]
-) -> tuple[int, tuple[float, ...]]:
-    """Save the best candidate of one image as OUT/NAME.png. Returns what best_candidate does."""
-    sample, allowed = item
+def chosen_mask(
+    args: argparse.Namespace, sample: Sample, allowed: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.uint8]:
+    """The best candidate of one image, uint8 [height, width].
+
+    args: of get_arguments. allowed: bool [classes].
+    """
     first, *others = (folder / f'{sample.name}.png' for folder in args.masks)
     masks = [read_mask(first, len(allowed))]
     masks += [read_mask(path, len(allowed), masks[0].shape) for path in others]
     scores = Path(args.scores) / f'{sample.name}.npz'
-    best, quality = best_candidate(
-        masks, read_probabilities(scores, masks[0].shape, allowed), allowed
-    )
-    write_mask(Path(args.out) / f'{sample.name}.png', masks[best])
-    return best, quality
+    return best_candidate(masks, read_probabilities(scores, masks[0].shape, allowed), allowed)
 
 
 def get_arguments() -> argparse.Namespace:
@@ -68,25 +62,17 @@ def get_arguments() -> argparse.Namespace:
     )
     parser.add_argument('--scores', required=True, help='folder of score files, NAME.npz')
     parallel.add_jobs(parser)
+    parallel.add_resume(parser)
     return parser.parse_args()
 
 
 def main() -> None:
-    """Choose and count."""
+    """Choose."""
     args = get_arguments()
     samples, allowed = read_samples(args)
     check_masks(args, samples, args.masks)
-    out = make_output_folder(args.out)
-    items = list(zip(samples, allowed, strict=True))
-    with locked(out):
-        chosen, rows = zip(
-            *parallel.for_each(partial(choose, args), items, 'choosing', args.jobs), strict=True
-        )
-        names = [sample.name for sample in samples]
-        write_table(out / TABLE, ANNOTATION_MEASURES, dict(zip(names, rows, strict=True)))
-    for index, count in sorted(Counter(chosen).items()):
-        print(f'{args.masks[index]}: {count} of {len(samples)}')
-    print(f'The masks and their quality have been saved to {out}')
+    make = partial(chosen_mask, args)
+    make_masks(args, make, samples, allowed, 'choosing', ANNOTATION_MEASURES)
 
 
 if __name__ == '__main__':

@@ -165,7 +165,7 @@ class Run:
 
     def choose_candidates(self, masks: Sequence[Path], score_maps: Path, out: Path) -> Path:
         """Choose the mask of each image that agrees best with the network; masks: folders."""
-        flags = {'masks': tuple(masks), 'scores': score_maps, 'out': out}
+        flags = {'masks': tuple(masks), 'scores': score_maps, 'out': out, 'resume': True}
         return self.add('selection.choose_candidates', self.images | flags)
 
     def select_masks(
