@@ -76,7 +76,7 @@ def list_quality(
     return len(samples), mean_iou(np.sum(confusions, 0)), float(np.mean(labelled))
 
 
-def seed(
+def seed_labels(
     cues: Mapping[int, npt.NDArray[np.uint8]], size: tuple[int, int], threshold: float
 ) -> npt.NDArray[np.uint8]:
     """Turn cues into labels: the largest where it exceeds the threshold, background elsewhere.
@@ -104,7 +104,7 @@ def seed_confusions(
     path, classes = item
     truth = read_mask(path, len(classes))
     cues = read_cues(folder, path.stem, classes, truth.shape)
-    seeds = [seed(cues, truth.shape, threshold) for threshold in THRESHOLDS]
+    seeds = [seed_labels(cues, truth.shape, threshold) for threshold in THRESHOLDS]
     confusions = [confusion_matrix(truth, labels, len(classes)) for labels in seeds]
     return np.isin(np.arange(len(classes)), [*cues]), np.stack(confusions)
 

@@ -87,7 +87,7 @@ def _count(fraction, images):
     return math.ceil(round(fraction * len(images), 6))
 
 
-def kept_table(
+def class_counts(
     kept: npt.NDArray[np.bool_], allowed: npt.NDArray[np.bool_], classes: Sequence[str]
 ) -> str:
     """Lines of text: of each class, the images that have its tag and those that are kept."""
@@ -123,7 +123,7 @@ def add_selection_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def selection(
+def quality_and_kept(
     args: argparse.Namespace, samples: Sequence[Sample], allowed: npt.NDArray[np.bool_]
 ) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.bool_]]:
     """The selection that a command line asks for.
@@ -163,11 +163,11 @@ def main() -> None:
             first = samples[int(np.argmin(kept))].name
             print(f'note: {np.sum(~kept)} images have no mask in {args.masks}: {first} ...')
     else:
-        _, kept = selection(args, samples, allowed)
+        _, kept = quality_and_kept(args, samples, allowed)
     pairs = [(s.image, path) for s, path, keep in zip(samples, paths, kept, strict=True) if keep]
     make_output_folder(Path(args.out).parent)
     write_list(args.out, pairs, args.data_dir)
-    print(kept_table(kept, allowed, args.classes))
+    print(class_counts(kept, allowed, args.classes))
     print(f'The list has been saved to {args.out}')
 
 

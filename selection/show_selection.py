@@ -25,7 +25,7 @@ from deeplablib.data.masks import read_mask
 from deeplablib.data.voc import IGNORE_LABEL, colour_map
 from deeplablib.utils import errors
 from deeplablib.utils.files import check_output_file, replacing
-from selection.select_masks import add_selection_flags, lowest_kept, selection
+from selection.select_masks import add_selection_flags, lowest_kept, quality_and_kept
 from selection.step import read_samples, step_parser
 
 PANELS = 8  # of the best, of the borderline and of the worst masks
@@ -99,7 +99,7 @@ def report_page(
     """Build the page.
 
     args: of get_arguments. allowed: bool [images, classes], tags and background.
-    quality, kept: from select_masks.selection. Returns the HTML.
+    quality, kept: from select_masks.quality_and_kept. Returns the HTML.
     """
     lowest = lowest_kept(quality, args.fraction, args.threshold)
 
@@ -165,7 +165,7 @@ def main() -> None:
     args = get_arguments()
     check_output_file(args.out)
     samples, allowed = read_samples(args)
-    quality, kept = selection(args, samples, allowed)
+    quality, kept = quality_and_kept(args, samples, allowed)
     if args.annotations:
         check_files_of(samples, Path(args.annotations), 'annotation')
     page = report_page(args, samples, allowed, quality, kept)

@@ -68,7 +68,7 @@ CALLS = {
     'confident_pixels': lambda a: select_pixels.confident_pixels(
         a['mask'], a['probabilities'], a['quality'][:CLASSES]
     ),
-    'seed': lambda a: evaluate_masks.seed({1: a['cue']}, SIZE, 0.3),
+    'seed_labels': lambda a: evaluate_masks.seed_labels({1: a['cue']}, SIZE, 0.3),
     'with_saliency': lambda a: refine_masks.with_saliency(a['probabilities'], a['cue']),
     'tags_of_mask': lambda a: make_tags.tags_of_mask(a['mask']),
     'panel': lambda a: np.array(

@@ -208,7 +208,7 @@ def test_loss_is_the_sigmoid_cross_entropy_of_the_pooled_map():
     model.get_layer('classifier').kernel.assign(np.random.default_rng(0).normal(size=(1, 1, 8, 3)))
     images = np.random.default_rng(1).normal(0, 50, (2, 33, 40, 3)).astype(np.float32)
     labels = np.array([[1, 0, 0], [0, 1, 1]], np.uint8)
-    loss = objective.tag_loss(model, images, [labels], [tf.constant(6.0)])
+    loss = objective.tag_map_loss(model, images, [labels], [tf.constant(6.0)])
 
     logits = model(images).numpy().mean((1, 2))
     probabilities = 1 / (1 + np.exp(-logits.astype(np.float64)))

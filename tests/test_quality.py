@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selection.evaluate_masks import THRESHOLDS, seed
+from selection.evaluate_masks import THRESHOLDS, seed_labels
 from tests.command import run_command
 
 
@@ -40,9 +40,9 @@ def bad(result, message):
 def test_a_seed_is_the_largest_cue_above_the_threshold():
     cues = {3: np.array([[0, 100, 50, 9]], np.uint8), 1: np.array([[200, 0, 101, 20]], np.uint8)}
     # Divided by their maxima: 0, 1, 0.5, 0.09 and 1, 0, 0.505, 0.1.
-    assert seed(cues, (1, 4), 0.09).tolist() == [[1, 3, 1, 1]]
-    assert seed(cues, (1, 4), 0.1).tolist() == [[1, 3, 1, 0]]
-    assert seed({2: np.zeros((1, 2), np.uint8)}, (1, 2), 0.05).tolist() == [[0, 0]]
+    assert seed_labels(cues, (1, 4), 0.09).tolist() == [[1, 3, 1, 1]]
+    assert seed_labels(cues, (1, 4), 0.1).tolist() == [[1, 3, 1, 0]]
+    assert seed_labels({2: np.zeros((1, 2), np.uint8)}, (1, 2), 0.05).tolist() == [[0, 0]]
 
 
 def test_seeds_are_measured_at_each_threshold_and_the_best_is_marked(data):

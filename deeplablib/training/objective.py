@@ -77,7 +77,7 @@ def pixel_loss(
     return tf.add_n(means)
 
 
-def tag_loss(
+def tag_map_loss(
     model: Callable, images: tf.Tensor, targets: Sequence[tf.Tensor], counts: Sequence[tf.Tensor]
 ) -> tf.Tensor:
     """The sigmoid cross entropy of a batch of tags, summed and divided by how many there are.

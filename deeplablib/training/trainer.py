@@ -101,7 +101,7 @@ class Trainer:
             )
             targets = [tf.reshape(t, [*labels.shape[:2], *t.shape[1:]]) for t in targets]
         else:
-            loss_of, targets = objective.tag_loss, [tf.cast(labels, tf.int32)]
+            loss_of, targets = objective.tag_map_loss, [tf.cast(labels, tf.int32)]
         # Counted ahead, because devices cannot agree on a number in the middle of a loop.
         counts = [
             tf.math.count_nonzero(t >= 0, axis=range(1, len(t.shape)), dtype=tf.int32)
