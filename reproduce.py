@@ -75,17 +75,17 @@ PAPER = {  # mean IoU on PASCAL VOC 2012 val, percent
     },
     'vgg': {'last round': 56.9, 'test script': 58.4, 'with CRF': 59.9},
 }
-# By command and --settings: the name of the settings, in selection.rounds.SETTINGS.
-CHOICES = {
+# By command and --settings: the name of the run, and of its settings in selection.rounds.SETTINGS.
+NAMES = {
     ('toy', None): 'toy',
     ('resnet', None): 'resnet',
     ('vgg', None): 'vgg',
     ('vgg', 'small'): 'small',
     ('lite0', None): 'lite0',
-    ('photos', None): 'lite0',
-    ('photos', 'lite0'): 'lite0',
+    ('photos', None): 'photos',
+    ('photos', 'lite0'): 'photos',
     ('photos', 'vgg'): 'photos_vgg',
-    ('photos', 'small'): 'small',
+    ('photos', 'small'): 'photos_small',
 }
 
 
@@ -151,7 +151,7 @@ def finish(run: Run, work_dir: Path, model: Path, single_scale: bool) -> None:
 def main() -> None:
     """Plan the commands, run them, and say what was reached."""
     args = get_arguments()
-    work_dir = absolute(args.work_dir or f'./result/{run_name(args)}')
+    work_dir = absolute(args.work_dir or f'./result/{args.name}')
     run, needed, rounds = plan(args, work_dir)
     lacking = missing(needed)
     if not args.dry_run:
@@ -162,7 +162,7 @@ def main() -> None:
         # What is read last, after days; a training checks its own list before it begins.
         samples = read_list(run.val_list, run.images['data_dir'])
         check_samples(samples, run.images['data_dir'], len(run.class_names), need_masks=True)
-    title = run_name(args) + ('' if args.command == 'toy' else f' from {source_of(args)}')
+    title = args.name + ('' if args.command == 'toy' else f' from {source_of(args)}')
     run_stages(run.stages, work_dir, args.dry_run, title)
     if args.dry_run:
         raise_all(lacking)
@@ -178,7 +178,7 @@ def plan(args: argparse.Namespace, work_dir: Path) -> tuple[Run, dict[Path, str]
     Returns the run, what must be there, as from rounds.find_voc, and the number of rounds.
     """
     run, needed, imagenet = start_run(args, work_dir)
-    rounds = args.rounds or (lite0.ROUNDS if settings_name(args) == 'lite0' else ROUNDS)
+    rounds = args.rounds or (lite0.ROUNDS if args.name in ('lite0', 'photos') else ROUNDS)
     if args.candidates and rounds == 1:
         raise InputError('--candidates chooses the masks of round 2: give --rounds 2, or more')
     cues, saliency = (absolute(path) if path else None for path in (args.cues, args.saliency))
@@ -205,7 +205,7 @@ def start_run(args: argparse.Namespace, work_dir: Path) -> tuple[Run, dict[Path,
     changes = {name: value for name, value in named.items() if value is not None}
     if args.command == 'toy':
         return toy_data.toy_run(work_dir, args.seed, changes), {}, Path()
-    settings = SETTINGS[settings_name(args)][0]
+    settings = SETTINGS[args.name][0]
     package = settings.__name__.split('.')[0]
     imagenet = absolute(args.imagenet or IMAGENET[package])
     init = absolute(args.init or RESTORE_FROM[package])
@@ -224,7 +224,7 @@ def start_run(args: argparse.Namespace, work_dir: Path) -> tuple[Run, dict[Path,
     ):
         needed |= {absolute(path): remedy for path in paths if path}
     run = new_run(
-        settings_name(args),
+        args.name,
         init=init,
         seed=args.seed,
         changes=changes,
@@ -275,7 +275,7 @@ def show_numbers(args: argparse.Namespace, run: Run, work_dir: Path, rounds: int
     files = {f'round {k}': work_dir / f'round_{k}/val.json' for k in range(1, rounds + 1)}
     files |= {'test script': work_dir / 'last.json', 'with CRF': work_dir / 'crf.json'}
     numbers = {name: 100 * json.loads(file.read_text())['mean_iou'] for name, file in files.items()}
-    paper = {} if args.classes else PAPER.get(settings_name(args), {})
+    paper = {} if args.classes else PAPER.get(args.name, {})
     paper = {f'round {rounds}': paper.get('last round'), **paper}
     tables = [number_table(numbers, paper)]
     if args.command == 'toy':
@@ -338,18 +338,6 @@ def save_tables(work_dir: Path, tables: Sequence, results: Mapping, trained: str
     return content['txt']
 
 
-def settings_name(args: argparse.Namespace) -> str:
-    """Which of rounds.SETTINGS a run takes."""
-    return CHOICES[args.command, args.settings]
-
-
-def run_name(args: argparse.Namespace) -> str:
-    """What a run is called, and its work folder by default."""
-    if args.command == 'photos':
-        return 'photos' if settings_name(args) == 'lite0' else f'photos_{args.settings}'
-    return args.settings or args.command
-
-
 def source_of(args: argparse.Namespace) -> str:
     """What a run begins with: annotations, cues or tags."""
     return 'annotations' if args.annotations else 'cues' if args.cues else 'tags'
@@ -394,7 +382,7 @@ def get_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument_group('settings, of all but toy').add_argument
     add(
         '--settings',
-        choices=sorted({settings for _, settings in CHOICES if settings}),
+        choices=sorted({settings for _, settings in NAMES if settings}),
         help='small, of vgg and photos: VGG16 with few steps and small crops, for a laptop; vgg, '
         'of photos: VGG16, in days (default: those of the command; of photos lite0)',
     )
@@ -412,6 +400,7 @@ def get_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         add(flag, default='', metavar="'FLAG ...'", help=help)
     args = parser.parse_args(words)
     check_arguments(args)
+    args.name = NAMES[args.command, args.settings]
     return args
 
 
@@ -422,7 +411,7 @@ def check_arguments(args: argparse.Namespace) -> None:
     of_settings = (args.init, of_tags, args.settings, args.width, args.precision)
     of_settings += (args.tags, args.classes, args.train_flags, args.crf_flags)
     of_photos = args.images or args.max_size
-    commands = [command for command, settings in CHOICES if settings == args.settings]
+    commands = [command for command, settings in NAMES if settings == args.settings]
     is_toy, is_photos = args.command == 'toy', args.command == 'photos'
     wrong = {
         '--rounds and --steps must be at least 1': any(

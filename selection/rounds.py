@@ -35,6 +35,8 @@ SETTINGS: dict[str, tuple[ModuleType, Flags, Flags, bool]] = {
     'small': (vgg, vgg.LAPTOP_TRAINING, vgg.LAPTOP_CLASSIFIER, True),
     'photos_vgg': (vgg, vgg.PHOTOS_TRAINING, vgg.PHOTOS_CLASSIFIER, False),
     'lite0': (lite0, lite0.TRAINING, lite0.CLASSIFIER, True),
+    'photos': (lite0, lite0.TRAINING, lite0.CLASSIFIER, True),
+    'photos_small': (vgg, vgg.LAPTOP_TRAINING, vgg.LAPTOP_CLASSIFIER, True),
 }
 
 

@@ -198,7 +198,7 @@ def test_runs_of_different_kinds_have_different_folders():
     commands = [('vgg',), ('vgg', '--settings', 'small'), ('lite0',)]
     photos = ('photos', '--images', 'a', '--tags', 'b')
     commands += [photos, (*photos, '--settings', 'vgg'), (*photos, '--settings', 'small')]
-    names = {reproduce.run_name(reproduce.get_arguments(words)) for words in commands}
+    names = {reproduce.get_arguments(words).name for words in commands}
     assert len(names) == len(commands)
 
 
