@@ -11,7 +11,7 @@ from deeplablib.data.classes import add_classes, default_classes
 from deeplablib.data.image_lists import check_files_of, read_list
 from deeplablib.data.sample_check import check_outputs, check_samples
 from deeplablib.data.score_maps import read_score_map
-from deeplablib.data.tags import allowed_classes, read_tags
+from deeplablib.data.tags import read_allowed
 from deeplablib.prediction import crf
 from deeplablib.prediction.metrics import report
 from deeplablib.utils import errors, parallel
@@ -63,10 +63,7 @@ def main() -> None:
         raise InputError(f'--classes: {len(classes)} names, but scores of {num_classes} classes')
     check_samples(samples, args.data_dir, num_classes)
     check_outputs(samples, args.save_dir)
-    allowed_by_image = None
-    if args.tags:
-        tags = read_tags(args.tags, classes)
-        allowed_by_image = allowed_classes(tags, samples, num_classes, args.tags)
+    allowed_by_image = read_allowed(args.tags, classes, samples) if args.tags else None
     save_dir = make_output_folder(args.save_dir)
 
     waiting = samples

@@ -31,7 +31,7 @@ import numpy.typing as npt
 from scipy.stats import spearmanr
 
 from deeplablib.data.image_lists import check_files_of, read_list
-from deeplablib.data.tags import allowed_classes, read_tags
+from deeplablib.data.tags import read_allowed
 from deeplablib.prediction.metrics import mean_iou
 from deeplablib.utils import errors
 from deeplablib.utils.errors import InputError, raise_all
@@ -273,8 +273,7 @@ def summary(
         name: {of: rank_correlation(quality, truth) for of, truth in truths.items()}
         for name, quality in quality_by.items()
     }
-    tags = read_tags(str(run.images['tags']), run.class_names)
-    by_name = allowed_classes(tags, samples, num_classes, str(run.images['tags']))
+    by_name = read_allowed(run.images['tags'], run.class_names, samples)
     tables['Kept of the refined masks of round 1, by crf_agreement'] = kept_table(
         quality_by['crf_agreement'],
         truths['of the refined mask'],

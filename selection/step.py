@@ -14,7 +14,7 @@ from deeplablib.data.image_lists import Sample, check_files_of, read_list
 from deeplablib.data.masks import read_mask, write_mask
 from deeplablib.data.sample_check import check_outputs, check_samples
 from deeplablib.data.score_maps import read_probabilities
-from deeplablib.data.tags import allowed_classes, read_tags
+from deeplablib.data.tags import read_allowed
 from deeplablib.utils import parallel
 from deeplablib.utils.errors import InputError
 from deeplablib.utils.files import locked, make_output_folder
@@ -56,8 +56,7 @@ def read_samples(args: argparse.Namespace) -> tuple[list[Sample], npt.NDArray[np
     """
     parallel.check_workers(getattr(args, 'jobs', None))  # not every step has this flag
     samples = read_list(args.data_list, args.data_dir)
-    tags = read_tags(args.tags, args.classes)
-    by_name = allowed_classes(tags, samples, len(args.classes), args.tags)
+    by_name = read_allowed(args.tags, args.classes, samples)
     check_samples(samples, args.data_dir, len(args.classes))
     if getattr(args, 'scores', None):  # nor this one
         check_files_of(samples, args.scores, 'scores', '.npz')

@@ -35,7 +35,7 @@ from deeplab_vgg import vgg
 from deeplablib.data.image_lists import Sample, read_list
 from deeplablib.data.network_input import load_image, preprocess
 from deeplablib.data.sample_check import check_samples
-from deeplablib.data.tags import allowed_classes, read_tags
+from deeplablib.data.tags import read_allowed
 from deeplablib.network.convolution import require_precision
 from deeplablib.network.folding import fold_for_training
 from deeplablib.network.layers import TAG_LAYER
@@ -251,7 +251,7 @@ def read_tagged(
     """
     # A mask that the list names stays unread: what is trained here has seen no mask.
     samples = [replace(sample, mask=None) for sample in read_list(data_list, data_dir)]
-    allowed_by_image = allowed_classes(read_tags(tags, classes), samples, len(classes), tags)
+    allowed_by_image = read_allowed(tags, classes, samples)
     labels = labels_of_tags(allowed_by_image, samples)
     check_samples(samples, data_dir, len(classes))
     return samples, labels

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from deeplablib.data.classes import class_ids
 from deeplablib.data.image_lists import IMAGE_ENDINGS, Sample
-from deeplablib.data.voc import CLASSES, NUM_CLASSES
+from deeplablib.data.voc import CLASSES
 from deeplablib.utils.errors import InputError, raise_all
 from deeplablib.utils.files import list_files, make_output_folder, read_lines, replacing
 from deeplablib.utils.unpickling import read_npy
@@ -184,25 +184,22 @@ def tags_of_annotation(path: str | Path, classes: tuple[str, ...] = CLASSES) -> 
     return tuple(sorted({classes.index(name) for name in names}))
 
 
-def allowed_classes(
-    tags: Mapping[str, Sequence[int]],
-    samples: Sequence[Sample],
-    num_classes: int = NUM_CLASSES,
-    source: str | Path = 'the tags',
+def read_allowed(
+    path: str | Path, classes: tuple[str, ...], samples: Sequence[Sample]
 ) -> dict[str, npt.NDArray[np.bool_]]:
-    """The classes that may occur in each image: its tags and background.
+    """Read the classes that may occur in each image: its tags and background.
 
-    tags: from read_tags. source: where the tags come from, for messages.
-    Returns a dict from image name to a bool array [num_classes].
-    Raises InputError naming every sample without tags.
+    path, classes: as for read_tags. Returns a dict from image name to bool [classes].
+    Raises InputError as read_tags does, and naming every sample without tags.
     """
+    tags = read_tags(path, classes)
     some = ', '.join(itertools.islice(tags, 3))
     raise_all(
         [
-            f'{s.origin}: no tags for {s.name} in {source}, which has {some}, ...'
+            f'{s.origin}: no tags for {s.name} in {path}, which has {some}, ...'
             for s in samples
             if s.name not in tags
         ]
     )
-    classes = np.arange(num_classes)
-    return {s.name: np.isin(classes, (0, *tags[s.name])) for s in samples}
+    ids = np.arange(len(classes))
+    return {s.name: np.isin(ids, (0, *tags[s.name])) for s in samples}

@@ -10,7 +10,7 @@ from typing import Any
 from deeplablib.data.classes import add_classes
 from deeplablib.data.image_lists import read_list
 from deeplablib.data.sample_check import check_outputs, check_samples
-from deeplablib.data.tags import allowed_classes, read_tags
+from deeplablib.data.tags import read_allowed
 from deeplablib.data.voc import IGNORE_LABEL
 from deeplablib.network.convolution import require_precision
 from deeplablib.network.folding import fold_for_prediction
@@ -147,10 +147,7 @@ def predict_and_evaluate(
     network, predict, classes = restore(args, networks)
     check_samples(samples, args.data_dir, len(classes))
     check_outputs(samples, args.save_dir)
-    allowed_by_image = None
-    if args.tags:
-        tags = read_tags(args.tags, classes)
-        allowed_by_image = allowed_classes(tags, samples, len(classes), args.tags)
+    allowed_by_image = read_allowed(args.tags, classes, samples) if args.tags else None
     save_dir = make_output_folder(args.save_dir)
     score_map_dir = args.save_scores or (save_dir / 'scores' if args.crf else None)
     score_map_dir = score_map_dir and make_output_folder(score_map_dir)
