@@ -19,7 +19,7 @@ from deeplablib.data.masks import read_mask, write_mask
 from deeplablib.data.network_input import load_image
 from deeplablib.data.sample_check import check_samples
 from deeplablib.data.tags import read_tags, write_tags
-from deeplablib.data.voc import colour_map
+from deeplablib.data.voc import CLASSES, colour_map
 from deeplablib.prediction.metrics import confusion_matrix, evaluate, iou_table
 from deeplablib.training.batches import make_dataset, raise_unreadable
 from deeplablib.utils.errors import InputError
@@ -270,7 +270,8 @@ def test_labels_of_one_class_alone_are_noted(tmp_path, capsys):
     labels[5] = 1
     check_samples([sample_of(tmp_path, labels=labels)], tmp_path, 2, need_masks=True)
     assert 'one class' not in capsys.readouterr().out
-    table = iou_table(confusion_matrix(np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint8)))
+    nothing = np.zeros((2, 2), np.uint8)
+    table = iou_table(confusion_matrix(nothing, nothing), CLASSES)
     assert table.endswith('note: the labelled pixels of all masks have one class only, background')
 
 

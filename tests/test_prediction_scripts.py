@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from deeplablib.data.score_maps import image_probabilities, read_score_map
-from deeplablib.data.voc import colour_map
+from deeplablib.data.voc import CLASSES, colour_map
 from deeplablib.prediction import metrics, multi_scale_script, predict_list
 from deeplablib.prediction.multi_scale import make_predictor
 from deeplablib.prediction.photographs import prepared
@@ -87,7 +87,7 @@ def test_predictions_equal_those_of_the_released_script(released, tmp_path, scri
         assert np.mean(np.array(prediction) == expected) >= 0.999
         truth = labels_of(VOC / 'SegmentationClassAug' / f'{name}.png')
         confusion = confusion + metrics.confusion_matrix(truth, np.array(prediction))
-    assert metrics.iou_table(confusion) in result.out
+    assert metrics.iou_table(confusion, CLASSES) in result.out
 
 
 def test_a_script_runs_as_a_process_of_its_own(narrow, data):

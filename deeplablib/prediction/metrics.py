@@ -9,7 +9,6 @@ import joblib
 import numpy as np
 import numpy.typing as npt
 
-from deeplablib.data.classes import default_classes
 from deeplablib.data.image_lists import Sample, masks_of
 from deeplablib.data.masks import read_mask
 from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
@@ -111,13 +110,12 @@ def pixel_accuracy(confusion: npt.NDArray[np.int64]) -> float:
     return float(np.trace(confusion) / total) if total else float('nan')
 
 
-def iou_table(confusion: npt.NDArray[np.int64], classes: Sequence[str] | None = None) -> str:
+def iou_table(confusion: npt.NDArray[np.int64], classes: Sequence[str]) -> str:
     """The IoU of each class in percent, their mean and the pixel accuracy, as lines of text.
 
     A last line says so when the truth has one class only: nothing can be read off the numbers.
-    classes: their names, or None for those of default_classes.
+    classes: their names.
     """
-    classes = classes or default_classes(len(confusion))
     rows = [
         (name, 'absent' if np.isnan(iou) else f'{100 * iou:.2f}')
         for name, iou in zip(classes, iou_per_class(confusion), strict=True)
@@ -136,9 +134,7 @@ def iou_table(confusion: npt.NDArray[np.int64], classes: Sequence[str] | None = 
     return '\n'.join(lines)
 
 
-def iou_summary(
-    confusion: npt.NDArray[np.int64], classes: Sequence[str] | None = None
-) -> dict[str, Any]:
+def iou_summary(confusion: npt.NDArray[np.int64], classes: Sequence[str]) -> dict[str, Any]:
     """The same numbers as a dict for JSON: 0 to 1, None for a class that does not occur."""
 
     def number(value):
@@ -148,10 +144,7 @@ def iou_summary(
         'mean_iou': number(mean_iou(confusion)),
         'pixel_accuracy': number(pixel_accuracy(confusion)),
         'iou': {
-            name: number(iou)
-            for name, iou in zip(
-                classes or default_classes(len(confusion)), iou_per_class(confusion), strict=True
-            )
+            name: number(iou) for name, iou in zip(classes, iou_per_class(confusion), strict=True)
         },
     }
 
