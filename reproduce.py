@@ -96,7 +96,9 @@ def train_in_rounds(
 
     run: to which the commands are added. work_dir: folder of everything. cues, saliency: of the
     training images. candidates: choose between the refined mask and the proxy annotation of each
-    image. Returns the folder of the last model.
+    image. Of cues that are propagated (run.proxies), the pixels of the proxies go on that the
+    network agrees with, without either.
+    Returns the folder of the last model.
     """
     proxies = run.make_proxies(cues, saliency, work_dir / 'proxies')
     train_list = run.list_masks(proxies, work_dir / 'train_1.txt')
@@ -105,14 +107,19 @@ def train_in_rounds(
         model = run.train(train_list, folder / 'model')  # from the initial checkpoint, every time
         run.validate(model, folder / 'val')
         if number < rounds:
-            score_maps = run.predict_training_images(model, folder / 'train', run.single_scale)
-            masks, measure = run.refine_masks(score_maps, folder / 'refined'), 'crf_agreement'
+            next_list = work_dir / f'train_{number + 1}.txt'
+            labels = folder / 'train'
+            score_maps = run.predict_training_images(model, labels, run.single_scale)
             if candidates:
-                masks = run.choose_candidates([proxies, masks], score_maps, folder / 'chosen')
-                measure = 'annotation_agreement'
-            train_list = run.select_masks(
-                masks, work_dir / f'train_{number + 1}.txt', measure=measure
-            )
+                refined = run.refine_masks(score_maps, folder / 'refined')
+                chosen = run.choose_candidates([proxies, refined], score_maps, folder / 'chosen')
+                train_list = run.select_masks(chosen, next_list, measure='annotation_agreement')
+            elif run.proxies:
+                pixels = run.select_pixels(proxies, folder / 'pixels', agree_with=labels)
+                train_list = run.list_masks(pixels, next_list)
+            else:
+                refined = run.refine_masks(score_maps, folder / 'refined')
+                train_list = run.select_masks(refined, next_list, measure='crf_agreement')
     return model
 
 

@@ -123,7 +123,8 @@ def test_on_a_laptop_a_small_network_learns(folder):
     assert result.out.count('--frozen 5 ') == 1, 'the classifier of tags'
     assert result.out.count('--frozen 4 ') == 3, 'three trainings'
     assert result.out.count('python test_vocspsm_resnet.py') == 3
-    assert result.out.count('--resume --bilateral-sxy 7\n') == 3
+    assert result.out.count('--resume --bilateral-sxy 7\n') == 1, 'the masks at the end'
+    assert result.out.count('python -m selection.select_pixels') == 2, 'of rounds 2 and 3'
     missing = run_command('reproduce', 'photos', *given, '--imagenet', folder / 'absent')
     bad(missing, 'make it with: python -m deeplab_efficientnet.convert imagenet')
 
