@@ -3,6 +3,8 @@
 import contextlib
 import importlib
 import io
+import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -43,6 +45,26 @@ def run_command(module, *arguments):
         except SystemExit as stop:
             code = stop.code or 0
     return Result(code, out.getvalue(), error.getvalue())
+
+
+def refused(result, *words):
+    """Assert that a command has named the user's error in one line, which holds all words."""
+    assert result.code == 2, result.error
+    assert 'Traceback' not in result.error, result.error
+    assert len(re.findall(r'^(?:\S+: )?error: ', result.error, re.MULTILINE)) == 1, result.error
+    for word in words:
+        assert str(word) in result.error, result.error
+
+
+def run_process(*arguments, environment=None, cwd=ROOT, text=True):
+    """Run Python in a process of its own; returns what subprocess.run does, with all it printed."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env=os.environ | (environment or {}),
+        cwd=cwd,
+        capture_output=True,
+        text=text,
+    )
 
 
 def start(*arguments):

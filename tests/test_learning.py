@@ -9,8 +9,8 @@ def test_a_narrow_network_learns_a_dozen_images_from_scratch(tmp_path):
     flags = {
         'encoder_name': 'res50',
         'width': 1 / 16,
-        'num_steps': 180,
-        'save_interval': 180,
+        'num_steps': 120,
+        'save_interval': 120,
         'batch_size': 6,
         'input_height': 129,
         'input_width': 129,
@@ -21,8 +21,8 @@ def test_a_narrow_network_learns_a_dozen_images_from_scratch(tmp_path):
         'random_mirror': False,
     }
     assert run_main(tmp_path, **flags).code == 0
-    flags |= {'option': 'test', 'valid_step': 180, 'valid_data_list': tmp_path / 'list.txt'}
+    flags |= {'option': 'test', 'valid_step': 120, 'valid_data_list': tmp_path / 'list.txt'}
     result = run_main(tmp_path, **flags)
     assert result.code == 0, result.error
     mean_iou = float(re.search(r'mean IoU +([0-9.]+)', result.out)[1])
-    assert mean_iou > 90, result.out
+    assert mean_iou > 85, result.out

@@ -1,5 +1,4 @@
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,9 +14,8 @@ from deeplablib.prediction.photographs import prepared
 from deeplablib.weights import checkpoints
 from deeplablib.weights.load_model import load_model
 from tests import golden
-from tests.command import run_command
+from tests.command import ROOT, refused, run_command, run_process
 
-ROOT = Path(__file__).parent.parent
 VOC = golden.FOLDER / 'voc'
 NAMES = ['gold_000001', 'gold_000002', 'gold_000003']
 
@@ -91,9 +89,8 @@ def test_predictions_equal_those_of_the_released_script(released, tmp_path, scri
 
 
 def test_a_script_runs_as_a_process_of_its_own(narrow, data):
-    command = [sys.executable, ROOT / 'test_vocspsm_vgg.py', '--data-dir', data, '--data-list']
-    command += [data / 'list.txt', '--restore-from', narrow]
-    done = subprocess.run(command, cwd=data, capture_output=True, text=True)
+    flags = ('--data-dir', data, '--data-list', data / 'list.txt', '--restore-from', narrow)
+    done = run_process(ROOT / 'test_vocspsm_vgg.py', *flags, cwd=data)
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (data / 'result').iterdir()) == [f'{n}.png' for n in NAMES]
     assert 'mean IoU' in done.stdout
@@ -187,7 +184,7 @@ def test_large_images_are_seen_smaller_and_labelled_at_their_own_size(narrow, da
     assert run_vgg(narrow, data).code == 0
     assert small == {name: (data / 'result' / name).read_bytes() for name in small}
     assert (labels_of(data / 'result/gold_000001.png') != labels).any()
-    bad_input(run_vgg(narrow, data, '--max-size', '0'), 'value 0 of --max-size: at least one')
+    refused(run_vgg(narrow, data, '--max-size', '0'), 'value 0 of --max-size: at least one')
 
 
 def test_crf_gives_what_crf_vocspsm_gives(narrow, data):
@@ -224,58 +221,26 @@ def test_num_steps_takes_the_first_images(narrow, data):
 
 
 def test_a_list_may_be_written_in_many_ways(narrow, data):
+    shutil.copy(data / 'JPEGImages/gold_000001.jpg', data / 'JPEGImages/img.v2.jpg')
+    (data / 'JPEGImages/gold_000003.jpg').rename(data / 'JPEGImages/a_jpg_b.jpg')
     (data / 'list.txt').write_bytes(
         b'\xef\xbb\xbfJPEGImages/gold_000001.jpg SegmentationClassAug/gold_000001.png \r\n'
         b'\r\n'
-        b'gold_000002\r\n'
-        b'  /JPEGImages/gold_000003.jpg'
+        b'img.v2\r\n'
+        b'  /JPEGImages/a_jpg_b.jpg'
     )
     result = run_vgg(narrow, data)
-    assert result.code == 0
-    assert len(list((data / 'result').iterdir())) == 3
+    assert result.code == 0, result.error
+    written = sorted(path.stem for path in (data / 'result').iterdir())
+    assert written == ['a_jpg_b', 'gold_000001', 'img.v2']
     assert 'mean IoU' not in result.out, 'two images name no mask'
 
 
-def test_a_bare_name_may_have_a_dot(narrow, data):
-    shutil.copy(data / 'JPEGImages/gold_000001.jpg', data / 'JPEGImages/img.v2.jpg')
-    shutil.copy(data / 'JPEGImages/gold_000001.jpg', data / 'top.JPG')
-    (data / 'list.txt').write_text('img.v2\ntop.JPG\n')
-    result = run_vgg(narrow, data, '--tags', '')
-    assert result.code == 0, result.error
-    assert sorted(path.name for path in (data / 'result').iterdir()) == ['img.v2.png', 'top.png']
-
-
-def test_only_the_extension_of_an_image_name_changes(narrow, data):
-    (data / 'JPEGImages/gold_000001.jpg').rename(data / 'JPEGImages/a_jpg_b.jpg')
-    (data / 'list.txt').write_text('/JPEGImages/a_jpg_b.jpg\n')
-    run_vgg(narrow, data)
-    assert [path.name for path in (data / 'result').iterdir()] == ['a_jpg_b.png']
-
-
-@pytest.mark.parametrize('mode', ['L', 'CMYK', 'RGBA', 'LA', 'P', '1'])
-def test_images_of_every_kind_are_converted(narrow, data, mode):
-    extension = 'jpg' if mode in ('L', 'CMYK') else 'png'
-    path = data / f'JPEGImages/converted.{extension}'
-    Image.open(data / 'JPEGImages/gold_000001.jpg').convert(mode).save(path)
-    (data / 'list.txt').write_text(f'/JPEGImages/{path.name}\n')
-    result = run_vgg(narrow, data)
-    assert result.code == 0, result.error
-    assert labels_of(data / 'result/converted.png').shape == (120, 150)
-
-
-def test_an_image_of_one_pixel_is_labelled(narrow, data):
-    Image.new('RGB', (1, 1), (10, 200, 30)).save(data / 'JPEGImages/one.png')
+def test_an_image_of_one_grey_pixel_is_labelled(narrow, data):
+    Image.new('LA', (1, 1)).save(data / 'JPEGImages/one.png')
     (data / 'list.txt').write_text('/JPEGImages/one.png\n')
     assert run_vgg(narrow, data).code == 0
     assert labels_of(data / 'result/one.png').shape == (1, 1)
-
-
-def bad_input(result, *messages):
-    assert result.code == 2
-    assert 'error: ' in result.error
-    assert 'Traceback' not in result.error
-    for message in messages:
-        assert message in result.error
 
 
 @pytest.mark.parametrize(
@@ -288,14 +253,14 @@ def bad_input(result, *messages):
     ],
 )
 def test_a_path_of_no_use_is_named(narrow, data, flag, name, message):
-    bad_input(run_vgg(narrow, data, flag, data / name), message)
+    refused(run_vgg(narrow, data, flag, data / name), message)
 
 
 def test_missing_files_are_named_with_list_and_line(narrow, data):
     (data / 'JPEGImages/gold_000001.jpg').unlink()
     (data / 'SegmentationClassAug/gold_000003.png').unlink()
     result = run_vgg(narrow, data)
-    bad_input(
+    refused(
         result,
         '2 faults:',
         f'list.txt, line 1: no image at {data}/JPEGImages/gold_000001.jpg',
@@ -308,7 +273,7 @@ def test_two_images_that_would_be_saved_under_one_name_are_refused(narrow, data)
     (data / 'other').mkdir()
     shutil.copy(data / 'JPEGImages/gold_000001.jpg', data / 'other/gold_000001.jpg')
     (data / 'list.txt').write_text('gold_000001\n/other/gold_000001.jpg\n')
-    bad_input(run_vgg(narrow, data), 'line 2', 'under one name, gold_000001.png')
+    refused(run_vgg(narrow, data), 'line 2', 'under one name, gold_000001.png')
 
 
 @pytest.mark.parametrize(
@@ -320,18 +285,15 @@ def test_two_images_that_would_be_saved_under_one_name_are_refused(narrow, data)
 )
 def test_a_malformed_list_is_named(narrow, data, text, message):
     (data / 'list.txt').write_text(text)
-    bad_input(run_vgg(narrow, data), message)
+    refused(run_vgg(narrow, data), message)
 
 
-@pytest.mark.parametrize('content', ['half', 'half PNG', b'no image', b'', 'PPM'])
-def test_an_unreadable_image_is_named_before_anything_is_written(narrow, data, content):
+@pytest.mark.parametrize('part', [0, 0.5])
+def test_an_unreadable_image_is_named_before_anything_is_written(narrow, data, part):
     path = data / 'JPEGImages/gold_000002.jpg'
-    if content in ('PPM', 'half PNG'):
-        Image.open(path).save(path, format=content.removeprefix('half '))
     whole = path.read_bytes()
-    if content != 'PPM':
-        path.write_bytes(content if isinstance(content, bytes) else whole[: len(whole) // 2])
-    bad_input(run_vgg(narrow, data), 'line 2: cannot read the image', 'gold_000002.jpg')
+    path.write_bytes(whole[: int(len(whole) * part)])
+    refused(run_vgg(narrow, data), 'line 2: cannot read the image', 'gold_000002.jpg')
     assert not (data / 'result').exists()
 
 
@@ -342,23 +304,15 @@ def test_an_image_broken_inside_is_named_and_the_others_are_kept(narrow, data):
     whole[3000:4000] = bytes(1000)
     path.write_bytes(whole)
     result = run_vgg(narrow, data)
-    bad_input(result, 'line 2: cannot read the image', 'gold_000002.jpg')
+    refused(result, 'line 2: cannot read the image', 'gold_000002.jpg')
     assert 'function_node' not in result.error
     assert [path.name for path in (data / 'result').iterdir()] == ['gold_000001.png']
 
 
-@pytest.mark.parametrize(
-    'image, format, message',
-    [
-        (Image.new('L', (10, 10)), 'PNG', 'the mask is 10x10, its image or prediction is 131x97'),
-        (Image.new('L', (131, 97), 77), 'PNG', 'value 77 is no class (legal: 0 to 20 or 255)'),
-        (Image.new('RGB', (131, 97)), 'PNG', 'a mask must be an 8-bit grey or palette PNG, this'),
-        (Image.new('L', (131, 97)), 'JPEG', 'a mask must be an 8-bit grey or palette PNG, this'),
-    ],
-)
-def test_a_bad_mask_is_named(narrow, data, image, format, message):
-    image.save(data / 'SegmentationClassAug/gold_000002.png', format)
-    bad_input(run_vgg(narrow, data), 'gold_000002.png: ' + message)
+def test_a_bad_mask_is_named(narrow, data):
+    Image.new('L', (131, 97)).save(data / 'SegmentationClassAug/gold_000002.png', 'JPEG')
+    message = 'gold_000002.png: a mask must be an 8-bit grey or palette PNG, this'
+    refused(run_vgg(narrow, data), message)
     assert not (data / 'result').exists(), 'refused before anything is written'
 
 
@@ -373,7 +327,7 @@ def test_the_data_is_never_overwritten(narrow, data, folder, names_masks):
         (data / 'list.txt').write_text('\n'.join(NAMES))
     before = {path: path.read_bytes() for path in (data / folder).iterdir()}
     result = run_vgg(narrow, data, '--save-dir', data / folder)
-    bad_input(result, 'would be overwritten; choose another folder')
+    refused(result, 'would be overwritten; choose another folder')
     assert {path: path.read_bytes() for path in (data / folder).iterdir()} == before
 
 
@@ -387,34 +341,16 @@ def test_a_palette_mask_gives_the_same_table_as_a_grey_one(narrow, data):
     assert run_vgg(narrow, data).out == grey
 
 
-@pytest.mark.parametrize('damage', ['nowhere', 'data alone', 'other network', 'Keras weights'])
-def test_a_bad_checkpoint_is_named(narrow, data, damage):
-    path = data / 'model.ckpt'
-    message = 'no such checkpoint'
-    if damage == 'data alone':
-        shutil.copy(f'{narrow}.data-00000-of-00001', f'{path}.data-00000-of-00001')
-        message = '.data-* is there but'
-    if damage == 'other network':
-        path = data / 'other'
-        checkpoints.write(path, {'w': np.float32(1)})
-        message = 'not a checkpoint of any of these networks: deeplab, res101, res50, vgg, '
-    if damage == 'Keras weights':
-        path, message = data / 'a.weights.h5', 'not a TensorFlow checkpoint; make one of it as docs'
-        path.write_bytes(b'\x89HDF\r\n')
-    bad_input(run_vgg(narrow, data, '--restore-from', path), message)
+def test_a_checkpoint_of_no_network_is_named(narrow, data):
+    checkpoints.write(data / 'other', {'w': np.float32(1)})
+    message = 'not a checkpoint of any of these networks: deeplab, res101, res50, vgg, '
+    refused(run_vgg(narrow, data, '--restore-from', data / 'other'), message)
 
 
 @pytest.mark.parametrize(
     'text, message',
     [
-        (
-            'gold_000001 1\ngold_000002 21 0 cat\n',
-            'tags.txt, line 2: 21 is no class (1 to 20: aeroplane, ',
-        ),
-        (
-            'gold_000001 1\ngold_000002 2\n',
-            'tags.txt, which has gold_000001, gold_000002, ...',
-        ),
+        ('gold_000001 1\ngold_000002 2\n', 'tags.txt, which has gold_000001, gold_000002, ...'),
         ('', 'tags.txt: no tags here'),
         (None, 'tags.txt: cannot read the tags'),
     ],
@@ -422,7 +358,7 @@ def test_a_bad_checkpoint_is_named(narrow, data, damage):
 def test_bad_tags_are_named(narrow, data, text, message):
     if text is not None:
         (data / 'tags.txt').write_text(text)
-    bad_input(run_vgg(narrow, data, '--tags', data / 'tags.txt'), message)
+    refused(run_vgg(narrow, data, '--tags', data / 'tags.txt'), message)
 
 
 def test_help_and_usage_errors(narrow, data):

@@ -18,7 +18,7 @@ from deeplablib.training.training_log import RunLog, read_log
 from deeplablib.utils.files import locked, make_output_folder
 from deeplablib.weights import checkpoints
 from tests import golden
-from tests.command import run_command
+from tests.command import refused, run_command
 from tests.training_run import make_samples, run_main
 
 ORIGINAL_FLAGS = [
@@ -53,15 +53,6 @@ def assert_same_values(values, expected, **tolerance):
             np.testing.assert_allclose(value, expected[name], err_msg=name, **tolerance)
         else:
             np.testing.assert_array_equal(value, expected[name], err_msg=name)
-
-
-def assert_input_error(result, *words):
-    assert result.code == 2
-    assert 'Traceback' not in result.error
-    message = [line for line in result.error.splitlines() if line.startswith('error: ')]
-    assert len(message) == 1, result.error
-    for word in words:
-        assert str(word) in result.error
 
 
 @pytest.fixture(scope='module')
@@ -113,11 +104,9 @@ def test_checkpoints_hold_momentum(whole_run):
 
 
 def test_a_frozen_encoder_stays_as_it_is_until_it_is_to_learn(data, whole_run):
-    refused = run_main(data, 'frozen', frozen=5)
-    assert refused.code == 2 and '--frozen keeps weights of --pretrain_file' in refused.error
-    assert_input_error(
-        run_main(data, 'frozen', output_stride=16), '--output_stride 16: not with vgg'
-    )
+    result = run_main(data, 'frozen', frozen=5)
+    refused(result, '--frozen keeps weights of --pretrain_file')
+    refused(run_main(data, 'frozen', output_stride=16), '--output_stride 16: not with vgg')
     flags = {'pretrain_file': data / 'whole/model/model.ckpt-4'}
     result = run_main(data, 'frozen', frozen=5, num_steps=2, **flags)
     assert result.code == 0, result.error
@@ -137,7 +126,7 @@ def test_a_finished_run_is_not_begun_again_or_overwritten(data, whole_run):
     before = (data / 'whole/log.txt').read_text()
     result = run_main(data, 'whole', save_interval=1)
     assert result.code == 0 and 'nothing is left to do' in result.out
-    assert_input_error(run_main(data, 'whole', save_interval=1, resume=False), 'whole/model')
+    refused(run_main(data, 'whole', save_interval=1, resume=False), 'whole/model')
     assert (data / 'whole/log.txt').read_text() == before
 
 
@@ -164,29 +153,17 @@ def test_a_stopped_run_saves_its_step_and_goes_on_as_if_it_had_not_been(
     assert read_log(data / run / 'log.txt') == whole_run[1]
 
 
-def damage_index(index, data):
-    index.write_bytes(index.read_bytes()[: index.stat().st_size // 2])
-
-
-def flip_a_bit(index, data):
+def flip_a_byte(index, data):
     contents = bytearray(data.read_bytes())
     contents[len(contents) // 2] ^= 0xFF
     data.write_bytes(contents)
-
-
-def cut_data(index, data):
-    data.write_bytes(data.read_bytes()[:1000])
-
-
-def empty_data(index, data):
-    data.write_bytes(b'')
 
 
 def lose_data(index, data):
     data.unlink()
 
 
-@pytest.mark.parametrize('damage', [damage_index, flip_a_bit, cut_data, empty_data, lose_data])
+@pytest.mark.parametrize('damage', [flip_a_byte, lose_data])
 def test_damaged_checkpoint_is_passed_over(data, whole_run, damage):
     run = damage.__name__
     prefix = copy_run(data, whole_run, run) / 'model.ckpt-4'
@@ -208,9 +185,9 @@ def test_what_a_killed_save_left_is_removed(data, whole_run):
 
 
 def test_other_seeds_give_other_weights(data, whole_run):
-    run_main(data, 'seed', random_seed=7)
+    run_main(data, 'seed', random_seed=7, num_steps=1)
     name = 'conv1_1_weights'
-    assert not np.array_equal(checkpoint(data, 'seed', 4)[name], whole_run[0][4][name])
+    assert not np.array_equal(checkpoint(data, 'seed', 1)[name], whole_run[0][4][name])
 
 
 def test_log_of_an_earlier_run_is_moved_aside(data):
@@ -238,7 +215,7 @@ def test_no_earlier_log_is_lost_and_spoilt_lines_do_not_stop_a_resume(data, whol
 def test_a_list_without_masks_is_refused_even_without_the_check(data):
     (data / 'images.txt').write_text('/JPEGImages/s0.jpg\n')
     result = run_main(data, 'unmasked', data_list=data / 'images.txt', skip_check=True)
-    assert_input_error(result, 'images.txt, line 1: no mask is named')
+    refused(result, 'images.txt, line 1: no mask is named')
 
 
 def test_images_of_one_name_in_two_folders_are_trained_on(data):
@@ -251,7 +228,7 @@ def test_images_of_one_name_in_two_folders_are_trained_on(data):
 
 def test_a_step_that_is_not_there_is_named_with_those_that_are(data, whole_run):
     result = run_main(data, 'whole', option='predict', test_data_list=data / 'list.txt')
-    assert_input_error(result, 'steps to name (--test_step) are 0, 1, 2, 3, 4')
+    refused(result, 'steps to name (--test_step) are 0, 1, 2, 3, 4')
 
 
 def test_classifier_is_restored_only_when_asked(data, whole_run):
@@ -352,14 +329,14 @@ def test_predictions_overwrite_neither_each_other_nor_the_data(data, whole_run):
     shutil.copy(data / 'JPEGImages/s0.jpg', data / 'others')
     lists.write_text('s0\n/others/s0.jpg\n')
     result = run_main(data, 'twice', **flags, test_data_list=lists)
-    assert_input_error(result, 'line 2', 'under one name, s0_mask.png')
+    refused(result, 'line 2', 'under one name, s0_mask.png')
     for file in ('prediction/s0_mask.png', 'visual_prediction/s0_mask_visual.png'):
         image = data / f'twice/output/{file}'
         make_output_folder(image.parent)
         Image.open(data / 'JPEGImages/s0.jpg').save(image)
         lists.write_text(f's0\n/twice/output/{file}\n')
         result = run_main(data, 'twice', **flags, test_data_list=lists)
-        assert_input_error(result, f'{file}: would be overwritten')
+        refused(result, f'{file}: would be overwritten')
 
 
 @pytest.mark.parametrize('option', ['test', 'predict'])
@@ -368,23 +345,12 @@ def test_a_checkpoint_for_another_number_of_classes_is_refused(data, whole_run, 
     steps = {'valid_step': 4, 'test_step': 4}
     lists = dict.fromkeys(('valid_data_list', 'test_data_list'), data / 'list.txt')
     result = run_main(data, 'classes', **flags, **steps, **lists)
-    assert_input_error(result, '--num_classes 21, but the network in', 'model.ckpt-4 has 4')
-
-
-def test_a_batch_without_a_labelled_pixel_costs_nothing(data):
-    folder = data / 'void'
-    make_samples(folder)
-    path = folder / 'SegmentationClassAug/s0.png'
-    Image.fromarray(np.full((40, 33), 255, np.uint8)).save(path)
-    flags = {'batch_size': 1, 'shuffle': False, 'weight_decay': 0, 'num_steps': 4}
-    assert run_main(folder, **flags).code == 0
-    _, losses = read_log(folder / 'run/log.txt')
-    assert losses[0] == 0 and losses[4] == 0 and min(losses[1:4]) > 0
+    refused(result, '--num_classes 21, but the network in', 'model.ckpt-4 has 4')
 
 
 def test_learning_rate_that_diverges_stops_the_run(data):
     result = run_main(data, 'diverged', learning_rate=1e9, num_steps=50, save_interval=50)
-    assert_input_error(result, 'step', 'lower the learning rate', 'JPEGImages/s')
+    refused(result, 'step', 'lower the learning rate', 'JPEGImages/s')
     saved = checkpoint(data, 'diverged', 0)
     assert all(np.isfinite(value).all() for value in saved.values())
 
@@ -392,14 +358,14 @@ def test_learning_rate_that_diverges_stops_the_run(data):
 def test_weights_that_are_not_finite_are_not_saved(data):
     # The loss of step 0 is as good as ever: only the step itself is too long for float32.
     result = run_main(data, 'infinite', learning_rate=1e38, num_steps=1)
-    assert_input_error(result, 'step 0', 'diverges')
+    refused(result, 'step 0', 'diverges')
     assert not training_run.saved_steps(data / 'infinite/model')
 
 
 def test_two_runs_do_not_share_a_folder(data):
     modeldir = make_output_folder(data / 'shared/model')
     with locked(modeldir):
-        assert_input_error(run_main(data, 'shared'), modeldir, 'another process')
+        refused(run_main(data, 'shared'), modeldir, 'another process')
 
 
 def test_image_that_cannot_be_decoded_is_named(data):
@@ -409,7 +375,7 @@ def test_image_that_cannot_be_decoded_is_named(data):
     contents = path.read_bytes()
     path.write_bytes(contents[:300] + contents[-2:])
     result = run_main(folder, skip_check=True)
-    assert_input_error(result, path, 'line 3')
+    refused(result, path, 'line 3')
 
 
 @pytest.mark.parametrize(
@@ -438,31 +404,31 @@ def test_image_that_cannot_be_decoded_is_named(data):
 )
 def test_bad_flags_are_one_line(data, flags, words):
     lists = {'valid_data_list': data / 'list.txt'}
-    assert_input_error(run_main(data, 'bad', **lists | flags), *words)
+    refused(run_main(data, 'bad', **lists | flags), *words)
 
 
 def test_a_modeldir_with_another_network_is_refused(data, whole_run):
     model = copy_run(data, whole_run, 'taken')
     result = run_main(data, 'taken', width=1 / 32)
-    assert_input_error(result, model, 'width', 'give this one a folder of its own')
+    refused(result, model, 'width', 'give this one a folder of its own')
     result = run_main(data, 'taken', width=1 / 32, resume_changed=True)
-    assert_input_error(result, model, 'give this one a folder of its own')
+    refused(result, model, 'give this one a folder of its own')
 
 
 def test_pretrained_file_of_another_network_is_refused(data):
     network = golden.NETWORKS['res50']
     checkpoints.write(data / 'other', network.variables(network.build(width=1 / 64)))
     result = run_main(data, 'refused', pretrain_file=data / 'other')
-    assert_input_error(result, data / 'other', 'missing: conv1_1_weights')
+    refused(result, data / 'other', 'missing: conv1_1_weights')
     flags = {'encoder_name': 'res50', 'width': 1 / 32, 'pretrain_file': data / 'other'}
     result = run_main(data, 'refused', **flags)
-    assert_input_error(result, 'wrong shape: resnet_v1_50/conv1/weights')
+    refused(result, 'wrong shape: resnet_v1_50/conv1/weights')
 
 
 def test_pretrained_file_that_lacks_a_variable_is_refused(data, whole_run):
     values = {n: v for n, v in whole_run[0][4].items() if n != 'conv3_2_bias'}
     checkpoints.write(data / 'lacking', values)
-    assert_input_error(run_main(data, 'refused', pretrain_file=data / 'lacking'), 'conv3_2_bias')
+    refused(run_main(data, 'refused', pretrain_file=data / 'lacking'), 'conv3_2_bias')
 
 
 def test_bad_samples_are_listed_before_the_first_step(data):
@@ -471,11 +437,11 @@ def test_bad_samples_are_listed_before_the_first_step(data):
     (folder / 'JPEGImages/s0.jpg').unlink()
     (folder / 'SegmentationClassAug/s2.png').unlink()
     result = run_main(folder)
-    assert_input_error(result, '2 faults', 's0.jpg', 's2.png', 'line 1', 'line 3')
+    refused(result, '2 faults', 's0.jpg', 's2.png', 'line 1', 'line 3')
     make_samples(folder)
     Image.fromarray(np.full((40, 33), 4, np.uint8)).save(folder / 'SegmentationClassAug/s1.png')
     Image.fromarray(np.zeros((33, 40), np.uint8)).save(folder / 'SegmentationClassAug/s3.png')
-    assert_input_error(run_main(folder), 's1.png', 'value 4', 's3.png', '40x33')
+    refused(run_main(folder), 's1.png', 'value 4', 's3.png', '40x33')
 
 
 def test_help_names_every_flag():
