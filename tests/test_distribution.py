@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,9 +15,9 @@ from deeplablib.training.training_log import read_log
 from deeplablib.utils.backend import tf
 from deeplablib.utils.errors import InputError
 from deeplablib.weights import checkpoints
+from tests.command import ROOT
 from tests.training_run import flags_of, make_samples, run_main
 
-ROOT = Path(__file__).parent.parent
 TWO_DEVICES = """
 from deeplablib.utils import errors
 from deeplablib.utils.backend import tf
@@ -80,23 +79,13 @@ def test_two_devices_train_as_one(data):
     assert_equals_one_device(data, 'mirrored')
 
 
-@pytest.mark.parametrize(
-    'task, cluster, leads',
-    [
-        (('worker', 0), {'worker': ['a:1', 'b:1']}, True),
-        (('worker', 1), {'worker': ['a:1', 'b:1']}, False),
-        (('chief', 0), {'chief': ['a:1'], 'worker': ['b:1']}, True),
-        (('worker', 0), {'chief': ['a:1'], 'worker': ['b:1']}, False),
-        ((None, None), {}, True),
-    ],
-)
-def test_one_process_leads(task, cluster, leads):
-    task_type, task_id = task
+@pytest.mark.parametrize('task, leads', [('chief', True), ('worker', False)])
+def test_a_chief_leads_where_there_is_one(task, leads):
+    cluster = tf.train.ClusterSpec({'chief': ['a:1'], 'worker': ['b:1']})
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
-        tf.train.ClusterSpec(cluster), task_type=task_type, task_id=task_id
+        cluster, task_type=task, task_id=0
     )
     assert devices.is_leader(resolver) == leads
-    assert devices.is_leader(None)
 
 
 @pytest.mark.parametrize(
@@ -121,28 +110,28 @@ def free_ports(count):
     return ports
 
 
-def start_workers(*flags_of_each):
-    cluster = {'worker': [f'127.0.0.1:{port}' for port in free_ports(len(flags_of_each))]}
-    return [
-        start(
-            ['main.py', *flags],
-            TF_CONFIG=json.dumps({'cluster': cluster, 'task': {'type': 'worker', 'index': i}}),
-        )
-        for i, flags in enumerate(flags_of_each)
-    ]
-
-
 def test_two_processes_train_as_one(data):
     flags = flags_of(data, 'multiworker', strategy='multiworker', **FLAGS)
-    for code, output in map(finish, start_workers(flags, flags)):
+    cluster = {'worker': [f'127.0.0.1:{port}' for port in free_ports(2)]}
+    tasks = ({'cluster': cluster, 'task': {'type': 'worker', 'index': i}} for i in (0, 1))
+    workers = [start(['main.py', *flags], TF_CONFIG=json.dumps(task)) for task in tasks]
+    for code, output in map(finish, workers):
         assert code == 0, output
         assert 'WARNING' not in output and 'unhealthy' not in output
     assert_equals_one_device(data, 'multiworker')
 
 
-def test_machines_that_do_not_see_one_modeldir_are_told_so(data):
-    options = FLAGS | {'num_steps': 5, 'strategy': 'multiworker', 'resume_changed': True}
-    workers = start_workers(flags_of(data, 'one', **options), flags_of(data, 'apart', **options))
-    for code, output in map(finish, workers):
-        assert code == 2, output
-        assert 'begin at steps [4, 0] with different weights; --modeldir and' in output
+@pytest.mark.parametrize('step, checksum', [(4, 0), (0, 1)])
+def test_machines_that_do_not_see_one_modeldir_are_told_so(monkeypatch, step, checksum):
+    trainer = SimpleNamespace(variables={'v': tf.Variable(1.0)})
+
+    def gather(_, *values):
+        return np.array([np.add(values, (step, checksum)), values])
+
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(InputError, match=rf'\[{step}, 0\] with dif'),
+    ):
+        patch.setattr(devices, 'gather', gather)
+        devices.check_same_start(None, trainer, 0)
+    devices.check_same_start(tf.distribute.get_strategy(), trainer, 0)

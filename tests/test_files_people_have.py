@@ -4,8 +4,6 @@ import io
 import os
 import shutil
 import struct
-import subprocess
-import sys
 import warnings
 import zlib
 
@@ -24,7 +22,7 @@ from deeplablib.prediction.metrics import confusion_matrix, evaluate, iou_table
 from deeplablib.training.batches import make_dataset, raise_unreadable
 from deeplablib.utils.errors import InputError
 from selection.mask_quality import read_measure, write_table
-from tests.command import ROOT, run_command
+from tests.command import run_command, run_process
 from tests.training_run import batch_settings, flags_of, make_samples
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
@@ -347,12 +345,6 @@ def test_hidden_files_do_not_count(tmp_path):
     assert [path.name for path in sorted((tmp_path / 'tags').glob('[!.]*'))] == ['a.txt']
 
 
-def run_bytes(*arguments):
-    """Run a script in a process of its own: what it prints is bytes, and so are its arguments."""
-    command = [sys.executable, *map(os.fsencode, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
-
-
 def test_a_run_in_a_folder_that_is_not_utf_8_is_logged_and_gone_on_with(tmp_path):
     folder = tmp_path / os.fsdecode(b'caf\xe9')
     make_samples(folder)
@@ -363,13 +355,14 @@ def test_a_run_in_a_folder_that_is_not_utf_8_is_logged_and_gone_on_with(tmp_path
     ]
     flags = flags_of(folder, data_dir='/', data_list=list_file, num_steps=1, save_interval=1)
     assert run_command('main', *flags).code == 0
-    result = run_bytes('main.py', '--resume_changed', *flags, '--num_steps=2')
-    assert result.returncode == 0, result.stderr
-    assert b'Restored model parameters' in result.stdout and b'model.ckpt-1' in result.stdout
+    result = run_command('main', '--resume_changed', *flags, '--num_steps=2')
+    assert result.code == 0, result.error
+    assert 'Restored model parameters' in result.out and 'model.ckpt-1' in result.out
     assert list((folder / 'run/log').glob('events*'))
     checkpoint = folder / 'run/model/model.ckpt-2'
-    given = ('-m', 'deeplab_vgg.convert', checkpoint)
-    result = run_bytes(*given, folder / 'written/model', '--num-classes', '4')
+    given = ('-m', 'deeplab_vgg.convert', checkpoint, folder / 'written/model')
+    result = run_process(*given, '--num-classes', '4', text=False)
+    assert b'caf\xe9/written/model' in result.stdout, result.stderr
     assert result.returncode == 0 and (folder / 'written/model.index').is_file(), result.stderr
 
 

@@ -3,16 +3,11 @@
 Without AVX-512, TensorFlow leaves oneDNN off, and the suite itself runs without it.
 """
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from deeplablib.network.convolution import has_dilated_gradients
+from tests.command import run_process
 
-ROOT = Path(__file__).parent.parent
 WITHOUT_ONEDNN = {'TF_ENABLE_ONEDNN_OPTS': '0', 'KILLS': '2'}
 AVX2_KERNELS = {'TF_ENABLE_ONEDNN_OPTS': '1', 'ONEDNN_MAX_CPU_ISA': 'AVX2'}
 TRAINING = (
@@ -25,13 +20,7 @@ PREDICTION = (
 
 def run_tests(environment, *names):
     tests = [f'tests/{name}' for name in names]
-    result = subprocess.run(
-        [sys.executable, '-m', 'pytest', '--quiet', *tests],
-        env=os.environ | environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    result = run_process('-m', 'pytest', '--quiet', *tests, environment=environment)
     assert result.returncode == 0, result.stdout + result.stderr
 
 

@@ -1,15 +1,12 @@
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 
 from deeplablib.training.training_log import read_log
 from deeplablib.weights import checkpoints
+from tests.command import run_process
 from tests.training_run import flags_of, make_samples, run_main
 
-ROOT = Path(__file__).parent.parent
 KILLS = int(os.environ.get('KILLS', 6))
 
 
@@ -21,13 +18,8 @@ def test_killed_at_random_moments_a_run_ends_in_the_same_weights(tmp_path):
     assert run_main(tmp_path, 'whole', **flags).code == 0
     modeldir = tmp_path / 'killed/model'
     modeldir.mkdir(parents=True)
-    result = subprocess.run(
-        [sys.executable, '-m', 'tests.kill_and_resume', modeldir, str(KILLS), '2.5']
-        + flags_of(tmp_path, 'killed', **flags),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    killed = flags_of(tmp_path, 'killed', **flags)
+    result = run_process('-m', 'tests.kill_and_resume', modeldir, str(KILLS), '2.5', *killed)
     assert result.returncode == 0, result.stdout + result.stderr
     kills, in_saves = map(int, result.stdout.splitlines()[-1].split())
     assert kills == KILLS and in_saves >= KILLS // 6, result.stdout
