@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from deeplab_efficientnet import efficientnet, weight_layouts
 from deeplablib.network.layers import (
@@ -11,7 +10,6 @@ from deeplablib.network.layers import (
     DepthwiseConv2D,
     ends_in_classes,
 )
-from deeplablib.training.objective import rate_multiplier
 from deeplablib.utils.backend import keras
 from deeplablib.utils.errors import InputError
 from deeplablib.weights import checkpoints
@@ -102,12 +100,6 @@ def test_at_output_stride_16_the_logits_are_every_second_of_those_at_8():
     np.testing.assert_allclose(coarse(photograph).numpy(), logits[:, ::2, ::2], rtol=1e-5)
 
 
-def test_frozen_levels_keep_their_weights():
-    for frozen, first in ((0, 'stem'), (1, 'block1.'), (3, 'block5.'), (5, 'classifier')):
-        model = golden.NETWORKS['lite0'].build_classifier(width=WIDTH, frozen=frozen)
-        assert model.trainable_variables[0].path.startswith(first)
-
-
 def test_a_batch_norm_of_a_frozen_level_does_not_learn():
     model = golden.NETWORKS['lite0'].build(width=WIDTH, train_batch_norm=True, frozen=4)
     learning = {v.path.split('/')[0] for v in model.trainable_variables}
@@ -123,31 +115,6 @@ def test_only_the_layers_into_the_tags_stay_float32():
     segmentation = golden.NETWORKS['lite0'].build(num_classes=80, width=1 / 2)
     kept = [la.name for la in segmentation.layers if ends_in_classes(la, segmentation)]
     assert kept == [*ASPP_PART_NAMES, 'decoder.aspp']
-
-
-def test_the_classifier_learns_ten_and_twenty_times_as_fast():
-    recipe = golden.NETWORKS['lite0'].recipes['caffe']
-    expected = {
-        'stem/weights': 1,
-        'features/weights': 1,
-        'decoder/aspp/conv1/weights': 10,
-        'decoder/aspp/conv4/biases': 20,
-    }
-    assert expected.keys() <= narrow_values('lite0').keys()
-    assert {name: rate_multiplier(name, recipe) for name in expected} == expected
-
-
-def test_its_script_predicts_a_list(tmp_path):
-    checkpoints.write(tmp_path / 'model', narrow_values('lite0'))
-    voc = golden.FOLDER / 'voc'
-    (tmp_path / 'list.txt').write_text('/JPEGImages/gold_000001.jpg\n')
-    flags = ('--data-list', tmp_path / 'list.txt', '--restore-from', tmp_path / 'model')
-    result = run_command(
-        'test_vocspsm_resnet', '--data-dir', voc, *flags, '--save-dir', tmp_path / 'out'
-    )
-    assert result.code == 0, result.error
-    with Image.open(tmp_path / 'out/gold_000001.png') as labels:
-        assert labels.size == Image.open(voc / 'JPEGImages/gold_000001.jpg').size
 
 
 def test_a_pytorch_file_is_converted(tmp_path):
@@ -188,12 +155,6 @@ def test_a_file_with_other_depthwise_kernels_is_refused(tmp_path):
     write_pth(tmp_path / 'in.pth', state_dict(layers))
     with pytest.raises(InputError, match=r'_blocks\.3\._depthwise_conv: of shape \(5, 5, 2, 9\)'):
         convert('lite0', tmp_path / 'in.pth', tmp_path / 'out')
-
-
-def test_weights_of_another_network_are_refused(tmp_path):
-    checkpoints.write(tmp_path / 'vgg', narrow_values('vgg'))
-    with pytest.raises(InputError, match='not the weights of any network known here'):
-        convert('lite0', tmp_path / 'vgg', tmp_path / 'out')
 
 
 def test_without_the_package_the_message_says_what_to_install(monkeypatch):
