@@ -98,12 +98,27 @@ def test_masks_may_lie_elsewhere(devkit):
         assert names_of(devkit, 'train') == TRAIN
 
 
-@pytest.mark.parametrize('inner', ['SegmentationClassAug', 'content/SegmentationClassAug'])
-def test_masks_are_found_in_folders_of_their_folder(devkit, inner):
-    folder = devkit / 'VOC2012/SegmentationClassAug'
-    folder.rename(devkit / 'unpacked')
-    (folder / inner).parent.mkdir(parents=True)
-    (devkit / 'unpacked').rename(folder / inner)
+def masks_in_inner_folders(voc):
+    (voc / 'SegmentationClassAug').rename(voc / 'inner')
+    (voc / 'SegmentationClassAug/content').mkdir(parents=True)
+    (voc / 'inner').rename(voc / 'SegmentationClassAug/content/SegmentationClassAug')
+
+
+def val_list_in_utf_16(voc):
+    lines = '\r\n'.join(VAL).encode('utf-16')  # with a byte order mark
+    (voc / 'ImageSets/Segmentation/val.txt').write_bytes(lines)
+
+
+def endings_in_capitals(voc):
+    for path in [*voc.rglob('*.jpg'), *voc.rglob('*.png')]:
+        path.rename(path.with_suffix(path.suffix.upper()))
+
+
+@pytest.mark.parametrize(
+    'change', [masks_in_inner_folders, val_list_in_utf_16, endings_in_capitals]
+)
+def test_a_copy_in_another_form_is_taken(devkit, change):
+    change(devkit / 'VOC2012')
     result = prepare(devkit)
     assert result.code == 0, result.error
     assert names_of(devkit, 'train') == TRAIN and names_of(devkit, 'val') == VAL
@@ -312,15 +327,6 @@ def test_all_that_is_missing_is_in_one_report(devkit):
     assert 'tags.txt: tags of 0 images, all are not in Annotations' in result.out
 
 
-@pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16'])
-def test_a_val_list_with_a_byte_order_mark_is_read(devkit, encoding):
-    val = devkit / 'VOC2012/ImageSets/Segmentation/val.txt'
-    val.write_bytes('\r\n'.join(VAL).encode(encoding))
-    result = prepare(devkit)
-    assert result.code == 0, result.error
-    assert names_of(devkit, 'train') == TRAIN and names_of(devkit, 'val') == VAL
-
-
 def test_a_val_list_that_names_other_things_leaves_no_lists(devkit):
     val = devkit / 'VOC2012/ImageSets/Segmentation/val.txt'
     val.write_text(''.join(f'/JPEGImages/{name}.jpg\n' for name in VAL))
@@ -336,14 +342,6 @@ def test_the_folder_that_has_the_lists_is_taken(devkit):
     result = prepare(devkit)
     assert result.code == 0, result.error
     assert f'images and annotations: {devkit}/train_val\n' in result.out
-
-
-def test_endings_in_capitals_are_found(devkit):
-    for path in [*devkit.rglob('*.jpg'), *devkit.rglob('*.png')]:
-        path.rename(path.with_suffix(path.suffix.upper()))
-    result = prepare(devkit)
-    assert result.code == 0, result.error
-    assert names_of(devkit, 'train') == TRAIN
 
 
 def test_without_vocs_val_list_no_list_is_made(devkit):
@@ -379,7 +377,7 @@ def test_what_is_not_voc2012_is_refused(devkit, make, message):
     assert message in result.error
 
 
-@pytest.mark.parametrize('name', ['VOC.tar', 'VOC.tar.gz', 'VOC2012/VOC.tgz', 'VOC2012/images.zip'])
+@pytest.mark.parametrize('name', ['VOC.tar.gz', 'VOC2012/images.zip'])
 def test_an_archive_that_is_not_unpacked_is_named(devkit, name):
     shutil.rmtree(devkit / 'VOC2012')
     (devkit / 'VOC2012').mkdir()
@@ -389,7 +387,7 @@ def test_an_archive_that_is_not_unpacked_is_named(devkit, name):
     assert f'not unpacked yet; unpack {devkit / name}\n' in result.error
 
 
-@pytest.mark.parametrize('folder', ['VOC2012', '.', '..'])
+@pytest.mark.parametrize('folder', ['VOC2012', '..'])
 def test_archives_that_hold_what_is_missing_are_named(devkit, folder):
     masks = devkit / folder / 'SegmentationClassAug.zip'
     images = devkit / folder / 'VOCtrainval_11-May-2012.tar'

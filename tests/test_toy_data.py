@@ -5,11 +5,9 @@ import pytest
 from PIL import Image
 
 from deeplablib.data.image_lists import read_list
-from deeplablib.data.images import read_image
-from deeplablib.data.masks import read_mask
 from deeplablib.data.sample_check import check_samples
 from deeplablib.data.voc import CLASSES
-from experiments.toy_data import companion_of, make_cue, make_data
+from experiments.toy_data import make_cue, make_data
 from selection.make_tags import tags_of_file
 from tests.command import run_command
 
@@ -55,18 +53,6 @@ def test_tags_cues_and_saliency_fit_the_masks(data):
                 assert image.mode == 'L' and image.size == (64, 64)
 
 
-def test_objects_do_not_differ_from_the_clutter_in_colour(data):
-    """The mean colour of an object lies among those of its image: a colour is no evidence."""
-    object_means, ground_means = [], []
-    for sample in read_list(data / 'train.txt', data):
-        image, mask = read_image(sample.image).astype(float), read_mask(sample.mask)
-        object_means.append(image[mask > 0].mean(0))
-        ground_means.append(image[mask == 0].mean(0))
-    difference = np.subtract(object_means, ground_means)
-    assert abs(difference.mean(0)).max() < 15
-    assert abs(difference).mean() < 22
-
-
 def test_the_seed_and_the_number_of_an_image_alone_decide_what_is_drawn(data, tmp_path):
     fewer = {split: 2 for split in IMAGES}
     for folder, seed in (('again', 7), ('other', 8)):
@@ -85,19 +71,6 @@ def test_an_object_of_which_one_pixel_is_seen_has_a_cue():
     for seed in range(20):
         cue = make_cue(np.random.default_rng(seed), mask, 3, clutter)
         assert cue.shape == mask.shape and cue.max() > 250
-
-
-def test_most_cues_show_the_companion_beside_the_object():
-    mask, clutter = np.zeros((64, 64), np.uint8), np.zeros((64, 64))
-    mask[20:40, 10:30], mask[20:40, 34:54] = 3, companion_of(3)
-
-    def shown(index, of):
-        cues = [make_cue(np.random.default_rng(s), mask, index, clutter) for s in range(40)]
-        return np.mean([cue[mask == of].max() > 200 for cue in cues])
-
-    assert shown(3, of=3) > 0.7
-    assert 0.5 < shown(3, of=companion_of(3)) < 1
-    assert shown(companion_of(3), of=3) < 0.4
 
 
 def test_bad_flags_are_refused(tmp_path):
