@@ -60,4 +60,4 @@ def assert_same(found, expected):
     """That two dicts from name to array are equal."""
     assert set(found) == set(expected)
     for name, value in expected.items():
-        np.testing.assert_array_equal(found[name], value, name)
+        np.testing.assert_array_equal(found[name], value, name, strict=True)

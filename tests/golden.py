@@ -12,6 +12,7 @@ from deeplab_efficientnet import efficientnet
 from deeplab_resnet import resnet
 from deeplab_vgg import vgg
 from deeplablib.prediction import multi_scale_script
+from deeplablib.weights import checkpoints
 from tests.deterministic import weight
 
 FOLDER = Path(__file__).parent / 'golden'
@@ -46,6 +47,13 @@ def model(encoder_name):
     for name, variable in network.variables(model).items():
         variable.assign(weight(name, tuple(variable.shape)))
     return model
+
+
+def narrow_checkpoint(prefix, encoder_name, width=1 / 16):
+    """Write a checkpoint of a narrow network as it is drawn; returns prefix."""
+    network = NETWORKS[encoder_name]
+    checkpoints.write(prefix, network.variables(network.build(width=width)))
+    return prefix
 
 
 def arrays(name):

@@ -10,7 +10,7 @@ from deeplablib.weights import checkpoints
 from deeplablib.weights import load_model as load_model_module
 from deeplablib.weights.load_model import load_model, read_pretrained
 from tests import golden
-from tests.conversion import WIDTH, narrow_values
+from tests.conversion import WIDTH, assert_same, narrow_values
 
 VALUES = {
     'conv1/weights': np.arange(6, dtype=np.float32).reshape(1, 2, 3),
@@ -24,13 +24,6 @@ VGG = {'vgg': golden.NETWORKS['vgg']}
 def checkpoint(tmp_path):
     checkpoints.write(tmp_path / 'model.ckpt-7', VALUES)
     return tmp_path / 'model.ckpt-7'
-
-
-def assert_same(values, expected):
-    assert set(values) == set(expected)
-    for name, value in expected.items():
-        np.testing.assert_array_equal(values[name], value)
-        assert values[name].dtype == value.dtype
 
 
 @pytest.mark.parametrize(

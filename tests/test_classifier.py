@@ -20,6 +20,7 @@ from deeplablib.weights.load_model import load_tag_classifier
 from selection import make_cams, train_classifier
 from tests import deterministic
 from tests.command import refused, run_command
+from tests.conversion import assert_same
 from tests.training_run import make_samples, run_main
 
 STEPS = 60
@@ -155,10 +156,7 @@ def test_interrupted_run_goes_on_as_if_it_had_not_been(data, trained, monkeypatc
         assert train(data, 'stopped', frozen=0, **{'save-interval': 100}).code == 143
     result = train(data, 'stopped', frozen=0)
     assert result.code == 0 and 'model.ckpt-1' in result.out
-    values, expected = (checkpoints.read(data / run) for run in ('stopped', 'trained'))
-    assert set(values) == set(expected)
-    for name in values:
-        np.testing.assert_array_equal(values[name], expected[name], err_msg=name)
+    assert_same(checkpoints.read(data / 'stopped'), checkpoints.read(trained))
     assert read_log(data / 'stopped/log.txt') == read_log(trained / 'log.txt')
     (data / 'swapped.txt').write_text((data / 'tags.txt').read_text().replace('s1 2', 's1 3'))
     refused(train(data, 'stopped', frozen=0, tags=data / 'swapped.txt'), 'settings: tags ')

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from deeplab_vgg.vgg import NETWORKS
 from deeplablib.data import voc
 from deeplablib.data.image_lists import read_list
 from deeplablib.weights import checkpoints, settings_file
@@ -31,9 +30,8 @@ def folder(tmp_path_factory):
     (folder / 'classes.txt').write_text('\n'.join(CLASSES))
     tagged = [f's{i}.jpg,{CLASSES[1 + i % 3]}' for i in range(6)]
     (folder / 'tags.csv').write_text('\n'.join(['name,tags', *tagged]))
-    network = NETWORKS['vgg']
     (folder / 'model').mkdir()
-    checkpoints.write(folder / 'model/init', network.variables(network.build(width=WIDTH)))
+    golden.narrow_checkpoint(folder / 'model/init', 'vgg', WIDTH)
     return folder
 
 
@@ -85,8 +83,7 @@ def test_photographs_and_tags_of_own_classes_give_a_network_and_masks(folder):
 
 
 def test_on_a_laptop_a_small_network_learns(folder):
-    network, init = golden.NETWORKS['lite0'], folder / 'model/lite0'
-    checkpoints.write(init, network.variables(network.build(width=WIDTH)))
+    init = golden.narrow_checkpoint(folder / 'model/lite0', 'lite0', WIDTH)
     given = ('--images', folder / 'photos', '--tags', folder / 'tags.txt')
     given += ('--width', WIDTH)
     one_round = run_command('reproduce', 'photos', *given, '--imagenet', init, '--dry-run')

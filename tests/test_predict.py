@@ -16,13 +16,6 @@ from tests.command import ROOT, run_command
 PHOTOS = golden.FOLDER / 'voc' / 'JPEGImages'
 
 
-def narrow_checkpoint(folder, encoder_name):
-    network = golden.NETWORKS[encoder_name]
-    values = {n: v.numpy() for n, v in network.variables(network.build(width=1 / 16)).items()}
-    checkpoints.write(folder / encoder_name, values)
-    return folder / encoder_name
-
-
 @pytest.fixture(scope='module', autouse=True)
 def networks_loaded_once():
     with golden.networks_loaded_once():
@@ -31,7 +24,7 @@ def networks_loaded_once():
 
 @pytest.fixture(scope='module')
 def model(tmp_path_factory):
-    return narrow_checkpoint(tmp_path_factory.mktemp('model'), 'vgg')
+    return golden.narrow_checkpoint(tmp_path_factory.mktemp('model') / 'vgg', 'vgg')
 
 
 def predict(tmp_path, model, *images):
@@ -41,7 +34,7 @@ def predict(tmp_path, model, *images):
 
 @pytest.mark.parametrize('encoder_name', ['res50', 'vgg_aspp', 'lite0'])
 def test_the_network_is_recognised_from_the_checkpoint(tmp_path, encoder_name):
-    model = narrow_checkpoint(tmp_path, encoder_name)
+    model = golden.narrow_checkpoint(tmp_path / encoder_name, encoder_name)
     result = predict(tmp_path, model, PHOTOS / 'gold_000002.jpg', '--single-scale')
     assert result.code == 0
     assert f'Restored model parameters of {encoder_name} from' in result.out

@@ -38,11 +38,7 @@ def released(tmp_path_factory):
 @pytest.fixture(scope='module')
 def narrow(tmp_path_factory):
     """A narrow VGG16: fast, for what does not depend on the weights."""
-    network = golden.NETWORKS['vgg']
-    values = {n: v.numpy() for n, v in network.variables(network.build(width=1 / 16)).items()}
-    prefix = tmp_path_factory.mktemp('narrow') / 'model.vgg'
-    checkpoints.write(prefix, values)
-    return prefix
+    return golden.narrow_checkpoint(tmp_path_factory.mktemp('narrow') / 'model.vgg', 'vgg')
 
 
 @pytest.fixture

@@ -7,10 +7,9 @@ import time
 
 import pytest
 
-from deeplab_vgg.vgg import NETWORKS
 from deeplablib.data.image_lists import read_list
-from deeplablib.weights import checkpoints
 from experiments.toy_data import make_data
+from tests import golden
 from tests.command import run_command, start
 from tests.tables import squeezed
 
@@ -22,8 +21,7 @@ def voc(tmp_path_factory):
     make_data(root, images={'train': 8, 'val': 4}, size=48, jobs=1)
     where = ('--annotations', root / 'Annotations', '--data-list', root / 'train.txt')
     assert run_command('selection.make_tags', *where, '--out', root / 'tags.txt').code == 0
-    network = NETWORKS['vgg']
-    checkpoints.write(root / 'init', network.variables(network.build(width=1 / 64)))
+    golden.narrow_checkpoint(root / 'init', 'vgg', 1 / 64)
     return root
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.command import ROOT
+
 # From the bottom up: a module imports from its own room and from the floors below.
 FLOORS = (
     ('deeplablib/utils',),

@@ -19,6 +19,7 @@ from deeplablib.utils.files import locked, make_output_folder
 from deeplablib.weights import checkpoints
 from tests import golden
 from tests.command import refused, run_command
+from tests.conversion import assert_same
 from tests.training_run import make_samples, run_main
 
 ORIGINAL_FLAGS = [
@@ -44,15 +45,6 @@ def data(tmp_path_factory):
 
 def checkpoint(data, run, step):
     return checkpoints.read(data / run / f'model/model.ckpt-{step}')
-
-
-def assert_same_values(values, expected, **tolerance):
-    assert set(values) == set(expected)
-    for name, value in values.items():
-        if tolerance:
-            np.testing.assert_allclose(value, expected[name], err_msg=name, **tolerance)
-        else:
-            np.testing.assert_array_equal(value, expected[name], err_msg=name)
 
 
 @pytest.fixture(scope='module')
@@ -149,7 +141,7 @@ def test_a_stopped_run_saves_its_step_and_goes_on_as_if_it_had_not_been(
     with open(data / run / 'log.txt', 'a') as log:
         log.write('2, 9.999\n3, 9.9')  # a step that was not saved, and one cut off
     assert run_main(data, run, save_interval=100).code == 0
-    assert_same_values(checkpoint(data, run, 4), whole_run[0][4])
+    assert_same(checkpoint(data, run, 4), whole_run[0][4])
     assert read_log(data / run / 'log.txt') == whole_run[1]
 
 
@@ -172,7 +164,7 @@ def test_damaged_checkpoint_is_passed_over(data, whole_run, damage):
     result = run_main(data, run, save_interval=1)
     assert result.code == 0, result.error
     assert 'passed over a checkpoint' in result.out and 'model.ckpt-3' in result.out
-    assert_same_values(checkpoint(data, run, 4), whole_run[0][4])
+    assert_same(checkpoint(data, run, 4), whole_run[0][4])
     assert read_log(data / run / 'log.txt') == whole_run[1]
 
 
@@ -266,9 +258,9 @@ def test_accumulated_gradients_are_those_of_the_larger_batch(data):
     assert run_main(folder, 'large', batch_size=4, **flags).code == 0
     result = run_main(folder, 'small', batch_size=1, grad_update_every=4, **flags)
     assert result.code == 0, result.error
-    assert_same_values(
-        checkpoint(folder, 'small', 3), checkpoint(folder, 'large', 3), rtol=1e-4, atol=1e-6
-    )
+    found, expected = (checkpoint(folder, run, 3) for run in ('small', 'large'))
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], 1e-4, 1e-6, err_msg=name)
 
 
 def test_multi_scale_training_sums_four_losses(data, whole_run):
@@ -416,8 +408,7 @@ def test_a_modeldir_with_another_network_is_refused(data, whole_run):
 
 
 def test_pretrained_file_of_another_network_is_refused(data):
-    network = golden.NETWORKS['res50']
-    checkpoints.write(data / 'other', network.variables(network.build(width=1 / 64)))
+    golden.narrow_checkpoint(data / 'other', 'res50', 1 / 64)
     result = run_main(data, 'refused', pretrain_file=data / 'other')
     refused(result, data / 'other', 'missing: conv1_1_weights')
     flags = {'encoder_name': 'res50', 'width': 1 / 32, 'pretrain_file': data / 'other'}
