@@ -3,10 +3,8 @@
 import re
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from deeplablib.utils.backend import keras
-from tests import weight_file_writers as writers
 from tests.conversion import narrow_values
 
 PARAMETERS = {
@@ -74,15 +72,6 @@ def to_torchvision(name):
     else:
         part = f'{"conv" if prefix == "res" else "bn"}{" abc".index(branch[1])}'
     return f'layer{stage - 1}.{number}.{part}'
-
-
-def write_with(layers, path):
-    {
-        '.caffemodel': writers.write_caffemodel,
-        '.npy': writers.write_kaffe,
-        '.pth': lambda path, layers: writers.write_pth(path, writers.state_dict(layers)),
-        '.safetensors': lambda path, layers: save_file(writers.state_dict(layers), path),
-    }[path.suffix](path, layers)
 
 
 def narrow_vgg16(names):

@@ -19,7 +19,6 @@ from tests.foreign_layouts import (
     narrow_vgg16,
     to_deeplab_pytorch,
     to_torchvision,
-    write_with,
 )
 
 
@@ -55,7 +54,7 @@ def test_exact_batch_norm_keeps_the_function_of_the_other_epsilon(tmp_path):
 def test_batch_norm_is_exact_by_default_but_for_caffe(tmp_path):
     values = narrow_values('deeplab')
     writers.write_caffemodel(tmp_path / 'in.caffemodel', layers_of(values))
-    write_with(layers_of(values, to_deeplab_pytorch), tmp_path / 'in.pth')
+    writers.write_with(layers_of(values, to_deeplab_pytorch), tmp_path / 'in.pth')
     convert('deeplab', tmp_path / 'in.caffemodel', tmp_path / 'asked', '--exact-bn')
     convert('deeplab', tmp_path / 'in.pth', tmp_path / 'default')
     asked = checkpoints.read(tmp_path / 'asked')
@@ -83,7 +82,7 @@ def test_torchvision_resnet_sees_the_same_image(tmp_path):
     assert {'conv1', 'bn1', 'layer1.0.downsample.1', 'layer3.22.conv3', 'layer4.2.bn2'} <= set(
         layers
     )
-    write_with(layers, tmp_path / 'resnet101-5d3b4d8f.pth')
+    writers.write_with(layers, tmp_path / 'resnet101-5d3b4d8f.pth')
     printed = convert('deeplab', tmp_path / 'resnet101-5d3b4d8f.pth', tmp_path / 'out')
     assert 'torchvision ResNet-101' in printed and 'Dropped, not part of the network: fc' in printed
 
@@ -115,7 +114,7 @@ def test_imagenet_vgg16_of_channels_first_programs_is_decimated(tmp_path, name, 
     if name == 'in.caffemodel':
         writers.write_caffemodel(tmp_path / name, layers, v1=True)
     else:
-        write_with(layers, tmp_path / name)
+        writers.write_with(layers, tmp_path / name)
     given = ('--input', 'torchvision') if name == 'in.pth' else ()
     printed = convert('vgg', tmp_path / name, tmp_path / 'out', *given)
     found = checkpoints.read(tmp_path / 'out')
@@ -128,7 +127,7 @@ def test_imagenet_vgg16_of_channels_first_programs_is_decimated(tmp_path, name, 
 
 def test_torchvision_vgg16_sees_the_same_image(tmp_path):
     values, layers = narrow_vgg16(TORCHVISION_VGG)
-    write_with(layers, tmp_path / 'vgg16-397923af.pth')
+    writers.write_with(layers, tmp_path / 'vgg16-397923af.pth')
     given = (tmp_path / 'vgg16-397923af.pth', tmp_path / 'out', '--input', 'torchvision')
     convert('vgg', *given)
     found = checkpoints.read(tmp_path / 'out')

@@ -362,7 +362,6 @@ def test_a_run_in_a_folder_that_is_not_utf_8_is_logged_and_gone_on_with(tmp_path
     checkpoint = folder / 'run/model/model.ckpt-2'
     given = ('-m', 'deeplab_vgg.convert', checkpoint, folder / 'written/model')
     result = run_process(*given, '--num-classes', '4', text=False)
-    assert b'caf\xe9/written/model' in result.stdout, result.stderr
     assert result.returncode == 0 and (folder / 'written/model.index').is_file(), result.stderr
 
 

@@ -6,7 +6,6 @@ from collections import OrderedDict
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from deeplablib.utils.errors import InputError
 from deeplablib.weights import checkpoints, readers
@@ -26,18 +25,6 @@ def some_layers(norm='bn_conv1'):
     }
 
 
-def write(path, layers):
-    """The test layers in the format of a path's ending."""
-    writer = {
-        '.caffemodel': writers.write_caffemodel,
-        '.npy': writers.write_kaffe,
-        '.pth': lambda path, layers: writers.write_pth(path, writers.state_dict(layers)),
-        '.safetensors': lambda path, layers: save_file(writers.state_dict(layers), path),
-        '.h5': writers.write_keras_1,
-    }[path.suffix]
-    writer(path, layers)
-
-
 def assert_layers(path, expected):
     layers = readers.read(path).layers
     assert {name: set(layer) for name, layer in layers.items()} == {
@@ -50,7 +37,7 @@ def assert_layers(path, expected):
 
 @pytest.mark.parametrize('name', ['a.caffemodel', 'a.npy', 'a.pth', 'a.safetensors', 'a.h5'])
 def test_every_format_is_read_into_the_same_layers(tmp_path, name):
-    write(tmp_path / name, some_layers())
+    writers.write_with(some_layers(), tmp_path / name)
     assert_layers(tmp_path / name, some_layers())
 
 
@@ -201,7 +188,7 @@ def test_a_tensor_that_reaches_outside_its_storage_is_refused(tmp_path):
 @pytest.mark.parametrize('part', [0.0, 0.02, 0.3, 0.9])
 @pytest.mark.parametrize('name', ['a.caffemodel', 'a.npy', 'a.pth', 'a.safetensors'])
 def test_a_truncated_file_is_one_error_that_names_it(tmp_path, name, part):
-    write(tmp_path / name, some_layers())
+    writers.write_with(some_layers(), tmp_path / name)
     content = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(content[: int(len(content) * part)])
     with pytest.raises(InputError, match=name):
@@ -220,7 +207,7 @@ def test_a_truncated_file_of_the_older_pytorch_format(tmp_path, part):
 @pytest.mark.parametrize('name', ['a.caffemodel', 'a.npy', 'a.pth', 'a.safetensors', 'a.h5'])
 @pytest.mark.parametrize('other', ['checkpoint.pth.tar', 'last.ckpt', 'pytorch_model.bin', 'plain'])
 def test_a_file_is_read_by_what_it_holds(tmp_path, name, other):
-    write(tmp_path / name, some_layers())
+    writers.write_with(some_layers(), tmp_path / name)
     (tmp_path / name).rename(tmp_path / other)
     assert_layers(tmp_path / other, some_layers())
 

@@ -14,6 +14,7 @@ from collections import OrderedDict
 
 import h5py
 import numpy as np
+from safetensors.numpy import save_file
 
 from deeplablib.utils.backend import tf
 
@@ -253,3 +254,14 @@ def write_v1_checkpoint(path, values):
         tensor_names=names,
         data=[tf.convert_to_tensor(values[name]) for name in names],
     )
+
+
+def write_with(layers, path):
+    """Write layers in the format of a path's ending."""
+    {
+        '.caffemodel': write_caffemodel,
+        '.npy': write_kaffe,
+        '.pth': lambda path, layers: write_pth(path, state_dict(layers)),
+        '.safetensors': lambda path, layers: save_file(state_dict(layers), path),
+        '.h5': write_keras_1,
+    }[path.suffix](path, layers)
