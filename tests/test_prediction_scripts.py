@@ -27,15 +27,6 @@ def networks_loaded_once():
 
 
 @pytest.fixture(scope='module')
-def released(tmp_path_factory):
-    """Checkpoints with the deterministic weights, as users have the released ones."""
-    folder = tmp_path_factory.mktemp('model')
-    for encoder_name in ('deeplab', 'vgg'):
-        checkpoints.write(folder / encoder_name, golden.checkpoint_values(encoder_name))
-    return folder
-
-
-@pytest.fixture(scope='module')
 def narrow(tmp_path_factory):
     """A narrow VGG16: fast, for what does not depend on the weights."""
     return golden.narrow_checkpoint(tmp_path_factory.mktemp('narrow') / 'model.vgg', 'vgg')
@@ -63,12 +54,13 @@ def labels_of(path):
 
 
 @pytest.mark.parametrize('script, encoder_name', [('resnet', 'deeplab'), ('vgg', 'vgg')])
-def test_predictions_equal_those_of_the_released_script(released, tmp_path, script, encoder_name):
+def test_predictions_equal_those_of_the_released_script(tmp_path, script, encoder_name):
+    checkpoints.write(tmp_path / 'released', golden.checkpoint_values(encoder_name))
     result = run_command(
         f'test_vocspsm_{script}',
         *('--data-dir', VOC),
         *('--data-list', VOC / 'list.txt'),
-        *('--restore-from', released / encoder_name),
+        *('--restore-from', tmp_path / 'released'),
         *('--save-dir', tmp_path / 'result'),
     )
     assert result.code == 0
