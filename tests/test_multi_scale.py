@@ -39,7 +39,8 @@ def test_bfloat16_agrees_with_float32(encoder_name):
 
 @pytest.mark.parametrize('precision', ['float32', 'bfloat16'])
 def test_convolutions_compute_in_the_precision_asked_for(precision):
-    graph = predictor('vgg', precision=precision).get_concrete_function().graph
+    predict = make_predictor(fold_for_prediction(narrow_model('vgg'), precision), lambda x: x)
+    graph = predict.get_concrete_function().graph
     operations = [op for op in graph.get_operations() if op.type == 'Conv2D']
     types = {op.get_attr('T').name for op in operations}
     assert types == {precision, 'float32'}  # those into the classes are always float32

@@ -10,7 +10,7 @@ import pytest
 from deeplablib.data.image_lists import read_list
 from experiments.toy_data import make_data
 from tests import golden
-from tests.command import run_command, start
+from tests.command import refused, run_command, start
 from tests.tables import squeezed
 
 
@@ -78,8 +78,7 @@ def test_two_rounds_killed_twice_end_in_the_table(voc, tmp_path):
     # What the folder holds is not for another run.
     for more in ([], ['--dry-run']):
         result = run_command('reproduce', 'lite0', *words[1:], *more)
-        assert result.code == 2
-        assert 'holds a run of vgg from cues, this one is lite0 from cues' in result.error
+        refused(result, 'holds a run of vgg from cues, this one is lite0 from cues')
 
 
 def test_images_that_are_gone_are_named_before_anything_is_done(voc, tmp_path):
