@@ -9,8 +9,16 @@ from tests import golden
 from tests.gpu_kernels import without_gpu_kernel
 
 
-@pytest.mark.parametrize('precision', ['float32', 'bfloat16'])
-@pytest.mark.parametrize('encoder_name', ['res50', 'vgg', 'vgg_aspp', 'lite0'])
+@pytest.mark.parametrize(
+    'encoder_name, precision',
+    [
+        ('res50', 'float32'),
+        ('res50', 'bfloat16'),
+        ('vgg', 'bfloat16'),
+        ('vgg_aspp', 'float32'),
+        ('lite0', 'bfloat16'),
+    ],
+)
 def test_every_operation_of_a_prediction_has_a_gpu_kernel(encoder_name, precision):
     network = golden.NETWORKS[encoder_name]
     model = fold_for_prediction(network.build(width=1 / 16), precision)
