@@ -26,7 +26,8 @@ def init(tmp_path_factory):
     prefix = tmp_path_factory.mktemp('lite0') / 'init'
     result = run_command('deeplab_efficientnet.convert', 'imagenet', prefix)
     assert result.code == 0, result.error
-    assert '--learning_rate 0.001 ' in result.out and '--frozen 4 ' in result.out
+    for words in ('--learning_rate 0.001 ', '--frozen 4 ', '--norandom_scale '):
+        assert words in result.out
     return prefix
 
 

@@ -10,6 +10,7 @@ from types import ModuleType
 from deeplablib.data.voc import IGNORE_LABEL, NUM_CLASSES
 from deeplablib.network.network_spec import NetworkSpec, dimensions
 from deeplablib.utils.errors import InputError, named
+from deeplablib.utils.stages import flag_words
 from deeplablib.weights import export, readers
 from deeplablib.weights.conversion import INPUT_CHOICES, build_with, refuse_left, variables_of
 
@@ -78,8 +79,7 @@ def run(
     elif format == 'checkpoint':
         flags = {'encoder_name': encoder_name} | settings.TRAINING | sizes
         flags |= {'pretrain_file': args.destination, 'modeldir': f'./model/train_{encoder_name}'}
-        words = [f'--{name} {shlex.quote(str(value))}' for name, value in flags.items()]
-        command = f'python main.py --option train {" ".join(words)}'
+        command = f'python main.py --option train {shlex.join(flag_words(flags))}'
     else:
         code = _code(package, args.destination, format, encoder_name, sizes)
         command = f'python -c {shlex.quote(code)}'
