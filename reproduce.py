@@ -362,7 +362,7 @@ def get_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add('command', choices=('resnet', 'vgg', 'lite0', 'toy', 'photos'))
     add('--work-dir', help='where everything goes (default: ./result/COMMAND)')
-    rounds = f'{ROUNDS}, of EfficientNet-Lite0 {lite0.ROUNDS}, which more make worse'
+    rounds = f'{ROUNDS}, of EfficientNet-Lite0 {lite0.ROUNDS}'
     add('--rounds', type=int, help=f'how many (default: {rounds})')
     add('--steps', type=int, help="of each round's training (default: those of the settings)")
     add('--seed', type=int, default=SEED, help="of trainings and toy's data (default: %(default)s)")

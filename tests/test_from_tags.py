@@ -87,7 +87,7 @@ def test_on_a_laptop_a_small_network_learns(folder):
     given = ('--images', folder / 'photos', '--tags', folder / 'tags.txt')
     given += ('--width', WIDTH)
     one_round = run_command('reproduce', 'photos', *given, '--imagenet', init, '--dry-run')
-    assert one_round.out.count('--encoder_name lite0 ') == 1, 'more make it worse'
+    assert one_round.out.count('--encoder_name lite0 ') == 1, 'more gain nothing'
     given += (
         '--rounds',
         3,
