@@ -12,6 +12,7 @@ from deeplab_efficientnet import efficientnet
 from deeplab_resnet import resnet
 from deeplab_vgg import vgg
 from deeplablib.prediction import multi_scale_script
+from deeplablib.utils.backend import keras
 from deeplablib.weights import checkpoints
 from tests.deterministic import weight
 
@@ -50,7 +51,8 @@ def model(encoder_name):
 
 
 def narrow_checkpoint(prefix, encoder_name, width=1 / 16):
-    """Write a checkpoint of a narrow network as it is drawn; returns prefix."""
+    """Write a checkpoint of a narrow network, the same every time; returns prefix."""
+    keras.utils.set_random_seed(1)
     network = NETWORKS[encoder_name]
     checkpoints.write(prefix, network.variables(network.build(width=width)))
     return prefix
