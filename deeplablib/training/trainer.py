@@ -111,7 +111,7 @@ class Trainer:
         counts = device.all_reduce(tf.distribute.ReduceOp.SUM, counts)
 
         rate = objective.poly_rate(step, settings.learning_rate, settings.num_steps, settings.power)
-        warm_up = objective.warm_up(step, settings.warmup_steps)
+        of_encoder = objective.warm_up(step, settings.warmup_steps)
         variables = [v.value for v in self._trainable.values()]
         loss, gradients = tf.constant(0.0), [tf.zeros(v.shape) for v in variables]
         parts = settings.grad_update_every
@@ -144,7 +144,7 @@ class Trainer:
                 variable,
                 self._slots[f'{name}/Momentum'],
                 gradient,
-                rate * objective.rate_multiplier(name, self.recipe, warm_up),
+                rate * objective.rate_multiplier(name, self.recipe, of_encoder),
                 settings.momentum,
             )
         return loss, rate
