@@ -170,7 +170,8 @@ def test_photographs_may_lie_in_a_folder_for_each_class(folder, tmp_path):
     refused(result, f's0.jpg: has the name of {photos}')
 
 
-def test_voc_without_cues_begins_with_the_classifier(folder):
+def test_voc_without_cues_begins_with_the_classifier(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the project's own folder may hold weights of ImageNet
     dataset = folder / 'dataset'
     dataset.mkdir()
     (dataset / 'train.txt').write_text('s0\ns1\n')

@@ -181,7 +181,8 @@ def test_settings_for_a_laptop_predict_at_one_scale_but_for_the_last_numbers(
         (['vgg', '--crf-flags', '--bilateral-sxy 0'], 'value 0.0 of --bilateral-sxy is out of'),
     ],
 )
-def test_what_is_missing_or_wrong_is_named(arguments, message):
+def test_what_is_missing_or_wrong_is_named(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the project's own folder may hold what is missing
     result = run_command('reproduce', *arguments)
     assert result.code == 2
     assert message in result.error
